@@ -28,10 +28,7 @@ fn main() {
         jpeg = encoded();
         println!("{} {ms:7.2} ms  {} KiB", fourcc.escape_ascii(), jpeg.len() >> 10);
     }
-    println!(
-        "MJPG {:7.2} ms  checked, and copied",
-        median_ms(|| drop(black_box(from_mjpeg(&jpeg))))
-    );
+    println!("MJPG {:7.2} ms  checked, and copied", median_ms(|| drop(black_box(from_mjpeg(&jpeg)))));
     println!(
         "     {:7.2} ms  of that to follow its markers",
         median_ms(|| {

@@ -106,10 +106,7 @@ impl App {
         let heartbeat_us = Arc::new(AtomicU64::new(boottime_us()));
         let (requests, requests_out) = sync_channel(capture::thread::REQUESTS_MAX);
         let (outcomes_in, outcomes) = mpsc::channel(capture::thread::REQUESTS_MAX);
-        let capture_settings = Arc::new(std::sync::Mutex::new(CaptureSettings::new(
-            &config,
-            start.settings.version(),
-        )));
+        let capture_settings = Arc::new(std::sync::Mutex::new(CaptureSettings::new(&config, start.settings.version())));
         let pipeline = Pipeline {
             camera: start.hardware.camera,
             spool: spool.clone(),

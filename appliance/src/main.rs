@@ -18,10 +18,7 @@ fn main() -> ExitCode {
         .with_filter(filter);
     let recent_warnings = RecentWarnings::default();
     let recent_warnings_layer = recent_warnings.clone().with_filter(LevelFilter::WARN);
-    tracing_subscriber::registry()
-        .with(log)
-        .with(recent_warnings_layer)
-        .init();
+    tracing_subscriber::registry().with(log).with(recent_warnings_layer).init();
     commands::run(Arguments::parse(), recent_warnings).unwrap_or_else(|error| {
         tracing::error!("{error:#}");
         ExitCode::from(FAILED)

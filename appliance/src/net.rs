@@ -22,10 +22,7 @@ pub(crate) fn addresses() -> Vec<Address> {
                 (_, Some(six)) => IpAddr::V6(six.ip()),
                 (None, None) => return None,
             };
-            is_routable(ip).then_some(Address {
-                interface: found.interface_name,
-                ip,
-            })
+            is_routable(ip).then_some(Address { interface: found.interface_name, ip })
         })
         .collect();
     addresses.sort_by_key(|address| (address.ip.is_ipv6(), address.interface.clone()));

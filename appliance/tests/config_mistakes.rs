@@ -59,11 +59,7 @@ impl Card {
         let card = Self::new();
         card.save("camera.toml", GOOD.as_bytes());
         let seen = card.start();
-        assert!(
-            !seen.is_bad && seen.status.contains("it has no mistakes"),
-            "{}",
-            seen.status
-        );
+        assert!(!seen.is_bad && seen.status.contains("it has no mistakes"), "{}", seen.status);
         fs::remove_file(card.places.boot.join("camera.toml")).unwrap();
         card
     }
@@ -126,9 +122,7 @@ fn mistakes() -> Vec<Mistake> {
     let url = "url = \"mqtt://192.168.1.10:1883\"";
     let device = "device = \"porch\"";
     let wifi_password = "password = \"the old secret\"";
-    let mut noise: Vec<u8> = (0..4096_u32)
-        .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1])
-        .collect();
+    let mut noise: Vec<u8> = (0..4096_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
     noise[3] = 0;
     vec![
         // How it was saved: all of this is understood.
@@ -302,10 +296,7 @@ fn a_card_without_settings_keeps_its_previous_ones() {
         seen.status
     );
     let prepared = fs::read_to_string(card.places.run.join("prepared.json")).unwrap();
-    assert!(
-        prepared.contains("Hytta"),
-        "the Wi-Fi of the last good settings is tried"
-    );
+    assert!(prepared.contains("Hytta"), "the Wi-Fi of the last good settings is tried");
 
     // A folder of that name is none either.
     fs::create_dir(card.places.boot.join("camera.toml")).unwrap();
@@ -323,14 +314,9 @@ fn a_card_that_never_had_settings_reports_that_the_camera_works_without_them() {
     let card = Card::new();
     let seen = card.start();
     assert!(seen.is_bad, "fault 1");
+    assert!(seen.status.contains("There is no camera.toml on this card"), "{}", seen.status);
     assert!(
-        seen.status.contains("There is no camera.toml on this card"),
-        "{}",
-        seen.status
-    );
-    assert!(
-        seen.status
-            .contains("no Wi-Fi, no cloud; pictures are kept on this card"),
+        seen.status.contains("no Wi-Fi, no cloud; pictures are kept on this card"),
         "{}",
         seen.status
     );
@@ -338,11 +324,7 @@ fn a_card_that_never_had_settings_reports_that_the_camera_works_without_them() {
 
 #[test]
 fn the_newer_of_two_files_is_read_and_the_other_is_named() {
-    for (other, first) in [
-        ("camera.toml.txt", true),
-        ("camera.txt", true),
-        ("camera (1).toml", false),
-    ] {
+    for (other, first) in [("camera.toml.txt", true), ("camera.txt", true), ("camera (1).toml", false)] {
         let card = Card::with_good_settings();
         let mut names = ["camera.toml", other];
         if !first {
@@ -352,10 +334,7 @@ fn the_newer_of_two_files_is_read_and_the_other_is_named() {
         card.save(old, &instead("porch", "old"));
         card.save(new, &instead("porch", "new"));
         let then = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
-        let file = fs::File::options()
-            .write(true)
-            .open(card.places.boot.join(old))
-            .unwrap();
+        let file = fs::File::options().write(true).open(card.places.boot.join(old)).unwrap();
         file.set_modified(then).unwrap();
         let seen = card.start();
         let says = format!(
@@ -411,12 +390,7 @@ fn every_line_is_checked_separately() {
         b"device = \"porch\n[[wifi]]\nname = \"Home\"\npassword = \"s3cret s3cret\"\n[cloud]\nurl \"mqtt://a\"\nuser = \"me\"\n[button]\npin = 99\n",
     );
     let seen = card.start();
-    for says in [
-        "line 1 of",
-        "line 6 of",
-        "line 9 of",
-        "the rest of the file is used (fault 1)",
-    ] {
+    for says in ["line 1 of", "line 6 of", "line 9 of", "the rest of the file is used (fault 1)"] {
         assert!(seen.status.contains(says), "{says}\n{}", seen.status);
     }
     assert_eq!(seen.config.cloud.user, "me");
@@ -428,15 +402,9 @@ fn every_line_is_checked_separately() {
 #[test]
 fn with_bad_settings_and_no_good_ones_pictures_are_taken_and_kept() {
     for (file, device) in [
-        (
-            &b"device = \"porch\n[cloud]\nurl = mqtt://\n[camera]\nwidth = \"wide\"\n"[..],
-            None,
-        ),
+        (&b"device = \"porch\n[cloud]\nurl = mqtt://\n[camera]\nwidth = \"wide\"\n"[..], None),
         (b"{\"device\": \"porch\"}", None),
-        (
-            b"device = \"porch\"\n[cloud\nurl = \"mqtt://127.0.0.1:9\"\n",
-            Some("porch"),
-        ),
+        (b"device = \"porch\"\n[cloud\nurl = \"mqtt://127.0.0.1:9\"\n", Some("porch")),
     ] {
         let card = Card::new();
         card.save("camera.toml", file);
@@ -446,11 +414,7 @@ fn with_bad_settings_and_no_good_ones_pictures_are_taken_and_kept() {
         assert_eq!(count(r#""event":"saved""#), 2, "{events:#?}");
         assert_eq!(count(r#""event":"light","pattern":"fault-1"#).min(1), 1, "{events:#?}");
         if let Some(device) = device {
-            assert_eq!(
-                count(&format!(r#""event":"ready","device":"{device}""#)),
-                1,
-                "{events:#?}"
-            );
+            assert_eq!(count(&format!(r#""event":"ready","device":"{device}""#)), 1, "{events:#?}");
         }
         let kept = export::files(&card.pictures()).unwrap();
         let pictures = kept.iter().filter(|file| file.verify().is_ok()).count();

@@ -27,10 +27,7 @@ fn limits() -> Limits {
 }
 
 fn key(number: u64) -> Key {
-    Key {
-        generation: 0,
-        sequence: Sequence::try_from(number).unwrap(),
-    }
+    Key { generation: 0, sequence: Sequence::try_from(number).unwrap() }
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -97,10 +94,7 @@ fn the_living_go_next_then_the_oldest() {
     let now = seconds(100);
     drain.add(key(9), 1000, false, 0, now + LIVE_FOR);
     drain.add(key(8), 1000, false, 0, Duration::ZERO);
-    let order: Vec<u64> = all(&mut drain, now)
-        .iter()
-        .map(|send| send.key.sequence.get())
-        .collect();
+    let order: Vec<u64> = all(&mut drain, now).iter().map(|send| send.key.sequence.get()).collect();
     assert_eq!(order, [9, 1, 2, 3, 8]);
 }
 
@@ -217,10 +211,7 @@ fn a_slow_link_carries_every_byte_about_once_and_is_not_taken_for_dead() {
     for bytes_per_s in [1_000, 2_000, 8_000, 20_000, 50_000, 1_000_000] {
         let (count, size) = (30, 100_000);
         let mut drain = connected(&vec![size; count]);
-        let mut link = SlowLink {
-            bytes_per_s,
-            under_way: Vec::new(),
-        };
+        let mut link = SlowLink { bytes_per_s, under_way: Vec::new() };
         let mut now = seconds(100);
         let mut carried = 0;
         let mut arrived: BTreeMap<Key, u64> = BTreeMap::new();
@@ -250,14 +241,8 @@ fn a_slow_link_carries_every_byte_about_once_and_is_not_taken_for_dead() {
             }
         }
         let all_bytes = size * count as u64;
-        assert!(
-            carried <= all_bytes + all_bytes / 10,
-            "{bytes_per_s} B/s: {carried} of {all_bytes} bytes"
-        );
-        assert!(
-            worst_silence < seconds(110),
-            "{bytes_per_s} B/s: silent for {worst_silence:?}"
-        );
+        assert!(carried <= all_bytes + all_bytes / 10, "{bytes_per_s} B/s: {carried} of {all_bytes} bytes");
+        assert!(worst_silence < seconds(110), "{bytes_per_s} B/s: silent for {worst_silence:?}");
         let rate = drain.rate().expect("something was measured");
         assert!(
             (bytes_per_s / 2..=bytes_per_s * 2).contains(&rate),
@@ -278,11 +263,7 @@ fn a_capture_that_gets_no_receipt_leaves_the_window_to_others() {
     assert_ne!(drain.in_flight(), (0, 0));
     now += seconds(10);
     assert_eq!(drain.next_part(now), None);
-    assert_eq!(
-        drain.in_flight(),
-        (0, 0),
-        "nothing moves any more, and the light may say so"
-    );
+    assert_eq!(drain.in_flight(), (0, 0), "nothing moves any more, and the light may say so");
     drain.add(key(9), WINDOW / 2, false, 0, now + LIVE_FOR);
     assert_eq!(drain.next_part(now).unwrap().key, key(9));
 }
@@ -337,21 +318,16 @@ struct World {
 impl World {
     fn deliver(&mut self) {
         for send in self.on_the_way.drain(..) {
-            self.arrived
-                .entry(send.key)
-                .or_default()
-                .insert((send.offset, send.offset + send.len));
+            self.arrived.entry(send.key).or_default().insert((send.offset, send.offset + send.len));
         }
     }
 
     fn complete(&self) -> Vec<Key> {
         let covers = |key: &Key, parts: &BTreeSet<(u64, u64)>| {
-            let reach = parts.iter().fold(
-                0,
-                |reach, (start, end)| {
-                    if *start <= reach { reach.max(*end) } else { reach }
-                },
-            );
+            let reach =
+                parts
+                    .iter()
+                    .fold(0, |reach, (start, end)| if *start <= reach { reach.max(*end) } else { reach });
             reach >= self.pressed[key]
         };
         self.arrived
@@ -371,10 +347,7 @@ fn publish(drain: &mut Drain, world: &mut World, now: Duration) {
         world.on_the_way.push(send);
     }
     let (captures, bytes) = drain.in_flight();
-    assert!(
-        captures <= 1 || bytes <= WINDOW,
-        "{captures} captures, {bytes} bytes in flight"
-    );
+    assert!(captures <= 1 || bytes <= WINDOW, "{captures} captures, {bytes} bytes in flight");
 }
 
 fn receive(drain: &mut Drain, world: &mut World) {

@@ -83,15 +83,8 @@ impl Disk {
 
     fn wrote_to_standard_output(&mut self, text: &str) {
         for _ in text.matches(r#""event":"saved""#) {
-            let frame = self
-                .made
-                .get(self.confirmed)
-                .expect("a press was confirmed and no file was made");
-            assert!(
-                frame.file_flushed,
-                "confirmed before {} was flushed",
-                frame.path.display()
-            );
+            let frame = self.made.get(self.confirmed).expect("a press was confirmed and no file was made");
+            assert!(frame.file_flushed, "confirmed before {} was flushed", frame.path.display());
             assert!(
                 frame.folder_flushed,
                 "confirmed before the folder of {} was flushed",

@@ -55,19 +55,12 @@ fn press(spool: &mut Spool, bytes: &[u8]) -> PendingCapture {
 }
 
 fn numbers(spool: &Spool) -> Vec<u64> {
-    spool
-        .pending()
-        .iter()
-        .map(|waiting| waiting.key.sequence.get())
-        .collect()
+    spool.pending().iter().map(|waiting| waiting.key.sequence.get()).collect()
 }
 
 fn frame_files(root: &Path, spool: &Spool) -> Vec<PathBuf> {
     let folder = root.join("frames").join(spool.spool_id().to_string());
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -81,12 +74,7 @@ fn damage_index(root: &Path, how: &str) {
                 let path = entry.unwrap().path();
                 if path.is_file() {
                     let length = fs::metadata(&path).unwrap().len();
-                    fs::OpenOptions::new()
-                        .write(true)
-                        .open(&path)
-                        .unwrap()
-                        .set_len(length / 3)
-                        .unwrap();
+                    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length / 3).unwrap();
                 }
             }
         }
@@ -95,9 +83,7 @@ fn damage_index(root: &Path, how: &str) {
                 let path = entry.unwrap().path();
                 if path.is_file() {
                     let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
-                    let noise: Vec<u8> = (0..length)
-                        .map(|at| ((at * 2_654_435_761) >> 7).to_le_bytes()[0])
-                        .collect();
+                    let noise: Vec<u8> = (0..length).map(|at| ((at * 2_654_435_761) >> 7).to_le_bytes()[0]).collect();
                     fs::write(&path, noise).unwrap();
                 }
             }
@@ -121,10 +107,7 @@ fn a_confirmed_capture_is_there_after_reopening_with_its_bytes() {
     assert_eq!(spool.spool_id(), install);
     assert_eq!(spool.pending(), vec![waiting]);
     let (record, bytes) = spool.read(waiting.key, 8, 3).unwrap();
-    assert_eq!(
-        (record.total, record.pressed, bytes.as_slice()),
-        (11, PRESSED, &b"one"[..])
-    );
+    assert_eq!((record.total, record.pressed, bytes.as_slice()), (11, PRESSED, &b"one"[..]));
     assert_eq!(press(&mut spool, b"two").key.sequence.get(), 2);
 }
 
@@ -135,26 +118,15 @@ fn only_a_receipt_with_the_right_hash_makes_removable() {
     let waiting = press(&mut spool, b"picture");
     let other = keepsake_protocol::Hash::of(b"other").prefix();
     assert_eq!(spool.mark_received(waiting.id, other, Some(1)), None);
-    assert_eq!(
-        spool.mark_received(waiting.id, waiting.hash, Some(1)),
-        Some((waiting.key, true))
-    );
+    assert_eq!(spool.mark_received(waiting.id, waiting.hash, Some(1)), Some((waiting.key, true)));
     assert_eq!(
         spool.mark_received(waiting.id, waiting.hash, Some(1)),
         Some((waiting.key, false)),
         "a repeat removes nothing more"
     );
     assert!(spool.pending().is_empty());
-    assert_eq!(
-        frame_files(root.path(), &spool).len(),
-        1,
-        "it stays while there is room"
-    );
-    assert_eq!(
-        spool.requeue(waiting.id),
-        Some(waiting),
-        "a restored cloud may ask for it"
-    );
+    assert_eq!(frame_files(root.path(), &spool).len(), 1, "it stays while there is room");
+    assert_eq!(spool.requeue(waiting.id), Some(waiting), "a restored cloud may ask for it");
     assert_eq!(numbers(&spool), [1]);
 }
 
@@ -268,12 +240,7 @@ fn a_torn_file_is_set_aside_and_becomes_a_tombstone() {
         press(&mut spool, &[9; 50]);
         let files = frame_files(root.path(), &spool);
         drop(spool);
-        fs::OpenOptions::new()
-            .write(true)
-            .open(&files[1])
-            .unwrap()
-            .set_len(torn_to)
-            .unwrap();
+        fs::OpenOptions::new().write(true).open(&files[1]).unwrap().set_len(torn_to).unwrap();
         for _ in 0..2 {
             let mut spool = open(root.path());
             let waiting = spool.pending();
@@ -283,10 +250,7 @@ fn a_torn_file_is_set_aside_and_becomes_a_tombstone() {
             let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode(&json) else {
                 panic!()
             };
-            assert_eq!(
-                (tombstone.sequence.get(), tombstone.reason),
-                (2, TombstoneReason::PowerLostWhileSaving)
-            );
+            assert_eq!((tombstone.sequence.get(), tombstone.reason), (2, TombstoneReason::PowerLostWhileSaving));
             assert_eq!(spool.next().get(), 3, "its number is used");
             assert_eq!(fs::read_dir(root.path().join("torn")).unwrap().count(), 1);
         }
@@ -317,19 +281,13 @@ fn a_file_with_its_full_length_and_other_bytes_is_never_sent() {
     let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode(&json) else {
         panic!()
     };
-    assert_eq!(
-        (tombstone.sequence.get(), tombstone.reason),
-        (1, TombstoneReason::CardDamaged)
-    );
+    assert_eq!((tombstone.sequence.get(), tombstone.reason), (1, TombstoneReason::CardDamaged));
 }
 
 #[test]
 fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
     let root = TempDir::new().unwrap();
-    let small = Limits {
-        bytes_max: 10 * (1000 + 1024),
-        ..limits()
-    };
+    let small = Limits { bytes_max: 10 * (1000 + 1024), ..limits() };
     let mut spool = Spool::open(root.path(), small, "this board", None).unwrap();
     let received = press(&mut spool, &[0; 1000]);
     spool.mark_received(received.id, received.hash, Some(1));
@@ -356,10 +314,7 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
     // Then it is full, and says so; a tombstone still finds its place.
     let next = spool.next();
     let waiting = spool.pending().len();
-    assert!(matches!(
-        take(&mut spool, &[13; 1000], Cause::Button),
-        Err(SpoolError::Full { .. })
-    ));
+    assert!(matches!(take(&mut spool, &[13; 1000], Cause::Button), Err(SpoolError::Full { .. })));
     assert_eq!((spool.next(), spool.pending().len()), (next, waiting));
     let full = NewTombstone {
         reason: TombstoneReason::CardFull,
@@ -426,10 +381,7 @@ fn a_file_that_is_gone_is_counted_as_lost_and_told() {
     let spool = open(root.path());
     assert_eq!(spool.queue_depth().2, 1);
     assert!(
-        spool
-            .warnings()
-            .iter()
-            .any(|warning| warning.contains("gone from the card")),
+        spool.warnings().iter().any(|warning| warning.contains("gone from the card")),
         "{:?}",
         spool.warnings()
     );
@@ -472,11 +424,7 @@ fn forgetting_the_cloud_offers_everything_again_and_removes_nothing() {
         spool.mark_received(waiting.id, waiting.hash, Some(1));
     }
     spool.close();
-    let keep_all = Limits {
-        keep_for: Duration::MAX,
-        keep_bytes: u64::MAX,
-        ..limits()
-    };
+    let keep_all = Limits { keep_for: Duration::MAX, keep_bytes: u64::MAX, ..limits() };
     let mut spool = Spool::open(root.path(), keep_all, "this board", None).unwrap();
     assert_eq!(spool.forget_cloud().unwrap(), 5);
     assert_eq!((spool.store(), numbers(&spool)), (None, vec![1, 2, 3, 4, 5]));
@@ -490,10 +438,7 @@ fn a_newest_file_that_cannot_be_read_does_not_stop_the_camera() {
     let length = fs::metadata(root.path()).unwrap().len();
     let trailer = 1024;
     press(&mut spool, b"one");
-    press(
-        &mut spool,
-        &vec![2; usize::try_from(length.saturating_sub(trailer).max(1)).unwrap()],
-    );
+    press(&mut spool, &vec![2; usize::try_from(length.saturating_sub(trailer).max(1)).unwrap()]);
     let files = frame_files(root.path(), &spool);
     drop(spool);
     fs::remove_file(&files[1]).unwrap();

@@ -10,15 +10,7 @@ use nix::unistd::Pid;
 fn presses_that_wait_for_the_camera_are_saved_before_a_clean_stop() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_appliance"))
-        .args([
-            "run",
-            "--simulated",
-            "--events",
-            "--device",
-            "stopped",
-            "--cloud",
-            "mqtt://127.0.0.1:9",
-        ])
+        .args(["run", "--simulated", "--events", "--device", "stopped", "--cloud", "mqtt://127.0.0.1:9"])
         .args(["--set", "simulated.frame_ms=700", "--spool"])
         .arg(folder.path().join("spool"))
         .stdin(Stdio::piped())

@@ -30,10 +30,7 @@ const RATIO_MAX: f64 = 1.5;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    println!(
-        "{:<34}{:>12}{:>14}{:>14}{:>8}",
-        "store", "pictures/s", "page, 200", "20,000", "ratio"
-    );
+    println!("{:<34}{:>12}{:>14}{:>14}{:>8}", "store", "pictures/s", "page, 200", "20,000", "ratio");
     let mut good = true;
     let folder = TempDir::new("bench-sqlite");
     let places = ["few", "many"].map(|name| folder.join(name).into());
@@ -56,10 +53,7 @@ async fn main() -> Result<()> {
         good &= measure(&server.version(), places).await?;
         server.stop();
     }
-    anyhow::ensure!(
-        good,
-        "a page of many pictures takes more than {RATIO_MAX} times as long as one of few"
-    );
+    anyhow::ensure!(good, "a page of many pictures takes more than {RATIO_MAX} times as long as one of few");
     Ok(())
 }
 

@@ -50,10 +50,7 @@ const STOP_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("accept connections on --listen {address} (choose another address or port; port 0 selects a free port)")]
-    Listen {
-        address: SocketAddr,
-        source: std::io::Error,
-    },
+    Listen { address: SocketAddr, source: std::io::Error },
     #[error("--data {folder}: another cloud is at work there; stop it, or choose another folder")]
     DataDirInUse { folder: std::path::PathBuf },
     #[error("{0}")]
@@ -78,12 +75,7 @@ pub struct Ready {
 impl Ready {
     /// The one line on standard output that says so.
     pub fn line(&self) -> String {
-        let Self {
-            http,
-            mqtt,
-            store,
-            setup,
-        } = self;
+        let Self { http, mqtt, store, setup } = self;
         serde_json::json!({"ready": {
             "http": http.to_string(),
             "mqtt": mqtt,
@@ -109,10 +101,7 @@ pub async fn run(config: Config, ready: impl FnOnce(Ready), shutdown: impl Futur
     };
     let listener = TcpListener::bind(config.listen)
         .await
-        .map_err(|source| StartError::Listen {
-            address: config.listen,
-            source,
-        })?;
+        .map_err(|source| StartError::Listen { address: config.listen, source })?;
     let mut shutdown = std::pin::pin!(shutdown);
     let store = tokio::select! {
         store = open_store(&config, &listener, tls.clone()) => store?,
@@ -222,22 +211,14 @@ fn start_sessions(
     });
     let frames = MqttSession::start(
         &session::client_id("frames", store.id()),
-        Filter::of_every_device(&[MessageKind::Frame])
-            .into_iter()
-            .chain(external)
-            .collect(),
+        Filter::of_every_device(&[MessageKind::Frame]).into_iter().chain(external).collect(),
         broker.clone(),
         pictures.clone(),
         stop.clone(),
     );
     let control = MqttSession::start(
         &session::client_id("control", store.id()),
-        Filter::of_every_device(&[
-            MessageKind::Have,
-            MessageKind::Status,
-            MessageKind::Event,
-            MessageKind::Reply,
-        ]),
+        Filter::of_every_device(&[MessageKind::Have, MessageKind::Status, MessageKind::Event, MessageKind::Reply]),
         broker.clone(),
         words.clone(),
         stop.clone(),
@@ -433,10 +414,7 @@ fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> BrokerAddre
     let own = login;
     let host: Option<IpAddr> = elsewhere.host.parse().ok();
     let login = match &elsewhere.user {
-        Some(user) => Some(MqttLogin {
-            user: user.clone(),
-            password: elsewhere.password.clone(),
-        }),
+        Some(user) => Some(MqttLogin { user: user.clone(), password: elsewhere.password.clone() }),
         // On this computer it may be a way to our own broker that someone listens in on.
         None => own.filter(|_| host.is_some_and(|host| host.is_loopback())),
     };

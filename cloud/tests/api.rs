@@ -124,16 +124,8 @@ async fn what_a_camera_told_is_listed_page_by_page() {
         path = format!("/api/v1/devices/porch/events?limit=3&before={next}");
     }
     assert_eq!(heard, [8, 7, 6, 5, 4, 3, 2]);
-    for (wrong, status) in [
-        ("porch/events?limit=0", 400),
-        ("porch/events?before=x", 400),
-        ("nobody/events", 404),
-    ] {
-        assert_eq!(
-            cloud.get(&format!("/api/v1/devices/{wrong}")).await.0,
-            status,
-            "{wrong}"
-        );
+    for (wrong, status) in [("porch/events?limit=0", 400), ("porch/events?before=x", 400), ("nobody/events", 404)] {
+        assert_eq!(cloud.get(&format!("/api/v1/devices/{wrong}")).await.0, status, "{wrong}");
     }
     cloud.stop().await;
 }
@@ -141,9 +133,7 @@ async fn what_a_camera_told_is_listed_page_by_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_in_quarantine_can_be_read_and_let_go() {
     let (cloud, porch) = with_pictures(1).await;
-    porch
-        .say(MessageKind::Frame, b"<script>alert(1)</script>".to_vec())
-        .await;
+    porch.say(MessageKind::Frame, b"<script>alert(1)</script>".to_vec()).await;
     let listed = tokio::time::timeout(harness::WAIT, async {
         loop {
             let listed = cloud.json("/api/v1/quarantine").await;
@@ -159,10 +149,7 @@ async fn a_message_in_quarantine_can_be_read_and_let_go() {
     let bytes_path = format!("{path}/bytes");
     let (status, head, bytes) = request_bytes(cloud.ready.http, "GET", &bytes_path, "", b"").await;
     assert_eq!((status, &bytes[..]), (200, &b"<script>alert(1)</script>"[..]));
-    assert!(
-        head.contains("application/octet-stream") && head.contains("attachment"),
-        "{head}"
-    );
+    assert!(head.contains("application/octet-stream") && head.contains("attachment"), "{head}");
     assert_eq!(request(cloud.ready.http, "DELETE", &path, "", b"").await.0, 204);
     assert_eq!(request(cloud.ready.http, "DELETE", &path, "", b"").await.0, 404);
     assert_eq!(cloud.get(&bytes_path).await.0, 404);
@@ -189,9 +176,6 @@ async fn the_metrics_say_what_the_counters_say() {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
     let bytes: usize = (1..=4).map(|number| photograph(number).len()).sum();
-    assert!(
-        text.contains(&format!("keepsake_picture_bytes_total {bytes}\n")),
-        "{text}"
-    );
+    assert!(text.contains(&format!("keepsake_picture_bytes_total {bytes}\n")), "{text}");
     cloud.stop().await;
 }

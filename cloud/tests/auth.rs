@@ -118,10 +118,7 @@ impl Visitors {
         let scope = Role::ALL
             .map(|role| (Visitor::Key(role), TokenScope::Role(role)))
             .into_iter()
-            .chain([
-                (Visitor::CameraKey, camera),
-                (Visitor::RevokedKey, TokenScope::Role(Role::Owner)),
-            ]);
+            .chain([(Visitor::CameraKey, camera), (Visitor::RevokedKey, TokenScope::Role(Role::Owner))]);
         for (visitor, scope) in scope {
             let secret = Token::new_api_token();
             let key = store.add_token("x", &scope, &secret.hash(), now).await.unwrap();
@@ -170,10 +167,7 @@ impl Visitors {
 
     async fn create_session(&self, role: Role, secret: &TokenHash, at_us: i64) {
         let (_, person) = self.people.iter().find(|(of, _)| *of == role).unwrap();
-        self.store
-            .create_session(*person, secret, "127.0.0.1", "test", at_us)
-            .await
-            .unwrap();
+        self.store.create_session(*person, secret, "127.0.0.1", "test", at_us).await.unwrap();
     }
 
     fn cookie(&self, secret: &Token) -> String {
@@ -250,9 +244,7 @@ async fn what_is_not_in_the_table_is_refused() {
     paths.dedup();
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
-            let listed = table
-                .iter()
-                .any(|(known, of, _)| known.as_str() == method && *of == path);
+            let listed = table.iter().any(|(known, of, _)| known.as_str() == method && *of == path);
             for visitor in [Visitor::Nobody, Visitor::Key(Role::Owner)] {
                 let headers = visitors.headers(visitor).await;
                 if !listed {
@@ -270,10 +262,7 @@ async fn what_is_not_in_the_table_is_refused() {
         "/pictures/..%2f..%2fetc%2fpasswd",
         "//login",
     ] {
-        for (visitor, statuses) in [
-            (Visitor::Nobody, &[303, 401, 404][..]),
-            (Visitor::Key(Role::Owner), &[404]),
-        ] {
+        for (visitor, statuses) in [(Visitor::Nobody, &[303, 401, 404][..]), (Visitor::Key(Role::Owner), &[404])] {
             let headers = visitors.headers(visitor).await;
             let (status, head) = head(to, "GET", path, &headers).await;
             assert!(statuses.contains(&status), "{path} by {visitor:?}: {head}");
@@ -419,9 +408,7 @@ async fn an_open_stream_ends_with_the_session() {
             assert_ne!(stream.read_buf(&mut rest).await.unwrap(), 0);
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), ended)
-        .await
-        .expect("the stream went on");
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the stream went on");
     cloud.stop().await;
 }
 
@@ -516,11 +503,7 @@ async fn an_invited_user_sets_a_password_once() {
     let (status, ..) = request_bare(to, "GET", link, "", b"").await;
     assert_eq!(status, 200);
     let code = link.split_once("code=").unwrap().1;
-    let accept = |password: &str| {
-        serde_json::json!({"code": code, "password": password})
-            .to_string()
-            .into_bytes()
-    };
+    let accept = |password: &str| serde_json::json!({"code": code, "password": password}).to_string().into_bytes();
     let send = async |body: Vec<u8>| request_bare(to, "POST", "/invitation", JSON, &body).await.0;
     assert_eq!(login(to, "grace", "long enough").await.0, 401);
     assert_eq!(send(accept("short")).await, 400);
@@ -565,11 +548,7 @@ async fn anonymous_upload_ends_with_the_first_owner() {
         let status = request_bare(to, "POST", "/upload", FORM, &picture).await.0;
         assert_eq!(status, expected, "{owner} {flags:?}");
         let device = "x-keepsake-device: porch\r\n";
-        for (method, path) in [
-            ("GET", "/api/v1/down"),
-            ("POST", "/api/v1/up/status"),
-            ("POST", "/api/v1/frames"),
-        ] {
+        for (method, path) in [("GET", "/api/v1/down"), ("POST", "/api/v1/up/status"), ("POST", "/api/v1/frames")] {
             let status = request_bare(to, method, path, device, b"{}").await.0;
             let denied = if owner { 401 } else { 403 };
             assert_eq!(status, denied, "{owner} {flags:?} {path}");
@@ -597,10 +576,7 @@ async fn anonymous_publishing_ends_with_the_first_owner() {
         camera.send(1, &known).await;
         camera.stored(&[(1, Hash::of(&known))]).await;
         let count = "SELECT COUNT(*) FROM picture WHERE device = 'camera'";
-        let stored: i64 = sqlx::query_scalar(count)
-            .fetch_one(&mut cloud.database().await)
-            .await
-            .unwrap();
+        let stored: i64 = sqlx::query_scalar(count).fetch_one(&mut cloud.database().await).await.unwrap();
         assert_eq!(stored, expected, "{owner} {flags:?}");
         cloud.stop().await;
     }

@@ -116,10 +116,7 @@ async fn nothing_is_committed_to_a_server_that_may_forget_it(kind: Kind) {
     let tables: Vec<String> = server.connect("keepsake").query("SHOW TABLES").unwrap();
     assert_eq!(tables, Vec::<String>::new());
 
-    let place = StoreOptions {
-        allow_unsafe_durability: true,
-        ..place(&url)
-    };
+    let place = StoreOptions { allow_unsafe_durability: true, ..place(&url) };
     let accepted = Store::open(place, Limits::default()).await.unwrap();
     let said = accepted.weaknesses();
     assert!(said.len() == 1 && said[0].contains(DURABILITY), "{said:?}");
@@ -157,10 +154,7 @@ async fn nothing_is_committed_to_a_read_only_server(kind: Kind) {
     // The first finds its connection cut.
     let _ = store.commit(&[capture(2)], NOW).await;
     let error = store.commit(&[capture(2)], NOW).await.unwrap_err();
-    assert!(
-        error.sentence().contains("read_only is ON and must be OFF"),
-        "{error:?}"
-    );
+    assert!(error.sentence().contains("read_only is ON and must be OFF"), "{error:?}");
     assert_eq!(stored(&store).await, [1]);
     server.execute("SET GLOBAL read_only = 0");
     commit_at_last(&store, 2).await;
@@ -248,9 +242,7 @@ async fn an_owner_is_made_beside_the_cloud_that_leads(kind: Kind) {
         return;
     };
     let leader = open(&schema.url()).await.unwrap();
-    let beside = Store::open_secondary(place(&schema.url()), Limits::default())
-        .await
-        .unwrap();
+    let beside = Store::open_secondary(place(&schema.url()), Limits::default()).await.unwrap();
     assert_eq!(beside.id(), leader.id());
     let ada = "ada".parse::<keepsake_cloud::auth::UserName>().unwrap();
     beside.add_user(&ada, Role::Owner, None, NOW).await.unwrap();
@@ -308,9 +300,7 @@ async fn a_migration_that_died_halfway_is_finished(kind: Kind) {
     let again = open(&schema.url()).await.unwrap();
     assert_eq!(stored(&again).await, [1]);
     again.finish_thumbnail(1, Some((b"small", 0)), false).await.unwrap();
-    let open: Option<u64> = witness
-        .query_first("SELECT COUNT(*) FROM _sqlx_migrations WHERE NOT success")
-        .unwrap();
+    let open: Option<u64> = witness.query_first("SELECT COUNT(*) FROM _sqlx_migrations WHERE NOT success").unwrap();
     assert_eq!(open, Some(0));
     again.close().await;
 }
@@ -403,11 +393,7 @@ async fn lists_read_no_bytes_and_no_more_rows_than_they_show(kind: Kind) {
 async fn lists(store: &Store) {
     let porch = porch();
     for device in [None, Some(&porch)] {
-        for page in [
-            PageQuery::Before(None),
-            PageQuery::Before(Some(100)),
-            PageQuery::After(50),
-        ] {
+        for page in [PageQuery::Before(None), PageQuery::Before(Some(100)), PageQuery::After(50)] {
             assert_eq!(store.pictures(device, page, 30).await.unwrap().len(), 30);
         }
         assert!(store.picture_count(device).await.unwrap() >= 200);
@@ -438,10 +424,7 @@ async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(
     let starting = harness::Cloud::start_in(data, &more);
     let meanwhile = async {
         let reasons = says(address, "not").await;
-        assert!(
-            reasons.contains("does not answer") || reasons.contains("not reached"),
-            "{reasons}"
-        );
+        assert!(reasons.contains("does not answer") || reasons.contains("not reached"), "{reasons}");
         let (status, _) = harness::request(address, "GET", "/healthz", "", b"").await;
         assert_eq!(status, 200);
         let (status, problem) = harness::request(address, "GET", "/api/v1/pictures", "", b"").await;
@@ -476,10 +459,7 @@ async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(
     says(address, DURABILITY).await;
     let (_, page) = harness::request(address, "GET", "/", "", b"").await;
     assert!(page.contains(DURABILITY), "{page}");
-    let pictures: Option<u64> = server
-        .connect("keepsake")
-        .query_first("SELECT COUNT(*) FROM picture")
-        .unwrap();
+    let pictures: Option<u64> = server.connect("keepsake").query_first("SELECT COUNT(*) FROM picture").unwrap();
     assert_eq!(pictures, Some(1));
     server.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1");
     camera.stored(&[(2, Hash::of(&two))]).await;

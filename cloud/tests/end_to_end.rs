@@ -51,9 +51,7 @@ async fn a_picture_is_committed_before_its_receipt_and_shown_afterwards() {
     let listed = cloud.json("/api/v1/pictures?device=porch&limit=15").await;
     assert_eq!(listed["pictures"].as_array().unwrap().len(), 15);
     let next = listed["next"].as_i64().unwrap();
-    let rest = cloud
-        .json(&format!("/api/v1/pictures?device=porch&before={next}"))
-        .await;
+    let rest = cloud.json(&format!("/api/v1/pictures?device=porch&before={next}")).await;
     assert_eq!(rest["pictures"].as_array().unwrap().len(), 5);
     assert_eq!(rest["next"], serde_json::Value::Null);
     let id = rest["pictures"][4]["id"].as_str().unwrap();
@@ -81,10 +79,7 @@ async fn while_nothing_can_be_committed_there_is_no_receipt_and_cameras_hold() {
     let bytes = photograph(1);
     porch.send(1, &bytes).await;
     let hold = loop {
-        let (topic, payload) = tokio::time::timeout(WAIT, porch.received.recv())
-            .await
-            .unwrap()
-            .unwrap();
+        let (topic, payload) = tokio::time::timeout(WAIT, porch.received.recv()).await.unwrap().unwrap();
         assert!(!topic.ends_with("/down/receipt"), "a receipt of nothing");
         if topic.ends_with("/down/cloud") {
             let cloud: CloudInfo = codec::decode(&payload).unwrap();
@@ -181,9 +176,7 @@ async fn large_and_interleaved_parts_arrive_with_one_message_in_flight() {
     for (n, name) in [(1, "porch"), (2, "shed"), (3, "jetty")] {
         cameras.push(Camera::connect(&cloud, name, n).await);
     }
-    let large: Vec<u8> = (0..8 * 1024 * 1024_u32)
-        .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
-        .collect();
+    let large: Vec<u8> = (0..8 * 1024 * 1024_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     cameras[0].send(1, &large).await;
     let pictures: Vec<Vec<u8>> = (1..=3).map(photograph).collect();
     const PART: usize = 16 * 1024;
@@ -227,10 +220,7 @@ async fn tombstones_and_have_are_answered() {
     let progress = async {
         let mut database = cloud.database().await;
         loop {
-            let row = sqlx::query("SELECT COUNT(*) FROM part")
-                .fetch_one(&mut database)
-                .await
-                .unwrap();
+            let row = sqlx::query("SELECT COUNT(*) FROM part").fetch_one(&mut database).await.unwrap();
             if row.get::<i64, _>(0) == 1 {
                 break;
             }

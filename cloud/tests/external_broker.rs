@@ -43,10 +43,7 @@ impl Elsewhere {
         let [_, _, third, last] = (number << 2).to_be_bytes();
         let at = |more: u8| Ipv4Addr::new(198, 18, third, (last & 0b1111_1100) + more);
         let (ours, theirs) = (format!("ks{number}a"), format!("ks{number}b"));
-        let host = Self {
-            here: at(1),
-            name: name.clone(),
-        };
+        let host = Self { here: at(1), name: name.clone() };
         let (near, far) = (format!("{}/30", at(1)), format!("{}/30", at(2)));
         for step in [
             &["netns", "add", &name][..],
@@ -109,12 +106,7 @@ fn before_there_is_an_owner(to: SocketAddr) {
         assert!(matches!(status(&format!("GET {path}")), 401 | 403), "{path}");
     }
     // To be at this computer is not to say so.
-    for lie in [
-        "",
-        "x-forwarded-for: 127.0.0.1\r\n",
-        "forwarded: for=127.0.0.1\r\n",
-        "x-real-ip: ::1\r\n",
-    ] {
+    for lie in ["", "x-forwarded-for: 127.0.0.1\r\n", "forwarded: for=127.0.0.1\r\n", "x-real-ip: ::1\r\n"] {
         for path in ["/upload", "/api/v1/frames", "/api/v1/up/status"] {
             let (status, head) = ask(to, &format!("POST {path}"), lie);
             assert!(matches!(status, 401 | 403), "{path} {lie}: {head}");

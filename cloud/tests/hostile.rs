@@ -48,25 +48,16 @@ fn frames(good: &str, picture: &[u8]) -> Vec<(Vec<u8>, &'static str)> {
         (b"KSF2whatever".to_vec(), "does not start with KSF1"),
         (vec![0xff; 5 * 1024 * 1024], "does not start with KSF1"),
         (frame("\u{fffd}", b"x"), "not the JSON"),
-        (
-            [b"KSF1\0\0\0\x04".as_slice(), &[0xff, 0xfe, 0x80, 0x80], b"x"].concat(),
-            "not the JSON",
-        ),
+        ([b"KSF1\0\0\0\x04".as_slice(), &[0xff, 0xfe, 0x80, 0x80], b"x"].concat(), "not the JSON"),
         (frame(&nested("[", "]", 2000), b"x"), "not the JSON"),
         (frame("{}", b"x"), "not the JSON"),
         (frame("null", b"x"), "not the JSON"),
         (with("\"offset\":0", "\"offset\":1"), "lie outside a picture"),
-        (
-            with("\"offset\":0", "\"offset\":18446744073709551615"),
-            "lie outside a picture",
-        ),
+        (with("\"offset\":0", "\"offset\":18446744073709551615"), "lie outside a picture"),
         (with("\"offset\":0", "\"offset\":-1"), "not the JSON"),
         (with(&len, "\"len\":18446744073709551615"), "bytes follow"),
         (with(&total, "\"total\":1"), "lie outside a picture"),
-        (
-            with(&total, "\"total\":18446744073709551615"),
-            "a picture of 18446744073709551615 bytes",
-        ),
+        (with(&total, "\"total\":18446744073709551615"), "a picture of 18446744073709551615 bytes"),
         (with("\"sequence\":9", "\"sequence\":0"), "a sequence is"),
         (with("\"sequence\":9", "\"sequence\":9007199254740992"), "a sequence is"),
         (with("image/jpeg", "text/html"), "not the JSON"),
@@ -160,9 +151,7 @@ fn unbelievable(leaf: MessageKind) -> Vec<(Vec<u8>, &'static str)> {
         )],
         MessageKind::Frame | MessageKind::Receipt | MessageKind::Command | MessageKind::Settings | MessageKind::Cloud => Vec::new(),
     };
-    all.into_iter()
-        .map(|(json, reason)| (json.into_bytes(), reason))
-        .collect()
+    all.into_iter().map(|(json, reason)| (json.into_bytes(), reason)).collect()
 }
 
 /// Noise that begins like a message, the same in every run.

@@ -18,16 +18,8 @@ async fn a_page_is_in_the_language_of_the_reader() {
         ("", "en", "Cameras"),
         ("accept-language: fr\r\n", "en", "Cameras"),
         ("accept-language: ko-KR,ko;q=0.9,en;q=0.8\r\n", "ko", "카메라"),
-        (
-            "accept-language: en\r\ncookie: keepsake-language=ko\r\n",
-            "ko",
-            "카메라",
-        ),
-        (
-            "accept-language: ko\r\ncookie: keepsake-language=en\r\n",
-            "en",
-            "Cameras",
-        ),
+        ("accept-language: en\r\ncookie: keepsake-language=ko\r\n", "ko", "카메라"),
+        ("accept-language: ko\r\ncookie: keepsake-language=en\r\n", "en", "Cameras"),
     ] {
         let (head, html) = page("/", headers).await;
         assert!(html.contains(&format!("<html lang=\"{lang}\">")), "{headers}");
@@ -40,10 +32,7 @@ async fn a_page_is_in_the_language_of_the_reader() {
     assert!(html.contains("이 이름의 카메라를 찾을 수 없습니다."), "{html}");
     // Programs get English, and nothing that varies.
     let (head, json) = page("/api/v1/pictures/nothing", "accept-language: ko\r\n").await;
-    assert!(
-        json.contains("There is no such picture.") && !head.contains("vary:"),
-        "{head}"
-    );
+    assert!(json.contains("There is no such picture.") && !head.contains("vary:"), "{head}");
     cloud.stop().await;
 }
 

@@ -60,10 +60,7 @@ fn a_wrong_configuration_is_one_sentence_and_78() {
         (["--listen", &taken, "--mqtt-listen", any], "--listen"),
         (["--listen", any, "--mqtt-listen", &taken], "--mqtt-listen"),
         (["--listen", any, "--mqtt-inflight-max", "0"], "--mqtt-inflight-max"),
-        (
-            ["--listen", any, "--mqtt-broker-url", "broker:1883"],
-            "mqtt://host:port",
-        ),
+        (["--listen", any, "--mqtt-broker-url", "broker:1883"], "mqtt://host:port"),
         (["--listen", "nowhere", "--mqtt-listen", any], "--listen"),
     ] {
         let (code, said) = ended(cloud(folder.path(), &args));
@@ -104,20 +101,14 @@ fn a_broker_that_is_away_is_said_on_the_page_and_not_by_silence() {
     assert!(ready.contains("broker"), "{ready}");
     assert!(get(&listen, "/healthz").unwrap().starts_with("HTTP/1.1 200"));
     let page = get(&listen, "/").unwrap();
-    assert!(
-        page.starts_with("HTTP/1.1 303") && page.contains("location: /setup"),
-        "{page}"
-    );
+    assert!(page.starts_with("HTTP/1.1 303") && page.contains("location: /setup"), "{page}");
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
 fn get(address: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
@@ -138,10 +129,7 @@ fn ask(folder: &std::path::Path, args: &[&str], stdin: &str) -> (bool, String) {
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     let ended = child.wait_with_output().unwrap();
     let said = [ended.stdout, ended.stderr].concat();
-    (
-        ended.status.success(),
-        String::from_utf8(said).unwrap().trim().to_owned(),
-    )
+    (ended.status.success(), String::from_utf8(said).unwrap().trim().to_owned())
 }
 
 fn status(address: &str, request: &str) -> String {
@@ -195,11 +183,8 @@ fn whoever_has_a_shell_on_the_server_says_who_may_come_in() {
     };
     assert!(log_in("correct+horse+battery").contains("\r\nset-cookie: "));
     assert!(
-        status(
-            http,
-            &format!("GET /setup HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\r\n")
-        )
-        .contains("location: /login")
+        status(http, &format!("GET /setup HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\r\n"))
+            .contains("location: /login")
     );
     let (done, said) = ask(data, &["user", "reset", "ada"], "another password\n");
     assert!(done, "{said}");

@@ -26,10 +26,7 @@ async fn say(porch: &Camera, version: u64, mark: u64, state: SettingsReport) {
     let status = Status {
         presence: keepsake_protocol::presence::Presence::Online,
         settings_version: version,
-        settings: Some(Box::new(SettingsReport {
-            revision: mark,
-            ..state
-        })),
+        settings: Some(Box::new(SettingsReport { revision: mark, ..state })),
         reported_at: Some(harness::moment()),
         version: "test".to_owned(),
         ..Status::last_will()
@@ -53,9 +50,7 @@ async fn becomes(cloud: &Cloud, state: &str) -> Value {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(WAIT, reached)
-        .await
-        .unwrap_or_else(|_| panic!("never {state}"))
+    tokio::time::timeout(WAIT, reached).await.unwrap_or_else(|_| panic!("never {state}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,11 +62,7 @@ async fn a_wish_goes_out_and_what_became_of_it_comes_back() {
     let interval = known.iter().find(|one| one["name"] == "capture_interval_s").unwrap();
     assert_eq!((&interval["max"], &interval["default"]), (&json!(604_800), &json!(0)));
     assert_eq!(interval["kind"], "optional-integer");
-    assert!(
-        known
-            .iter()
-            .all(|one| one["description"].as_str().is_some_and(|text| !text.is_empty()))
-    );
+    assert!(known.iter().all(|one| one["description"].as_str().is_some_and(|text| !text.is_empty())));
     assert!(known.iter().all(|one| one["name"] != "spool.dir"));
 
     let wished = json!({"version": 0, "values": {"capture_interval_s": 60, "light.mode": "heartbeat"}});
@@ -87,10 +78,7 @@ async fn a_wish_goes_out_and_what_became_of_it_comes_back() {
         name: "light.mode".to_owned(),
         reason: "is set by the command line of the camera, which wins".to_owned(),
     };
-    let state = SettingsReport {
-        rejected: vec![rejected],
-        ..SettingsReport::default()
-    };
+    let state = SettingsReport { rejected: vec![rejected], ..SettingsReport::default() };
     say(&porch, 1, wire.revision, state).await;
     let partly = becomes(&cloud, "partly").await;
     assert_eq!(partly["camera"]["rejected"][0]["name"], "light.mode");

@@ -55,10 +55,7 @@ async fn https_speaks_http_2_and_its_cookies_are_for_https_alone() {
     assert!(link.starts_with("https://"), "{link}");
     let answer = curl(to, &cert, "/setup", &[]).await;
     assert!(answer.contains("HTTP/2 200"), "{answer}");
-    assert!(
-        answer.contains("strict-transport-security: max-age=2592000"),
-        "{answer}"
-    );
+    assert!(answer.contains("strict-transport-security: max-age=2592000"), "{answer}");
     let answer = curl(to, &cert, "/setup", &["--http1.1"]).await;
     assert!(answer.contains("HTTP/1.1 200"), "{answer}");
 

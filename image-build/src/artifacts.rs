@@ -57,10 +57,7 @@ pub fn sibling(image: &Path, ending: &str) -> PathBuf {
 ///
 /// Source: doc/json-schema/os-list-schema.json of raspberrypi/rpi-imager.
 fn manifest(made: &BuiltImage, card_sum: &str, image_sum: &str) -> Result<serde_json::Value> {
-    let place = made
-        .image
-        .canonicalize()
-        .with_context(|| format!("find {}", made.image.display()))?;
+    let place = made.image.canonicalize().with_context(|| format!("find {}", made.image.display()))?;
     let bytes = fs::metadata(made.image)?.len();
     Ok(json!({
         "os_list": [{
@@ -82,9 +79,7 @@ fn manifest(made: &BuiltImage, card_sum: &str, image_sum: &str) -> Result<serde_
 const ICON: &str = "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 40 40'><circle cx='20' cy='20' r='18' fill='black'/><circle cx='20' cy='20' r='9' fill='white'/></svg>";
 
 fn name(file: &Path) -> String {
-    file.file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn pretty(value: &serde_json::Value) -> String {
@@ -126,10 +121,7 @@ mod tests {
         assert_eq!(entry["extract_size"], layout::IMAGE_BYTES);
         let url = entry["url"].as_str().unwrap();
         assert!(url.starts_with("file:///") && url.ends_with(".img.zst"), "{url}");
-        assert_eq!(
-            sibling(&image, ".cdx.json").file_name().unwrap(),
-            "keepsake-1.2.3-arm64.cdx.json"
-        );
+        assert_eq!(sibling(&image, ".cdx.json").file_name().unwrap(), "keepsake-1.2.3-arm64.cdx.json");
     }
 
     #[test]

@@ -44,11 +44,7 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
 
     let used: Vec<&Package> = inputs.packages.iter().filter(|p| p.is_used()).collect();
     let (kernel, others): (Vec<&Package>, Vec<&Package>) = used.into_iter().partition(|package| package.is_kernel());
-    ensure!(
-        kernel.len() == 1,
-        "{} kernels were fetched instead of one",
-        kernel.len()
-    );
+    ensure!(kernel.len() == 1, "{} kernels were fetched instead of one", kernel.len());
     // The others are unpacked over it: it has the links /bin, /lib and /sbin.
     let (base, others): (Vec<&Package>, Vec<&Package>) = others.into_iter().partition(|p| p.name == "base-files");
     prepare::unpack(base.into_iter().chain(others), &root, inputs.epoch_s)?;
@@ -76,11 +72,7 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
     let mut file = File::create_new(&image).with_context(|| format!("create {}", image.display()))?;
     file.set_len(layout::IMAGE_BYTES)?;
     file.write_all(&layout::card_table())?;
-    for (partition, content) in [
-        (layout::BOOT, &boot_image),
-        (layout::SYSTEM_A, &system),
-        (layout::DATA, &data),
-    ] {
+    for (partition, content) in [(layout::BOOT, &boot_image), (layout::SYSTEM_A, &system), (layout::DATA, &data)] {
         let mut content = File::open(content).with_context(|| format!("open {}", content.display()))?;
         layout::place(&mut file, partition, &mut content)?;
     }

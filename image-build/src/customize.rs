@@ -56,22 +56,14 @@ pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
     let image = inputs.work.join("customized.img");
     unpack(inputs.image, &image)?;
     let (boot, root) = partitions(&image)?;
-    let root = Root {
-        image: &image,
-        partition: root,
-        inputs,
-    };
+    let root = Root { image: &image, partition: root, inputs };
     root.check_file_system("before the camera is added")?;
     ensure!(
         root.has("/usr/lib/aarch64-linux-gnu") && root.has("/etc/os-release"),
         "{} is not a 64-bit Raspberry Pi OS; use \"Raspberry Pi OS Lite (64-bit)\"",
         inputs.image.display()
     );
-    ensure!(
-        !root.has("/usr/bin/appliance"),
-        "{} already has the camera",
-        inputs.image.display()
-    );
+    ensure!(!root.has("/usr/bin/appliance"), "{} already has the camera", inputs.image.display());
     let boot = format!("{}@@{}", image.display(), boot.start_bytes);
     add_settings(inputs, &boot)?;
     for (place, entry) in root_entries(inputs)? {
@@ -160,10 +152,7 @@ fn root_entries(inputs: &Inputs) -> Result<Vec<(String, RootEntry)>> {
             "/usr/lib/udev/rules.d/60-keepsake.rules".to_owned(),
             file(inputs.workspace.join("udev/60-keepsake.rules"), 0o644),
         ),
-        (
-            "/etc/keepsake/camera.toml".to_owned(),
-            RootEntry::Link("/boot/firmware/camera.toml"),
-        ),
+        ("/etc/keepsake/camera.toml".to_owned(), RootEntry::Link("/boot/firmware/camera.toml")),
         (
             "/etc/systemd/system/multi-user.target.wants/keepsake-appliance.service".to_owned(),
             RootEntry::Link("/usr/lib/systemd/system/keepsake-appliance.service"),
@@ -187,10 +176,7 @@ impl Root<'_> {
     fn debugfs(&self, request: &str) -> Result<Vec<u8>> {
         let mut debugfs = host_tools::command("debugfs", self.inputs.epoch_s)?;
         // The requests use names of our own, which are safe from spaces in directory names.
-        debugfs
-            .current_dir(self.inputs.work)
-            .args(["-w", "-R", request])
-            .arg(self.place());
+        debugfs.current_dir(self.inputs.work).args(["-w", "-R", request]).arg(self.place());
         run(&mut debugfs)
     }
 
@@ -233,11 +219,7 @@ impl Root<'_> {
     }
 
     fn owned_by_root(&self, path: &str, mode: u32) -> Result<()> {
-        for (field, value) in [
-            ("mode", format!("0{mode:o}")),
-            ("uid", "0".to_owned()),
-            ("gid", "0".to_owned()),
-        ] {
+        for (field, value) in [("mode", format!("0{mode:o}")), ("uid", "0".to_owned()), ("gid", "0".to_owned())] {
             self.debugfs(&format!("set_inode_field {path} {field} {value}"))?;
         }
         Ok(())
@@ -266,10 +248,7 @@ mod tests {
             "console=tty1 root=PARTUUID=12345678-02 init=/usr/lib/raspberrypi-sys-mods/firstboot systemd.run=/boot/firstrun.sh\n",
         ),
         ("config.txt", "arm_64bit=1\n"),
-        (
-            "firstrun.sh",
-            "#!/bin/bash\n/usr/lib/userconf-pi/userconf 'pi' '$5$x'\n",
-        ),
+        ("firstrun.sh", "#!/bin/bash\n/usr/lib/userconf-pi/userconf 'pi' '$5$x'\n"),
         ("userconf.txt", "pi:$5$x\n"),
         ("user-data", "#cloud-config\nhostname: mine\n"),
     ];
@@ -297,29 +276,16 @@ mod tests {
         fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/bash\n").unwrap();
         fs::write(root.join("usr/bin/sudo"), "s").unwrap();
         fs::set_permissions(root.join("usr/bin/sudo"), fs::Permissions::from_mode(0o4755)).unwrap();
-        run(
-            "mkfs.vfat",
-            &["-C", "-F", "32", "-s", "1", "-n", "bootfs", "boot.fat", "40960"],
-            folder,
-        );
+        run("mkfs.vfat", &["-C", "-F", "32", "-s", "1", "-n", "bootfs", "boot.fat", "40960"], folder);
         for (name, text) in FIRST_BOOT {
             fs::write(folder.join(name), text).unwrap();
             run("mcopy", &["-i", "boot.fat", name, "::"], folder);
         }
-        run(
-            "mke2fs",
-            &["-q", "-t", "ext4", "-L", "rootfs", "-d", "root", "root.ext4", "64M"],
-            folder,
-        );
+        run("mke2fs", &["-q", "-t", "ext4", "-L", "rootfs", "-d", "root", "root.ext4", "64M"], folder);
 
         let image = folder.join("raspios-lite.img");
         let mut file = File::create_new(&image).unwrap();
-        let boot = Partition {
-            number: 1,
-            kind: 0x0c,
-            start_bytes: 8 * MIB,
-            bytes: 40 * MIB,
-        };
+        let boot = Partition { number: 1, kind: 0x0c, start_bytes: 8 * MIB, bytes: 40 * MIB };
         let root = Partition {
             number: 2,
             kind: 0x83,
@@ -404,11 +370,7 @@ mod tests {
         assert!(fs::read(out.join("usr/bin/appliance")).unwrap() == fs::read(&given.program).unwrap());
         let mode = |name: &str| fs::metadata(out.join(name)).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode("usr/bin/appliance"), 0o755);
-        for name in [
-            "keepsake-appliance.service",
-            "keepsake-users.service",
-            "keepsake-stopped.service",
-        ] {
+        for name in ["keepsake-appliance.service", "keepsake-users.service", "keepsake-stopped.service"] {
             assert_eq!(mode(&format!("usr/lib/systemd/system/{name}")), 0o644, "{name}");
         }
         for (link, to) in [
@@ -421,10 +383,7 @@ mod tests {
         ] {
             assert_eq!(fs::read_link(out.join(link)).unwrap(), Path::new(to), "{link}");
         }
-        assert_eq!(
-            fs::read(out.join("etc/passwd")).unwrap(),
-            b"root:x:0:0::/root:/bin/bash\n"
-        );
+        assert_eq!(fs::read(out.join("etc/passwd")).unwrap(), b"root:x:0:0::/root:/bin/bash\n");
         let stat = |path: &str| {
             let said = run("debugfs", &["-R", &format!("stat {path}"), "root.after"], at);
             String::from_utf8_lossy(&said).into_owned()

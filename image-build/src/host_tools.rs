@@ -29,11 +29,7 @@ const NEEDED: [(&str, &str); 12] = [
 /// One line with everything that is missing, and how to install it.
 pub fn check() -> Result<()> {
     let missing = packages_missing();
-    ensure!(
-        missing.is_empty(),
-        "programs are missing: sudo apt-get install {}",
-        missing.join(" ")
-    );
+    ensure!(missing.is_empty(), "programs are missing: sudo apt-get install {}", missing.join(" "));
     Ok(())
 }
 

@@ -180,11 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_too_large_for_its_partition_is_refused() {
-        let small = Partition {
-            bytes: 4,
-            start_bytes: 2,
-            ..BOOT
-        };
+        let small = Partition { bytes: 4, start_bytes: 2, ..BOOT };
         let mut image = Cursor::new(vec![9; 8]);
         place(&mut image, small, &mut Cursor::new([1, 2, 3, 4])).unwrap();
         assert_eq!(image.get_ref()[..], [9, 9, 1, 2, 3, 4, 9, 9]);

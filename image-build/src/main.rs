@@ -86,13 +86,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let begun = Instant::now();
     if let Some(image) = &arguments.base_image {
         let work = output.join("customize");
-        let inputs = customize::Inputs {
-            image,
-            program,
-            workspace,
-            work: &work,
-            epoch_s,
-        };
+        let inputs = customize::Inputs { image, program, workspace, work: &work, epoch_s };
         return add_to_image(&inputs, output);
     }
     let folder = output.join("packages");
@@ -157,11 +151,7 @@ fn add_to_image(inputs: &customize::Inputs, output: &Path) -> Result<()> {
 }
 
 fn write_to(arguments: &Arguments, image: &Path, to: &Path) -> Result<()> {
-    ensure!(
-        image.is_file(),
-        "there is no {}: run cargo image first",
-        image.display()
-    );
+    ensure!(image.is_file(), "there is no {}: run cargo image first", image.display());
     let request = write::WriteRequest {
         image,
         to,
@@ -202,10 +192,7 @@ fn epoch_s(workspace: &Path) -> Result<u64> {
 
 fn compress(from: &Path, to: &Path, epoch_s: u64) -> Result<()> {
     let mut zstd = host_tools::command("zstd", epoch_s)?;
-    zstd.args(["-12", "--force", "--quiet", "--threads=2"])
-        .arg(from)
-        .arg("-o")
-        .arg(to);
+    zstd.args(["-12", "--force", "--quiet", "--threads=2"]).arg(from).arg("-o").arg(to);
     process::run(&mut zstd)?;
     ensure!(to.is_file(), "zstd has written nothing");
     Ok(())

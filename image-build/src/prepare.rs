@@ -184,10 +184,7 @@ mod tests {
     #[test]
     fn a_package_is_known_by_the_name_of_its_file() {
         let package = parse_file_name(Path::new("/a/wpasupplicant_2%3a2.10-24_arm64.deb")).unwrap();
-        assert_eq!(
-            (package.name.as_str(), package.version.as_str()),
-            ("wpasupplicant", "2:2.10-24")
-        );
+        assert_eq!((package.name.as_str(), package.version.as_str()), ("wpasupplicant", "2:2.10-24"));
         assert_eq!(package.architecture(), "arm64");
         assert_eq!(parse_file_name(Path::new("/a/lock")), None);
     }

@@ -44,13 +44,7 @@ pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     }
     copy_sources(inputs.workspace, &copy)?;
-    build_once(
-        inputs,
-        inputs.workspace,
-        &one,
-        "022",
-        &[("TZ", "UTC"), ("LC_ALL", "C.UTF-8")],
-    )?;
+    build_once(inputs, inputs.workspace, &one, "022", &[("TZ", "UTC"), ("LC_ALL", "C.UTF-8")])?;
     build_once(
         inputs,
         &copy,
@@ -78,10 +72,7 @@ pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
     }
     let line = sums.lines().zip(others.lines()).find(|(a, b)| a != b);
     let name = line.and_then(|(line, _)| line.split_whitespace().nth(1));
-    bail!(
-        "the two images are identical, but {} beside them differs",
-        name.unwrap_or("SHA256SUMS")
-    )
+    bail!("the two images are identical, but {} beside them differs", name.unwrap_or("SHA256SUMS"))
 }
 
 /// Runs this program again with this umask and these variables.
@@ -100,9 +91,7 @@ fn build_once(
         ("--workspace", absolute(workspace)?),
         ("--output", absolute(output)?),
     ];
-    let arguments = pairs
-        .into_iter()
-        .flat_map(|(name, path)| [OsString::from(name), path.into_os_string()]);
+    let arguments = pairs.into_iter().flat_map(|(name, path)| [OsString::from(name), path.into_os_string()]);
     let status = Command::new("sh")
         .args(["-c", "umask \"$1\"; shift; exec \"$@\"", "sh", mask])
         .arg(program)
@@ -181,9 +170,7 @@ fn first_difference(one: &Path, two: &Path) -> Result<Option<String>> {
 }
 
 fn place(at: u64) -> String {
-    let inside = layout::PARTITIONS
-        .iter()
-        .find(|p| (p.start_bytes..p.start_bytes + p.bytes).contains(&at));
+    let inside = layout::PARTITIONS.iter().find(|p| (p.start_bytes..p.start_bytes + p.bytes).contains(&at));
     match inside {
         Some(partition) => format!(
             "the same files lie differently in partition {}, from byte {} of it on",
@@ -202,11 +189,7 @@ fn files(folder: &Path) -> Result<BTreeMap<String, String>> {
         let what = if about.is_symlink() {
             format!("a link to {}", fs::read_link(&file)?.display())
         } else {
-            format!(
-                "{:o} {}",
-                about.permissions().mode() & 0o7777,
-                &sha256_of_file(&file)?[..16]
-            )
+            format!("{:o} {}", about.permissions().mode() & 0o7777, &sha256_of_file(&file)?[..16])
         };
         let name = file.strip_prefix(folder).unwrap_or(&file);
         found.insert(name.to_string_lossy().into_owned(), what);

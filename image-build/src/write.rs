@@ -62,15 +62,9 @@ pub fn write(request: &WriteRequest, confirm: impl FnOnce(&str) -> io::Result<bo
         // The kernel refuses a disk with a part in use.
         options.custom_flags(O_EXCL);
     }
-    let mut to = options
-        .open(request.to)
-        .with_context(|| format!("open {}", request.to.display()))?;
+    let mut to = options.open(request.to).with_context(|| format!("open {}", request.to.display()))?;
     let written = copy(request.image, &mut to).with_context(|| format!("write {}", request.to.display()))?;
-    ensure!(
-        written == hash,
-        "{} has changed while it was written",
-        request.image.display()
-    );
+    ensure!(written == hash, "{} has changed while it was written", request.image.display());
     drop(to);
     let read = read_back(request.to, bytes)?;
     ensure!(
@@ -146,10 +140,7 @@ fn copy(image: &Path, to: &mut File) -> Result<String> {
 /// it.
 fn read_back(from: &Path, bytes: u64) -> Result<String> {
     let attempt = |direct: bool| -> io::Result<String> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags(if direct { O_DIRECT } else { 0 })
-            .open(from)?;
+        let mut file = OpenOptions::new().read(true).custom_flags(if direct { O_DIRECT } else { 0 }).open(from)?;
         if !direct {
             nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
         }
@@ -181,9 +172,7 @@ pub(crate) fn each_chunk(image: &Path, mut take: impl FnMut(&[u8]) -> io::Result
     loop {
         let mut filled = 0;
         while filled < CHUNK {
-            let count = source
-                .read(&mut chunk[filled..])
-                .with_context(|| format!("read {}", image.display()))?;
+            let count = source.read(&mut chunk[filled..]).with_context(|| format!("read {}", image.display()))?;
             if count == 0 {
                 break;
             }
@@ -250,9 +239,7 @@ mod tests {
 
     /// Ten megabytes without repetition, compressed.
     fn image(folder: &Path) -> (PathBuf, Vec<u8>) {
-        let content: Vec<u8> = (0..2_500_000_u32)
-            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
-            .collect();
+        let content: Vec<u8> = (0..2_500_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         let plain = folder.join("card.img");
         fs::write(&plain, &content).unwrap();
         let mut zstd = host_tools::command("zstd", 0).unwrap();
@@ -261,12 +248,7 @@ mod tests {
     }
 
     fn to_file<'a>(image: &'a Path, to: &'a Path) -> WriteRequest<'a> {
-        WriteRequest {
-            image,
-            to,
-            is_file: true,
-            allow_disk: None,
-        }
+        WriteRequest { image, to, is_file: true, allow_disk: None }
     }
 
     fn never(_: &str) -> io::Result<bool> {
@@ -294,11 +276,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (image, _) = image(folder.path());
         let card = folder.path().join("to.img");
-        fs::write(
-            folder.path().join("SHA256SUMS"),
-            format!("{}  card.img\n", "0".repeat(64)),
-        )
-        .unwrap();
+        fs::write(folder.path().join("SHA256SUMS"), format!("{}  card.img\n", "0".repeat(64))).unwrap();
         let error = write(&to_file(&image, &card), never).unwrap_err().to_string();
         assert!(error.contains("SHA256SUMS"), "{error}");
 
@@ -319,10 +297,7 @@ mod tests {
         let (image, _) = image(folder.path());
         let file = folder.path().join("notes.txt");
         fs::write(&file, "dear diary").unwrap();
-        let request = WriteRequest {
-            is_file: false,
-            ..to_file(&image, &file)
-        };
+        let request = WriteRequest { is_file: false, ..to_file(&image, &file) };
         assert!(write(&request, never).unwrap_err().to_string().contains("--to-file"));
         assert_eq!(fs::read(&file).unwrap(), b"dear diary");
     }
@@ -345,12 +320,7 @@ mod tests {
             );
             return;
         };
-        let request = |allow_disk| WriteRequest {
-            image: &image,
-            to: &disk.0,
-            is_file: false,
-            allow_disk,
-        };
+        let request = |allow_disk| WriteRequest { image: &image, to: &disk.0, is_file: false, allow_disk };
 
         // The kernel does not consider it a card.
         let refused = write(&request(None), never).unwrap_err().to_string();
@@ -360,11 +330,7 @@ mod tests {
         write(&request(Some("33554432")), never).unwrap();
         assert!(fs::read(&backing).unwrap()[..content.len()] == content);
 
-        run(host_tools::command("mke2fs", 0)
-            .unwrap()
-            .args(["-q", "-F"])
-            .arg(&disk.0))
-        .unwrap();
+        run(host_tools::command("mke2fs", 0).unwrap().args(["-q", "-F"]).arg(&disk.0)).unwrap();
         let at = folder.path().join("mounted");
         fs::create_dir(&at).unwrap();
         let mut mount = host_tools::command("mount", 0).unwrap();

@@ -96,10 +96,7 @@ pub struct CaptureMetadata {
 
 impl CaptureMetadata {
     pub fn id(&self) -> CaptureId {
-        CaptureId {
-            spool: self.spool,
-            sequence: self.sequence,
-        }
+        CaptureId { spool: self.spool, sequence: self.sequence }
     }
 }
 

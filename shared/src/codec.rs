@@ -73,21 +73,14 @@ pub fn decode_frame(message: &[u8]) -> Result<Frame<'_>, DecodeError> {
     let header: FrameHeader = serde_json::from_slice(json)?;
     let found = bytes.len() as u64;
     if header.len != found || found == 0 {
-        return Err(DecodeError::Length {
-            said: header.len,
-            found,
-        });
+        return Err(DecodeError::Length { said: header.len, found });
     }
     if header.capture.total > CAPTURE_BYTES_MAX {
         return Err(DecodeError::Total(header.capture.total));
     }
     let end = header.offset.saturating_add(header.len);
     if end > header.capture.total {
-        return Err(DecodeError::Range {
-            offset: header.offset,
-            end,
-            total: header.capture.total,
-        });
+        return Err(DecodeError::Range { offset: header.offset, end, total: header.capture.total });
     }
     Ok(Frame { header, bytes })
 }

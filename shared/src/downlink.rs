@@ -25,14 +25,9 @@ pub struct DownlinkBatch {
 impl DownlinkBatch {
     /// Returns the kind of the message, or `None` for one that a later version has added.
     pub fn parsed_kind(&self) -> Option<MessageKind> {
-        [
-            MessageKind::Receipt,
-            MessageKind::Cloud,
-            MessageKind::Command,
-            MessageKind::Settings,
-        ]
-        .into_iter()
-        .find(|leaf| leaf.name() == self.kind)
+        [MessageKind::Receipt, MessageKind::Cloud, MessageKind::Command, MessageKind::Settings]
+            .into_iter()
+            .find(|leaf| leaf.name() == self.kind)
     }
 }
 

@@ -171,10 +171,7 @@ mod tests {
         };
         for (boottime_us, error_us) in [(3_600_000_000, 1_001), (0, 1_801_001), (7_200_000_000, 1_801_001)] {
             let wall_us = 1_000_000_000_000 + to_signed(boottime_us);
-            assert_eq!(
-                line.wall_interval(boottime_us),
-                (wall_us - error_us, wall_us + error_us)
-            );
+            assert_eq!(line.wall_interval(boottime_us), (wall_us - error_us, wall_us + error_us));
         }
         let whole_boot = BootClockOffset { at_us: None, ..line };
         assert_eq!(whole_boot.wall_interval(0), (999_999_999_000, 1_000_000_001_000));

@@ -290,19 +290,7 @@ mod tests {
         for good in ["porch", "camera-1a2b3c", "Boat_shed.2", "0", &"a".repeat(64)] {
             assert!(good.parse::<DeviceId>().is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "a/b",
-            "a+b",
-            "#",
-            "$SYS",
-            "..",
-            "-a",
-            "a b",
-            "ä",
-            "a\0",
-            &"a".repeat(65),
-        ] {
+        for bad in ["", "a/b", "a+b", "#", "$SYS", "..", "-a", "a b", "ä", "a\0", &"a".repeat(65)] {
             assert_eq!(bad.parse::<DeviceId>(), Err(IdError::Device), "{bad:?}");
         }
         for reserved in ["cloud", "CLOUD"] {
@@ -313,10 +301,7 @@ mod tests {
     #[test]
     fn an_id_has_exactly_one_spelling() {
         let hash = Hash::of(b"");
-        assert_eq!(
-            hash.to_string(),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(hash.to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(hash.prefix().to_string(), "e3b0c44298fc1c14");
         assert!(hash.to_string().to_uppercase().parse::<Hash>().is_err());
         let id = format!("{}-12-{}", "0a".repeat(16), hash.prefix());

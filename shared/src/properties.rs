@@ -169,10 +169,7 @@ fn damage() -> impl Strategy<Value = Vec<Damage>> {
     let one = prop_oneof![
         (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, to)| Damage::Change(at, to)),
         // Bytes that mean something in JSON do more harm than others.
-        (
-            any::<prop::sample::Index>(),
-            prop::sample::select(b"{}[]\",:-0e".to_vec())
-        )
+        (any::<prop::sample::Index>(), prop::sample::select(b"{}[]\",:-0e".to_vec()))
             .prop_map(|(at, to)| Damage::Change(at, to)),
         (any::<prop::sample::Index>(), 1..30_usize).prop_map(|(at, n)| Damage::Remove(at, n)),
         (any::<prop::sample::Index>(), 1..30_usize).prop_map(|(at, n)| Damage::Double(at, n)),
@@ -215,9 +212,7 @@ impl Arbitrary for Sequence {
     type Strategy = BoxedStrategy<Self>;
 
     fn arbitrary_with((): ()) -> Self::Strategy {
-        prop_oneof![1..100_u64, 1..=Sequence::MAX.get()]
-            .prop_map(number)
-            .boxed()
+        prop_oneof![1..100_u64, 1..=Sequence::MAX.get()].prop_map(number).boxed()
     }
 }
 

@@ -104,10 +104,7 @@ mod tests {
 
     #[test]
     fn touching_ranges_become_one() {
-        assert_eq!(
-            ranges(&[(5, 6), (1, 2), (3, 4), (9, 9), (9, 8)]),
-            ranges(&[(1, 6), (9, 9)])
-        );
+        assert_eq!(ranges(&[(5, 6), (1, 2), (3, 4), (9, 9), (9, 8)]), ranges(&[(1, 6), (9, 9)]));
         assert_eq!(ranges(&[(1, 6), (9, 9)]).count(), 7);
         for (sequence, inside) in [(1, true), (6, true), (7, false), (8, false), (9, true), (10, false)] {
             assert_eq!(

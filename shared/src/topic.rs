@@ -95,10 +95,7 @@ pub struct Topic {
 
 impl Topic {
     pub fn new(device: &DeviceId, leaf: MessageKind) -> Self {
-        Self {
-            device: device.clone(),
-            kind: leaf,
-        }
+        Self { device: device.clone(), kind: leaf }
     }
 }
 
@@ -117,15 +114,9 @@ impl FromStr for Topic {
     type Err = ParseTopicError;
 
     fn from_str(text: &str) -> Result<Self, ParseTopicError> {
-        let rest = text
-            .strip_prefix(ROOT)
-            .and_then(|rest| rest.strip_prefix('/'))
-            .ok_or(ParseTopicError)?;
+        let rest = text.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/')).ok_or(ParseTopicError)?;
         let (device, path) = rest.split_once('/').ok_or(ParseTopicError)?;
-        let leaf = MessageKind::ALL
-            .into_iter()
-            .find(|leaf| leaf.path() == path)
-            .ok_or(ParseTopicError)?;
+        let leaf = MessageKind::ALL.into_iter().find(|leaf| leaf.path() == path).ok_or(ParseTopicError)?;
         Ok(Self {
             device: device.parse().map_err(|_| ParseTopicError)?,
             kind: leaf,

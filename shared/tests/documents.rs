@@ -17,12 +17,7 @@ fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
     let rows = section.lines().skip_while(|line| !line.starts_with('|'));
     rows.skip(2)
         .take_while(|line| line.starts_with('|'))
-        .map(|row| {
-            row.trim_matches('|')
-                .split('|')
-                .map(|cell| cell.trim().to_owned())
-                .collect()
-        })
+        .map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
         .collect()
 }
 
@@ -62,18 +57,11 @@ fn the_page_on_the_card_lists_patterns_as_they_are() {
     let text = document("image-build/card/boot/START-HERE.html");
     let rows: Vec<(&str, &str)> = text
         .lines()
-        .filter_map(|line| {
-            line.trim()
-                .strip_prefix("<tr><td>")?
-                .strip_suffix("</td></tr>")?
-                .split_once("</td><td>")
-        })
+        .filter_map(|line| line.trim().strip_prefix("<tr><td>")?.strip_suffix("</td></tr>")?.split_once("</td><td>"))
         .collect();
     assert_eq!(rows.len(), 7, "{rows:?}");
     for (appearance, meaning) in rows {
-        let pattern = Pattern::ALL
-            .into_iter()
-            .find(|pattern| pattern.appearance() == appearance);
+        let pattern = Pattern::ALL.into_iter().find(|pattern| pattern.appearance() == appearance);
         let expected = match pattern {
             Some(Pattern::Fault(fault)) => format!("Fault {}: {}", fault.number(), fault.meaning()),
             Some(pattern) => pattern.meaning().to_owned(),

@@ -59,10 +59,7 @@ fn every_message_ever_shipped_decodes_and_encodes_unchanged() {
     check(Golden::json("v1-settings", &settings()));
     check(Golden::json("v1-settings-marked", &marked_settings()));
     check(Golden::json("v1-cloud", &cloud(None)));
-    check(Golden::json(
-        "v1-cloud-hold",
-        &cloud(Some("the disk of the cloud is nearly full")),
-    ));
+    check(Golden::json("v1-cloud-hold", &cloud(Some("the disk of the cloud is nearly full"))));
 
     let files: BTreeSet<String> = fs::read_dir(folder())
         .expect("the golden folder is part of the repository")
@@ -75,24 +72,13 @@ fn every_message_ever_shipped_decodes_and_encodes_unchanged() {
 #[test]
 fn the_names_on_the_wire_do_not_change() {
     fn words<T: Serialize>(all: &[T]) -> Vec<String> {
-        all.iter()
-            .map(|one| serde_json::to_string(one).unwrap().replace('"', ""))
-            .collect()
+        all.iter().map(|one| serde_json::to_string(one).unwrap().replace('"', "")).collect()
     }
     assert_eq!(
-        words(&[
-            Cause::Button,
-            Cause::Command,
-            Cause::Interval,
-            Cause::Test,
-            Cause::Upload
-        ]),
+        words(&[Cause::Button, Cause::Command, Cause::Interval, Cause::Test, Cause::Upload]),
         ["button", "command", "interval", "test", "upload"]
     );
-    assert_eq!(
-        words(&[ContentType::Jpeg, ContentType::Png]),
-        ["image/jpeg", "image/png"]
-    );
+    assert_eq!(words(&[ContentType::Jpeg, ContentType::Png]), ["image/jpeg", "image/png"]);
     assert_eq!(
         words(&[
             TombstoneReason::CameraNotFound,
@@ -203,11 +189,7 @@ impl Golden {
             fs::write(&path, &self.today).unwrap();
         }
         let shipped = fs::read(&path).unwrap();
-        assert!(
-            (self.still_means_the_same)(&shipped),
-            "{} is not read as it was meant",
-            self.file
-        );
+        assert!((self.still_means_the_same)(&shipped), "{} is not read as it was meant", self.file);
         assert!(
             shipped == self.today,
             "{} would be written differently today:\n{}\n{}",
@@ -275,12 +257,7 @@ fn part() -> FrameHeader {
             content_type: ContentType::Png,
             cause: Cause::Command,
             command: Some("c-17".into()),
-            pressed: ClockReading {
-                synchronised: false,
-                error_us: 0,
-                wall_us: -1,
-                ..moment()
-            },
+            pressed: ClockReading { synchronised: false, error_us: 0, wall_us: -1, ..moment() },
             ..record()
         },
         offset: 3,
@@ -293,10 +270,7 @@ fn part() -> FrameHeader {
 }
 
 fn bounded() -> FrameHeader {
-    FrameHeader {
-        not_before_us: Some(1_794_999_000_000_000),
-        ..whole()
-    }
+    FrameHeader { not_before_us: Some(1_794_999_000_000_000), ..whole() }
 }
 
 fn have() -> Inventory {
@@ -316,9 +290,7 @@ fn status() -> Status {
         spools: vec![SpoolInventory {
             spool: INSTALL,
             next: sequence(12),
-            waiting: [(sequence(7), sequence(7)), (sequence(10), sequence(11))]
-                .into_iter()
-                .collect(),
+            waiting: [(sequence(7), sequence(7)), (sequence(10), sequence(11))].into_iter().collect(),
             kept: [(sequence(1), sequence(6))].into_iter().collect(),
             coarse: true,
         }],
@@ -357,16 +329,10 @@ fn status_with_settings() -> Status {
                 name: "interval_s".into(),
                 reason: "must be 0 or a whole number, 1 to 604800 seconds".into(),
             }],
-            trial: Some(TrialStatus {
-                names: vec!["cloud.url".into()],
-                remaining_s: 240,
-            }),
-            effective: [
-                ("interval_s".to_owned(), 0.into()),
-                ("light.mode".to_owned(), "quiet".into()),
-            ]
-            .into_iter()
-            .collect(),
+            trial: Some(TrialStatus { names: vec!["cloud.url".into()], remaining_s: 240 }),
+            effective: [("interval_s".to_owned(), 0.into()), ("light.mode".to_owned(), "quiet".into())]
+                .into_iter()
+                .collect(),
         })),
         ..status()
     }
@@ -452,10 +418,7 @@ fn reply() -> CommandReply {
         id: "c-17".into(),
         stage: CommandStage::Saved,
         after_us: 95_000,
-        capture: Some(CaptureId {
-            spool: INSTALL,
-            sequence: sequence(7),
-        }),
+        capture: Some(CaptureId { spool: INSTALL, sequence: sequence(7) }),
         text: None,
         result: None,
     }
@@ -466,12 +429,9 @@ fn diagnostics_reply() -> CommandReply {
         stage: CommandStage::Done,
         capture: None,
         result: Some(
-            [
-                ("version".to_owned(), "0.1.0".into()),
-                ("uptime_s".to_owned(), 86_400.into()),
-            ]
-            .into_iter()
-            .collect(),
+            [("version".to_owned(), "0.1.0".into()), ("uptime_s".to_owned(), 86_400.into())]
+                .into_iter()
+                .collect(),
         ),
         ..reply()
     }
@@ -500,10 +460,7 @@ fn inventory_receipt() -> Receipt {
                 sequence: sequence(9),
                 ranges: vec![(0, 16_384), (32_768, 40_000)],
             },
-            ResendRequest {
-                sequence: sequence(10),
-                ranges: vec![],
-            },
+            ResendRequest { sequence: sequence(10), ranges: vec![] },
         ],
         rejected: vec![Rejection {
             sequence: sequence(11),
@@ -543,12 +500,7 @@ fn settings() -> DesiredSettings {
     ]
     .into_iter()
     .collect();
-    DesiredSettings {
-        version: 4,
-        store: None,
-        revision: 0,
-        values,
-    }
+    DesiredSettings { version: 4, store: None, revision: 0, values }
 }
 
 fn marked_settings() -> DesiredSettings {

@@ -35,36 +35,20 @@ fn kinds() -> Vec<(&'static str, Value, Decode)> {
             json!({"kind": "tombstone", "install": install, "sequence": 1, "reason": "card-full", "cause": "button"}),
             as_kind::<Event>,
         ),
-        (
-            "fault",
-            json!({"kind": "fault", "number": 5, "text": "", "at": at}),
-            as_kind::<Event>,
-        ),
+        ("fault", json!({"kind": "fault", "number": 5, "text": "", "at": at}), as_kind::<Event>),
         (
             "boot",
             json!({"kind": "boot", "boot": boot, "offset_us": 0, "error_us": 0}),
             as_kind::<Event>,
         ),
-        (
-            "reply",
-            json!({"id": "c", "stage": "done", "after_us": 0}),
-            as_kind::<CommandReply>,
-        ),
-        (
-            "receipt",
-            json!({"store": store, "install": install}),
-            as_kind::<Receipt>,
-        ),
+        ("reply", json!({"id": "c", "stage": "done", "after_us": 0}), as_kind::<CommandReply>),
+        ("receipt", json!({"store": store, "install": install}), as_kind::<Receipt>),
         (
             "command",
             json!({"id": "c", "command": "snap", "sent_us": 0, "expires_us": 1}),
             as_kind::<Command>,
         ),
-        (
-            "settings",
-            json!({"version": 1, "values": {}}),
-            as_kind::<DesiredSettings>,
-        ),
+        ("settings", json!({"version": 1, "values": {}}), as_kind::<DesiredSettings>),
         (
             "cloud",
             json!({"store": store, "started": 1, "capture_bytes_max": 1}),
@@ -109,10 +93,7 @@ fn every_required_field_is_required() {
         for field in message.as_object().unwrap().keys() {
             let mut shorter = message.clone();
             shorter.as_object_mut().unwrap().remove(field);
-            assert!(
-                decode(shorter.to_string().as_bytes()).is_err(),
-                "{kind} without {field}"
-            );
+            assert!(decode(shorter.to_string().as_bytes()).is_err(), "{kind} without {field}");
         }
     }
     for field in header().as_object().unwrap().keys() {
@@ -193,43 +174,24 @@ fn a_frame_with_a_wrong_length_is_rejected() {
     let good = frame(header().to_string().as_bytes(), b"abc");
     codec::decode_frame(&good).unwrap();
 
-    let too_long = frame(
-        format!("{}{}", header(), " ".repeat(HEADER_BYTES_MAX)).as_bytes(),
-        b"abc",
-    );
+    let too_long = frame(format!("{}{}", header(), " ".repeat(HEADER_BYTES_MAX)).as_bytes(), b"abc");
     let mut endless = good.clone();
     endless[4..8].copy_from_slice(&u32::MAX.to_be_bytes());
     type Expected = fn(&DecodeError) -> bool;
     let cases: [(&str, Vec<u8>, Expected); 11] = [
         ("nothing", vec![], |e| matches!(e, DecodeError::Empty)),
-        ("another magic", b"KSF2....".to_vec(), |e| {
-            matches!(e, DecodeError::Magic)
-        }),
-        ("no length", b"KSF1\0\0".to_vec(), |e| {
-            matches!(e, DecodeError::Truncated)
-        }),
-        ("half a header", good[..40].to_vec(), |e| {
-            matches!(e, DecodeError::Truncated)
-        }),
-        ("a header too long", too_long, |e| {
-            matches!(e, DecodeError::HeaderTooLong(_))
-        }),
-        ("a header of 4 GiB", endless, |e| {
-            matches!(e, DecodeError::HeaderTooLong(_))
-        }),
+        ("another magic", b"KSF2....".to_vec(), |e| matches!(e, DecodeError::Magic)),
+        ("no length", b"KSF1\0\0".to_vec(), |e| matches!(e, DecodeError::Truncated)),
+        ("half a header", good[..40].to_vec(), |e| matches!(e, DecodeError::Truncated)),
+        ("a header too long", too_long, |e| matches!(e, DecodeError::HeaderTooLong(_))),
+        ("a header of 4 GiB", endless, |e| matches!(e, DecodeError::HeaderTooLong(_))),
         ("not JSON", frame(b"{]", b"abc"), |e| matches!(e, DecodeError::Json(_))),
-        ("fewer bytes", with("len", 4), |e| {
-            matches!(e, DecodeError::Length { .. })
-        }),
+        ("fewer bytes", with("len", 4), |e| matches!(e, DecodeError::Length { .. })),
         ("no bytes", frame(header().to_string().as_bytes(), b""), |e| {
             matches!(e, DecodeError::Length { .. })
         }),
-        ("beyond its end", with("offset", u64::MAX), |e| {
-            matches!(e, DecodeError::Range { .. })
-        }),
-        ("a huge total", with("total", u64::MAX), |e| {
-            matches!(e, DecodeError::Total(_))
-        }),
+        ("beyond its end", with("offset", u64::MAX), |e| matches!(e, DecodeError::Range { .. })),
+        ("a huge total", with("total", u64::MAX), |e| matches!(e, DecodeError::Total(_))),
     ];
     for (what, message, expected) in cases {
         let error = codec::decode_frame(&message).expect_err(what);

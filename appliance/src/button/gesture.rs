@@ -56,10 +56,7 @@ pub(crate) struct Gesture {
 
 impl Gesture {
     pub(crate) fn new(repeat_min: Duration) -> Self {
-        Self {
-            repeat_min,
-            ..Self::default()
-        }
+        Self { repeat_min, ..Self::default() }
     }
 
     /// The button was pressed down at `at_us`, or let go.
@@ -185,22 +182,10 @@ mod tests {
             (5_000, Some(HoldAction::Reconnect), vec![]),
             (5_001, Some(HoldAction::Reconnect), vec![Some(Reconnect), None]),
             (9_999, Some(HoldAction::Reconnect), vec![Some(Reconnect), None]),
-            (
-                10_001,
-                Some(HoldAction::Forget),
-                vec![Some(Reconnect), Some(Forget), None],
-            ),
-            (
-                14_999,
-                Some(HoldAction::Forget),
-                vec![Some(Reconnect), Some(Forget), None],
-            ),
+            (10_001, Some(HoldAction::Forget), vec![Some(Reconnect), Some(Forget), None]),
+            (14_999, Some(HoldAction::Forget), vec![Some(Reconnect), Some(Forget), None]),
             (15_001, None, vec![Some(Reconnect), Some(Forget), Some(Cancelled), None]),
-            (
-                3_600_000,
-                None,
-                vec![Some(Reconnect), Some(Forget), Some(Cancelled), None],
-            ),
+            (3_600_000, None, vec![Some(Reconnect), Some(Forget), Some(Cancelled), None]),
         ] {
             assert_eq!(held(held_ms), (wish, shown), "{held_ms} ms");
         }

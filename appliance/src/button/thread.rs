@@ -48,9 +48,7 @@ impl ButtonThread {
     fn wait_once(&mut self) -> bool {
         let due_us = self.gesture.deadline_us();
         let due = due_us.map(|due| Duration::from_micros(due.saturating_sub(boottime_us())));
-        let touched = self
-            .button
-            .wait(due.map_or(STOP_CHECK_EVERY, |due| due.min(STOP_CHECK_EVERY)));
+        let touched = self.button.wait(due.map_or(STOP_CHECK_EVERY, |due| due.min(STOP_CHECK_EVERY)));
         if self.stopping.load(Ordering::Relaxed) {
             return false;
         }
@@ -83,10 +81,9 @@ impl ButtonThread {
                 true
             }
             // One that finds no room was wished for a moment before.
-            Action::Perform(wish) => !matches!(
-                self.hold_actions.try_send(wish),
-                Err(mpsc::error::TrySendError::Closed(_))
-            ),
+            Action::Perform(wish) => {
+                !matches!(self.hold_actions.try_send(wish), Err(mpsc::error::TrySendError::Closed(_)))
+            }
         }
     }
 }

@@ -79,11 +79,7 @@ pub(crate) enum CaptureOutcome {
         text: String,
     },
     /// The card took nothing.
-    Failed {
-        request: CaptureRequest,
-        text: String,
-        poisoned: bool,
-    },
+    Failed { request: CaptureRequest, text: String, poisoned: bool },
 }
 
 /// The largest picture the cloud takes, bytes, as last heard.
@@ -98,10 +94,7 @@ impl Default for MaxCaptureSize {
 
 impl MaxCaptureSize {
     pub(crate) fn set(&self, bytes: u64) {
-        self.0.store(
-            bytes.min(keepsake_protocol::codec::CAPTURE_BYTES_MAX),
-            Ordering::Relaxed,
-        );
+        self.0.store(bytes.min(keepsake_protocol::codec::CAPTURE_BYTES_MAX), Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -190,12 +183,7 @@ impl Pipeline {
         match appended {
             Ok((waiting, record)) => {
                 let saved_after_us = boottime_us().saturating_sub(pressed.boottime_us);
-                CaptureOutcome::Saved {
-                    request,
-                    waiting,
-                    record,
-                    saved_after_us,
-                }
+                CaptureOutcome::Saved { request, waiting, record, saved_after_us }
             }
             Err(error @ SpoolError::Full { .. }) => {
                 self.record_tombstone(request, pressed, TombstoneReason::CardFull, error.to_string())
@@ -219,12 +207,7 @@ impl Pipeline {
         };
         let recorded = self.spool.lock().append_tombstone(new);
         match recorded {
-            Ok(waiting) => CaptureOutcome::Tombstone {
-                request,
-                waiting,
-                reason,
-                text,
-            },
+            Ok(waiting) => CaptureOutcome::Tombstone { request, waiting, reason, text },
             Err(error) => self.report_failure(request, &error),
         }
     }
@@ -232,11 +215,7 @@ impl Pipeline {
     fn report_failure(&self, request: CaptureRequest, error: &SpoolError) -> CaptureOutcome {
         let text = display_chain(error);
         tracing::error!(error = text, "a press could not be kept");
-        CaptureOutcome::Failed {
-            request,
-            text,
-            poisoned: self.spool.lock().is_poisoned(),
-        }
+        CaptureOutcome::Failed { request, text, poisoned: self.spool.lock().is_poisoned() }
     }
 
     /// Shrinks here and not at the send: what is on the card is what the cloud takes.

@@ -35,9 +35,7 @@ pub(crate) fn spawn(
             let outcome = pipeline.capture(request, |request| match request {
                 CaptureRequest::Press { number, .. } => light.send(LightEvent::Captured(*number)),
                 CaptureRequest::Command { .. } => {
-                    let _ = outcomes.blocking_send(CaptureOutcome::Captured {
-                        request: request.clone(),
-                    });
+                    let _ = outcomes.blocking_send(CaptureOutcome::Captured { request: request.clone() });
                 }
                 CaptureRequest::Interval => {}
             });

@@ -30,10 +30,7 @@ pub(super) fn run(settings: &Settings, events: bool, recent_warnings: RecentWarn
         return Ok(ExitCode::from(MISCONFIGURED));
     };
     let device = config.device_name(&Identity::of(config).serial);
-    let now = BootTime {
-        boot: Clock::open()?.boot(),
-        boottime_us: boottime_us(),
-    };
+    let now = BootTime { boot: Clock::open()?.boot(), boottime_us: boottime_us() };
     // Save the last good settings now: a camera is usually powered off, not shut down. An error that
     // prevents creating the directory is reported by the spool.
     let _ = std::fs::create_dir_all(&config.spool.dir);
@@ -78,9 +75,7 @@ pub(super) fn run(settings: &Settings, events: bool, recent_warnings: RecentWarn
 /// works under systemd, under `cargo demo` and in a terminal. Returns only on failure; systemd restarts the program after
 /// its exit code.
 fn re_exec(program: &Path) -> anyhow::Error {
-    let error = std::process::Command::new(program)
-        .args(std::env::args_os().skip(1))
-        .exec();
+    let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).exec();
     anyhow::Error::new(error).context(format!("restart {}", program.display()))
 }
 

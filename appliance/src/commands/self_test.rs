@@ -166,10 +166,7 @@ fn space(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
 fn light(config: &Config) -> Result<(Verdict, String), String> {
     let mut light = open::open_led(config).map_err(|e| display_chain(&e))?;
     for _ in 0..BLINKS {
-        light.show(LedState::On {
-            brightness: 100,
-            colour: [255, 255, 255],
-        });
+        light.show(LedState::On { brightness: 100, colour: [255, 255, 255] });
         thread::sleep(BLINK);
         light.show(LedState::Off);
         thread::sleep(BLINK);
@@ -255,9 +252,7 @@ fn resolve(host: &str, port: u16, within: Duration) -> io::Result<Vec<SocketAddr
     let (answer, answers) = mpsc::channel();
     let host = host.to_owned();
     thread::Builder::new().spawn(move || {
-        let found = (host.as_str(), port)
-            .to_socket_addrs()
-            .map(|addresses| addresses.take(4).collect());
+        let found = (host.as_str(), port).to_socket_addrs().map(|addresses| addresses.take(4).collect());
         let _ = answer.send(found);
     })?;
     answers
@@ -341,11 +336,7 @@ mod tests {
         config.simulated.camera_missing_presses = 1;
         let report = check_all(&config);
         assert!(!report.is_good());
-        for (part, fix) in [
-            ("card", "spool.dir"),
-            ("camera", "camera_missing_presses"),
-            ("cloud", "cloud.url"),
-        ] {
+        for (part, fix) in [("card", "spool.dir"), ("camera", "camera_missing_presses"), ("cloud", "cloud.url")] {
             let (verdict, text) = verdict(&report, part);
             assert_eq!(verdict, Verdict::Failed, "{part}: {text}");
             assert!(text.contains(fix), "{part}: {text}");

@@ -131,23 +131,14 @@ mod tests {
         assert!(!taken_on.record("a").unwrap());
         drop(taken_on);
         // A cut in the middle of noting the next one.
-        append_to(&folder.path().join("commands"))
-            .unwrap()
-            .write_all(b"hal")
-            .unwrap();
+        append_to(&folder.path().join("commands")).unwrap().write_all(b"hal").unwrap();
         let mut taken_on = CommandLog::open(folder.path()).unwrap();
         assert!(!taken_on.record("a").unwrap());
         assert!(taken_on.record("half").unwrap());
         for number in 0..1000 {
             assert!(taken_on.record(&number.to_string()).unwrap());
         }
-        assert!(
-            std::fs::read_to_string(folder.path().join("commands"))
-                .unwrap()
-                .lines()
-                .count()
-                <= COMMANDS_MAX * 2
-        );
+        assert!(std::fs::read_to_string(folder.path().join("commands")).unwrap().lines().count() <= COMMANDS_MAX * 2);
         assert!(!CommandLog::open(folder.path()).unwrap().record("999").unwrap());
     }
 
@@ -162,11 +153,7 @@ mod tests {
     #[test]
     fn a_restart_is_answered_by_the_program_that_comes_up() {
         let folder = tempfile::tempdir().unwrap();
-        let restart = Restart {
-            id: "r".to_owned(),
-            boot: BootId([1; 16]),
-            at_boottime_us: 7,
-        };
+        let restart = Restart { id: "r".to_owned(), boot: BootId([1; 16]), at_boottime_us: 7 };
         let before = CommandLog::open(folder.path()).unwrap();
         before.begin_restart(&restart).unwrap();
         // Not by the one that goes.

@@ -16,10 +16,7 @@ impl Engine {
             tracing::warn!("a command with an id that cannot be kept was ignored");
             return;
         }
-        let command_ref = CommandRef {
-            id: command.id.clone(),
-            at_boottime_us: boottime_us(),
-        };
+        let command_ref = CommandRef { id: command.id.clone(), at_boottime_us: boottime_us() };
         let is_new = match self.commands.record(&command.id) {
             Ok(is_new) => is_new,
             Err(error) => {
@@ -28,12 +25,7 @@ impl Engine {
             }
         };
         if !is_new {
-            return self.reply(
-                &command_ref,
-                CommandStage::Accepted,
-                None,
-                Some("known already".to_owned()),
-            );
+            return self.reply(&command_ref, CommandStage::Accepted, None, Some("known already".to_owned()));
         }
         if command.lifetime_us() == 0 {
             return self.reply(&command_ref, CommandStage::Expired, None, None);
@@ -47,12 +39,7 @@ impl Engine {
                     begin_by_us: command_ref.at_boottime_us.saturating_add(command.lifetime_us()),
                 };
                 if !self.request_capture(request) {
-                    self.reply(
-                        &command_ref,
-                        CommandStage::Failed,
-                        None,
-                        Some("the camera is busy".to_owned()),
-                    );
+                    self.reply(&command_ref, CommandStage::Failed, None, Some("the camera is busy".to_owned()));
                 }
             }
             CommandKind::Identify => {

@@ -45,11 +45,7 @@ impl Engine {
             text: None,
             result: None,
         };
-        let _ = publisher.publish(
-            MessageKind::Reply,
-            keepsake_protocol::codec::encode(&reply),
-            Some(RESTART_TOKEN),
-        );
+        let _ = publisher.publish(MessageKind::Reply, keepsake_protocol::codec::encode(&reply), Some(RESTART_TOKEN));
     }
 
     /// Returns whether it was the answer to a restart that the broker has now.

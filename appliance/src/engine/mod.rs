@@ -283,9 +283,7 @@ impl Engine {
 
     /// Returns false if the camera has too much to do already.
     fn request_capture(&self, request: CaptureRequest) -> bool {
-        self.capture_requests
-            .as_ref()
-            .is_some_and(|jobs| jobs.try_send(request).is_ok())
+        self.capture_requests.as_ref().is_some_and(|jobs| jobs.try_send(request).is_ok())
     }
 
     /// Returns the span that names a capture in every log line about it, on the camera and in the cloud.

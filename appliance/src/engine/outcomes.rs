@@ -26,27 +26,13 @@ impl Engine {
                     self.reply(&command_ref, CommandStage::Expired, None, None);
                 }
             }
-            CaptureOutcome::Saved {
-                request,
-                waiting,
-                record,
-                saved_after_us,
-            } => {
+            CaptureOutcome::Saved { request, waiting, record, saved_after_us } => {
                 self.on_saved(&request, waiting, &record, saved_after_us);
             }
-            CaptureOutcome::Tombstone {
-                request,
-                waiting,
-                reason,
-                text,
-            } => {
+            CaptureOutcome::Tombstone { request, waiting, reason, text } => {
                 self.on_tombstone(&request, waiting, reason, &text);
             }
-            CaptureOutcome::Failed {
-                request,
-                text,
-                poisoned,
-            } => {
+            CaptureOutcome::Failed { request, text, poisoned } => {
                 let (press, command) = requester(&request);
                 self.events.emit(&Event::Refused { press, text: &text });
                 self.set_fault(FaultCode::Card, true);
@@ -86,15 +72,8 @@ impl Engine {
             self.reply(command_ref, CommandStage::Saved, Some(record.id()), None);
         }
         let at_boottime_us = record.pressed.boottime_us;
-        self.unconfirmed.insert(
-            waiting.key,
-            UnconfirmedCapture {
-                press,
-                command,
-                at_boottime_us,
-                saved_after_us,
-            },
-        );
+        self.unconfirmed
+            .insert(waiting.key, UnconfirmedCapture { press, command, at_boottime_us, saved_after_us });
         if let Some(press) = press {
             self.light.send(LightEvent::Saved(press));
         }
@@ -106,14 +85,8 @@ impl Engine {
         let (press, command) = requester(request);
         tracing::warn!(reason = reason.describe(), text, "no picture");
         let (install, sequence) = (waiting.id.spool, waiting.id.sequence);
-        self.events.emit(&Event::Tombstone {
-            press,
-            install,
-            sequence,
-            reason,
-        });
-        self.drain
-            .add(waiting.key, waiting.total, true, 0, self.now() + LIVE_FOR);
+        self.events.emit(&Event::Tombstone { press, install, sequence, reason });
+        self.drain.add(waiting.key, waiting.total, true, 0, self.now() + LIVE_FOR);
         self.apply_spool_changes();
         let full = reason == TombstoneReason::CardFull;
         let fault = if full { FaultCode::Card } else { FaultCode::Camera };
@@ -140,13 +113,9 @@ impl Engine {
 fn requester(request: &CaptureRequest) -> (Option<u64>, Option<CommandRef>) {
     match request {
         CaptureRequest::Press { number, .. } => (Some(*number), None),
-        CaptureRequest::Command { id, at_boottime_us, .. } => (
-            None,
-            Some(CommandRef {
-                id: id.clone(),
-                at_boottime_us: *at_boottime_us,
-            }),
-        ),
+        CaptureRequest::Command { id, at_boottime_us, .. } => {
+            (None, Some(CommandRef { id: id.clone(), at_boottime_us: *at_boottime_us }))
+        }
         CaptureRequest::Interval => (None, None),
     }
 }

@@ -32,10 +32,7 @@ impl Engine {
             }
         }
         for (sequence, hash) in &receipt.stored {
-            let id = CaptureId {
-                spool: receipt.spool,
-                sequence: *sequence,
-            };
+            let id = CaptureId { spool: receipt.spool, sequence: *sequence };
             self.on_stored(id, *hash, now_us);
         }
         self.requeue_wanted(receipt);
@@ -51,10 +48,7 @@ impl Engine {
 
     fn requeue_wanted(&mut self, receipt: &Receipt) {
         for want in &receipt.want {
-            let id = CaptureId {
-                spool: receipt.spool,
-                sequence: want.sequence,
-            };
+            let id = CaptureId { spool: receipt.spool, sequence: want.sequence };
             let requeued = self.spool.lock().requeue(id);
             let Some(waiting) = requeued else { continue };
             self.add_unless_known(&waiting);
@@ -64,10 +58,7 @@ impl Engine {
 
     fn defer_rejected(&mut self, receipt: &Receipt) {
         for rejection in &receipt.rejected {
-            let id = CaptureId {
-                spool: receipt.spool,
-                sequence: rejection.sequence,
-            };
+            let id = CaptureId { spool: receipt.spool, sequence: rejection.sequence };
             let _span = self.capture_span(id).entered();
             tracing::warn!(%id, reason = rejection.reason, "the cloud cannot take a capture; it stays on the card");
             let pending = self.spool.lock().find_pending(id, rejection.hash);
@@ -100,17 +91,11 @@ impl Engine {
             return;
         }
         let taken = self.unconfirmed.remove(&key);
-        let after_us = taken
-            .as_ref()
-            .map(|taken| boottime_us().saturating_sub(taken.at_boottime_us));
+        let after_us = taken.as_ref().map(|taken| boottime_us().saturating_sub(taken.at_boottime_us));
         let _span = self.capture_span(id).entered();
         tracing::info!(after_us, "stored");
-        self.events.emit(&Event::Stored {
-            install: id.spool,
-            sequence: id.sequence,
-            hash,
-            after_us,
-        });
+        self.events
+            .emit(&Event::Stored { install: id.spool, sequence: id.sequence, hash, after_us });
         if let Some(UnconfirmedCapture { press, command, .. }) = taken {
             if let Some(press) = press {
                 self.light.send(LightEvent::Stored(press));

@@ -32,10 +32,7 @@ impl Engine {
             return;
         }
         for event in self.journal.unconfirmed() {
-            if publisher
-                .publish(MessageKind::Event, event.as_bytes().to_vec(), None)
-                .is_err()
-            {
+            if publisher.publish(MessageKind::Event, event.as_bytes().to_vec(), None).is_err() {
                 return publisher.abandon();
             }
         }
@@ -71,14 +68,7 @@ impl Engine {
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         let id = self.inventory_requests;
         for (page, (install, next, captures)) in (0..).zip(pages) {
-            let inventory = Inventory {
-                spool: install,
-                next,
-                id,
-                page,
-                pages: count,
-                captures,
-            };
+            let inventory = Inventory { spool: install, next, id, page, pages: count, captures };
             if publisher
                 .publish(MessageKind::Have, keepsake_protocol::codec::encode(&inventory), None)
                 .is_err()
@@ -86,10 +76,7 @@ impl Engine {
                 return publisher.abandon();
             }
         }
-        self.inventory_request = Some(InventoryRequest {
-            id,
-            unacknowledged: (0..count).collect(),
-        });
+        self.inventory_request = Some(InventoryRequest { id, unacknowledged: (0..count).collect() });
     }
 
     pub(super) fn publish_status(&mut self) {
@@ -113,11 +100,7 @@ impl Engine {
                     lost,
                     bytes_per_s: self.drain.rate(),
                 },
-                health: Health {
-                    card_free,
-                    card_total,
-                    temperature_mc: temperature_mc(),
-                },
+                health: Health { card_free, card_total, temperature_mc: temperature_mc() },
                 led: light.clone(),
                 faults: self.faults.iter().map(|fault| fault.number()).collect(),
                 settings_version,

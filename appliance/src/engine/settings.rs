@@ -45,17 +45,8 @@ impl Engine {
         }
         let (version, state) = self.settings.report(self.boot_time());
         let trial = state.trial.map(|trial| trial.names).unwrap_or_default();
-        tracing::info!(
-            version,
-            rejected = state.rejected.len(),
-            ?trial,
-            "settings of the cloud taken"
-        );
-        self.events.emit(&Event::Settings {
-            version,
-            rejected: &state.rejected,
-            trying: &trial,
-        });
+        tracing::info!(version, rejected = state.rejected.len(), ?trial, "settings of the cloud taken");
+        self.events.emit(&Event::Settings { version, rejected: &state.rejected, trying: &trial });
         self.apply_settings();
         if outcome == ApplyOutcome::Trial {
             self.restart_due = true;
@@ -96,10 +87,7 @@ impl Engine {
     }
 
     pub(super) fn boot_time(&self) -> BootTime {
-        BootTime {
-            boot: self.clock.boot(),
-            boottime_us: boottime_us(),
-        }
+        BootTime { boot: self.clock.boot(), boottime_us: boottime_us() }
     }
 
     fn apply_settings(&mut self) {
@@ -110,9 +98,7 @@ impl Engine {
         self.light.configure(&config.light);
         self.spool.lock().set_limits(spool::Limits::from(&config.spool));
         self.capture_interval_s = config.capture_interval_s;
-        *self
-            .capture_settings
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = CaptureSettings::new(config, self.settings.version());
+        *self.capture_settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            CaptureSettings::new(config, self.settings.version());
     }
 }

@@ -85,11 +85,7 @@ impl Engine {
     /// A message that cannot be read is a fault of the cloud, told and ignored.
     fn on_message(&mut self, kind: MessageKind, payload: &[u8]) {
         let bad = |error: &dyn std::error::Error| {
-            tracing::warn!(
-                topic = kind.path(),
-                error = display_chain(error),
-                "a message that cannot be read"
-            );
+            tracing::warn!(topic = kind.path(), error = display_chain(error), "a message that cannot be read");
         };
         match kind {
             MessageKind::Receipt => match keepsake_protocol::codec::decode::<Receipt>(payload) {
@@ -142,17 +138,10 @@ impl Engine {
         self.max_capture_size.set(cloud.capture_bytes_max);
         if cloud.hold.is_some() != self.uploads_paused {
             self.uploads_paused = cloud.hold.is_some();
-            tracing::info!(
-                hold = cloud.hold.as_deref().unwrap_or("no"),
-                "the cloud says whether to hold"
-            );
+            tracing::info!(hold = cloud.hold.as_deref().unwrap_or("no"), "the cloud says whether to hold");
         }
         self.drain.pause(self.uploads_paused);
-        if self
-            .cloud_started
-            .replace(cloud.started)
-            .is_some_and(|before| before != cloud.started)
-        {
+        if self.cloud_started.replace(cloud.started).is_some_and(|before| before != cloud.started) {
             self.drain.restart_inventory(self.now());
             self.send_inventory();
         }

@@ -26,10 +26,7 @@ impl Engine {
             };
             let _span = self.capture_span(id).entered();
             let message = if part.tombstone {
-                self.spool
-                    .lock()
-                    .read_tombstone(part.key)
-                    .map(|json| (MessageKind::Event, json))
+                self.spool.lock().read_tombstone(part.key).map(|json| (MessageKind::Event, json))
             } else {
                 let read = self.spool.lock().read(part.key, part.offset, part.len);
                 read.map(|(record, bytes)| {
@@ -45,10 +42,7 @@ impl Engine {
                         not_before_us: self.journal.history().not_before(&record.pressed),
                         capture: record,
                     };
-                    (
-                        MessageKind::Frame,
-                        keepsake_protocol::codec::encode_frame(&header, &bytes),
-                    )
+                    (MessageKind::Frame, keepsake_protocol::codec::encode_frame(&header, &bytes))
                 })
             };
             match message {
@@ -95,13 +89,8 @@ impl Engine {
     }
 
     pub(super) fn add(&mut self, waiting: &PendingCapture) {
-        self.drain.add(
-            waiting.key,
-            waiting.total,
-            waiting.tombstone,
-            waiting.attempts,
-            Duration::ZERO,
-        );
+        self.drain
+            .add(waiting.key, waiting.total, waiting.tombstone, waiting.attempts, Duration::ZERO);
     }
 
     pub(super) fn add_unless_known(&mut self, waiting: &PendingCapture) {

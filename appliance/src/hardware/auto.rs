@@ -27,11 +27,7 @@ impl AutoCamera {
             Err(_) if rpicam.is_there() => None,
             Err(error) => return Err(error),
         };
-        Ok(Self {
-            v4l,
-            rpicam,
-            on_rpicam: false,
-        })
+        Ok(Self { v4l, rpicam, on_rpicam: false })
     }
 
     /// Returns the camera to use now.

@@ -48,22 +48,14 @@ impl Gpiochip {
         if !path.as_os_str().is_empty() {
             let doing = format!("open the GPIO chip {} (gpio.device)", path.display());
             let label = label_of(path).map_err(|why| HardwareError::new(doing, why.fix()))?;
-            return Ok(Self {
-                path: path.to_owned(),
-                label,
-            });
+            return Ok(Self { path: path.to_owned(), label });
         }
         let doing = "find the GPIO chip of the header";
         let paths = gpiocdev::chip::chips().unwrap_or_default();
         let found: Vec<_> = paths.into_iter().map(|path| (label_of(&path), path)).collect();
-        let labels = found
-            .iter()
-            .filter_map(|(label, path)| Some((label.as_ref().ok()?.as_str(), path)));
+        let labels = found.iter().filter_map(|(label, path)| Some((label.as_ref().ok()?.as_str(), path)));
         if let Some((label, path)) = header(&labels.collect::<Vec<_>>()) {
-            return Ok(Self {
-                path: path.clone(),
-                label: label.to_owned(),
-            });
+            return Ok(Self { path: path.clone(), label: label.to_owned() });
         }
         let names: Vec<String> = found
             .iter()
@@ -139,10 +131,7 @@ impl Gpiochip {
 
 /// The first of those that drive a header, in the order of [`HEADERS`].
 fn header<'a, P: Clone>(chips: &[(&'a str, P)]) -> Option<(&'a str, P)> {
-    HEADERS
-        .iter()
-        .find_map(|header| chips.iter().find(|(label, _)| label == header))
-        .cloned()
+    HEADERS.iter().find_map(|header| chips.iter().find(|(label, _)| label == header)).cloned()
 }
 
 /// Why a chip cannot be used.
@@ -395,10 +384,7 @@ mod tests {
         let absent = error("/dev/gpiochip-that-is-not-there");
         assert!(absent.contains("--simulated"), "{absent}");
         let other = error("/dev/null");
-        assert!(
-            other.contains("gpio.device") && other.contains("/dev/gpiochipN"),
-            "{other}"
-        );
+        assert!(other.contains("gpio.device") && other.contains("/dev/gpiochipN"), "{other}");
         assert!(Unusable::Forbidden.fix().contains("group gpio"));
     }
 }

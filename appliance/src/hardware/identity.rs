@@ -73,10 +73,7 @@ fn cpu_serial(cpuinfo: &str) -> Option<String> {
 }
 
 fn letters_and_digits(text: &str) -> String {
-    text.chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect()
+    text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]

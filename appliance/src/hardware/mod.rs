@@ -143,11 +143,7 @@ pub struct HardwareError {
 
 impl HardwareError {
     pub(crate) fn new(doing: impl Into<String>, fix: &'static str) -> Self {
-        Self {
-            doing: doing.into(),
-            fix,
-            source: None,
-        }
+        Self { doing: doing.into(), fix, source: None }
     }
 
     pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -162,10 +158,7 @@ mod tests {
 
     #[test]
     fn an_led_of_one_colour_ignores_the_colour_and_one_of_three_mixes_it() {
-        let amber = LedState::On {
-            brightness: 50,
-            colour: [255, 140, 0],
-        };
+        let amber = LedState::On { brightness: 50, colour: [255, 140, 0] };
         assert_eq!(amber.duty_cycles(1), [0.5]);
         let mixed = amber.duty_cycles(3);
         assert!((mixed[0] - 0.5).abs() < 1e-9 && mixed[2] == 0.0, "{mixed:?}");

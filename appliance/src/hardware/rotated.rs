@@ -21,10 +21,7 @@ pub(super) struct RotatedCamera {
 
 impl RotatedCamera {
     pub(super) fn new(camera: Box<dyn super::Camera>, settings: &settings::CameraSettings) -> Self {
-        Self {
-            camera,
-            turn: Rotation::from_settings(settings),
-        }
+        Self { camera, turn: Rotation::from_settings(settings) }
     }
 }
 
@@ -67,10 +64,7 @@ impl Rotation {
             Flip::Vertical => (1, true),
             Flip::Both => (1, false),
         };
-        Self {
-            quarters: (quarters + 2 * half_turns) % 4,
-            mirrored,
-        }
+        Self { quarters: (quarters + 2 * half_turns) % 4, mirrored }
     }
 
     /// Returns the orientation for a viewer of a picture that asked for `before` already.
@@ -139,11 +133,7 @@ mod tests {
     }
 
     fn settings(rotation_degrees: u16, flip: Flip) -> settings::CameraSettings {
-        settings::CameraSettings {
-            rotation_degrees,
-            flip,
-            ..settings::Config::default().camera
-        }
+        settings::CameraSettings { rotation_degrees, flip, ..settings::Config::default().camera }
     }
 
     fn encoded(format: ImageFormat) -> Vec<u8> {
@@ -169,12 +159,7 @@ mod tests {
     fn check(bytes: &[u8], content_type: ContentType, tolerance: u8) {
         for rotation in [0, 90, 180, 270] {
             for flip in [Flip::None, Flip::Horizontal, Flip::Vertical, Flip::Both] {
-                let frame = Frame {
-                    bytes: bytes.to_owned(),
-                    content_type,
-                    width: 48,
-                    height: 32,
-                };
+                let frame = Frame { bytes: bytes.to_owned(), content_type, width: 48, height: 32 };
                 let mut camera = RotatedCamera::new(Box::new(Still(frame.clone())), &settings(rotation, flip));
                 let turned = super::super::Camera::frame(&mut camera, Duration::ZERO).unwrap();
                 let mut wanted = DynamicImage::ImageLuma8(seen(&frame));

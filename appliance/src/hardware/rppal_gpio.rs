@@ -75,11 +75,7 @@ impl Gpio {
             Ok(Channel { pin, dimmed: false })
         };
         let channels = settings.pins().into_iter().map(take);
-        Ok(RppalLed {
-            channels: channels.collect::<Result<_, _>>()?,
-            off,
-            on,
-        })
+        Ok(RppalLed { channels: channels.collect::<Result<_, _>>()?, off, on })
     }
 }
 

@@ -11,10 +11,7 @@ pub(crate) fn brightness(bytes: &[u8], content_type: ContentType) -> Option<u8> 
         ContentType::Png => image::ImageFormat::Png,
     };
     // Bounded by the library: what would need more than half a gigabyte is refused.
-    let picture = image::ImageReader::with_format(Cursor::new(bytes), format)
-        .decode()
-        .ok()?
-        .into_rgb8();
+    let picture = image::ImageReader::with_format(Cursor::new(bytes), format).decode().ok()?.into_rgb8();
     // One byte in 97 is enough, and as a prime it meets every colour and every column.
     let (sum, count) = picture
         .as_raw()

@@ -50,10 +50,7 @@ pub(super) fn decode(frame: &Frame) -> Result<RgbImage, ImagingError> {
             image.apply_orientation(exif::orientation(frame));
             image.into_rgb8()
         })
-        .map_err(|source| ImagingError::Decode {
-            bytes: frame.bytes.len(),
-            source,
-        })
+        .map_err(|source| ImagingError::Decode { bytes: frame.bytes.len(), source })
 }
 
 pub(super) fn encode(pixels: &RgbImage, quality: u8) -> Result<Vec<u8>, ImagingError> {
@@ -62,12 +59,7 @@ pub(super) fn encode(pixels: &RgbImage, quality: u8) -> Result<Vec<u8>, ImagingE
     let mut encoder = Encoder::new(&mut jpeg, quality);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
     encoder
-        .encode(
-            pixels.as_raw(),
-            side(pixels.width()),
-            side(pixels.height()),
-            ColorType::Rgb,
-        )
+        .encode(pixels.as_raw(), side(pixels.width()), side(pixels.height()), ColorType::Rgb)
         .map_err(ImagingError::Encode)?;
     Ok(jpeg)
 }

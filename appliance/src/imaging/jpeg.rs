@@ -68,11 +68,7 @@ fn segment_at(jpeg: &[u8], at: usize) -> Result<Segment<'_>, JpegError> {
     } else {
         2
     };
-    Ok(Segment {
-        marker,
-        at,
-        bytes: rest.get(..length).ok_or(JpegError::Cut)?,
-    })
+    Ok(Segment { marker, at, bytes: rest.get(..length).ok_or(JpegError::Cut)? })
 }
 
 /// Width and height in pixels of a JPEG that is whole: every segment, and the end after the last scan. What follows
@@ -242,9 +238,7 @@ mod tests {
             let two = [&whole[..], &whole].concat();
             for piece in [1, 7, 100] {
                 let mut walk = JpegScanner::default();
-                let ends = (0..=two.len())
-                    .step_by(piece)
-                    .find_map(|until| walk.feed(&two[..until]).unwrap());
+                let ends = (0..=two.len()).step_by(piece).find_map(|until| walk.feed(&two[..until]).unwrap());
                 let len = whole.len();
                 assert_eq!(ends, Some(Complete { size: (64, 48), len }), "{piece}");
             }

@@ -57,9 +57,8 @@ mod tests {
 
     /// 48 x 32 with whatever stands before its tables.
     fn frame(segment: &[u8]) -> Frame {
-        let pixels = image::RgbImage::from_fn(48, 32, |x, y| {
-            image::Rgb([x.to_le_bytes()[0] * 4, y.to_le_bytes()[0] * 6, 9])
-        });
+        let pixels =
+            image::RgbImage::from_fn(48, 32, |x, y| image::Rgb([x.to_le_bytes()[0] * 4, y.to_le_bytes()[0] * 6, 9]));
         Frame {
             bytes: insert_segments(&encode(&pixels, 90).unwrap(), segment),
             content_type: ContentType::Jpeg,
@@ -113,10 +112,7 @@ mod tests {
 
     #[test]
     fn what_does_not_decode_is_kept_as_it_is() {
-        let noise = Frame {
-            bytes: vec![7; 100],
-            ..frame(&[])
-        };
+        let noise = Frame { bytes: vec![7; 100], ..frame(&[]) };
         assert_eq!(reorient(noise.clone(), |_| Orientation::Rotate90), noise);
     }
 

@@ -117,9 +117,7 @@ fn resize(pixels: &RgbImage, width: u32, height: u32) -> Result<RgbImage, Imagin
     let from =
         fast_image_resize::images::ImageRef::new(pixels.width(), pixels.height(), pixels.as_raw(), PixelType::U8x3)
             .expect("an RgbImage holds three bytes a pixel");
-    Resizer::new()
-        .resize(&from, &mut smaller, None)
-        .map_err(ImagingError::Resize)?;
+    Resizer::new().resize(&from, &mut smaller, None).map_err(ImagingError::Resize)?;
     Ok(RgbImage::from_raw(width, height, smaller.into_vec()).expect("the resized image holds three bytes a pixel"))
 }
 
@@ -143,12 +141,7 @@ mod tests {
         let exif = b"\xff\xe1\x00\x0aExif\0\0MM";
         let comment = b"\xff\xfe\x00\x07hello";
         let bytes = insert_segments(&encode(&pixels, 95).unwrap(), &[&exif[..], comment].concat());
-        Frame {
-            bytes,
-            content_type: ContentType::Jpeg,
-            width,
-            height,
-        }
+        Frame { bytes, content_type: ContentType::Jpeg, width, height }
     }
 
     #[test]
@@ -205,10 +198,7 @@ mod tests {
         let large = frame(400, 300);
         let error = fit_to_budget(large.clone(), 100, 0, 0).unwrap_err();
         assert!(matches!(error, ImagingError::TooLarge { .. }), "{error}");
-        let noise = Frame {
-            bytes: vec![0xff; 50_000],
-            ..large
-        };
+        let noise = Frame { bytes: vec![0xff; 50_000], ..large };
         let error = fit_to_budget(noise, 10_000, 0, 0).unwrap_err();
         assert!(matches!(error, ImagingError::Decode { .. }), "{error}");
     }
@@ -234,10 +224,7 @@ mod tests {
         assert_eq!(check_jpeg(&low.bytes).unwrap(), (400, 300));
         // What would not become smaller stays byte for byte, and so does what is no picture.
         assert_eq!(fit_to_budget(low.clone(), u64::MAX, 0, 95).unwrap(), low);
-        let broken = Frame {
-            bytes: full.bytes[..200].to_vec(),
-            ..full.clone()
-        };
+        let broken = Frame { bytes: full.bytes[..200].to_vec(), ..full.clone() };
         assert_eq!(fit_to_budget(broken.clone(), u64::MAX, 0, 30).unwrap(), broken);
         // A picture that has to be made smaller anyway does not come out better than was wished for.
         let narrow = |quality| fit_to_budget(full.clone(), u64::MAX, 200, quality).unwrap();

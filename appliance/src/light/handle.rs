@@ -53,11 +53,7 @@ impl LightHandle {
         let thread = std::thread::Builder::new()
             .name("light".to_owned())
             .spawn(move || light.run(&to_handle))?;
-        Ok(Self {
-            inputs,
-            status,
-            thread: Arc::new(Mutex::new(Some(thread))),
-        })
+        Ok(Self { inputs, status, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
     /// Turns the LED on at once for a press that was felt.
@@ -122,10 +118,8 @@ impl Light {
         let now = Instant::now();
         let (pattern, deadline) = self.indicator.view(now - self.began);
         for answer in self.indicator.take_feedback() {
-            self.events.emit(&Event::Answer {
-                answer: answer.pattern.name(),
-                presses: &answer.presses,
-            });
+            self.events
+                .emit(&Event::Answer { answer: answer.pattern.name(), presses: &answer.presses });
         }
         let begun = self.player.show(pattern, now);
         self.player.advance(now);
@@ -134,9 +128,7 @@ impl Light {
         }
         if begun {
             *locked(&self.status) = led_status(pattern);
-            self.events.emit(&Event::Light {
-                pattern: pattern.name(),
-            });
+            self.events.emit(&Event::Light { pattern: pattern.name() });
         }
         let step_ends = self.player.step_ends();
         deadline.map_or(step_ends, |deadline| step_ends.min(self.began + deadline))
@@ -145,10 +137,8 @@ impl Light {
     fn report_light_delay(&mut self) {
         let lit_us = boottime_us();
         for (press, felt_us) in std::mem::take(&mut self.unlit) {
-            self.events.emit(&Event::Pressed {
-                press,
-                light_after_us: lit_us.saturating_sub(felt_us),
-            });
+            self.events
+                .emit(&Event::Pressed { press, light_after_us: lit_us.saturating_sub(felt_us) });
         }
     }
 }

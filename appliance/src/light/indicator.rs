@@ -131,10 +131,7 @@ impl Indicator {
     /// Starting, not connected, nothing known.
     pub(crate) fn new() -> Self {
         Self {
-            conditions: Conditions {
-                starting: true,
-                ..Conditions::default()
-            },
+            conditions: Conditions { starting: true, ..Conditions::default() },
             ..Self::default()
         }
     }
@@ -258,10 +255,7 @@ impl Indicator {
     fn begin_feedback(&mut self, now: Duration) {
         let answer = self.group.feedback_pattern();
         let group = &mut self.group;
-        group.showing = Some(Showing {
-            pattern: answer,
-            until: now + answer.rhythm().length(),
-        });
+        group.showing = Some(Showing { pattern: answer, until: now + answer.rhythm().length() });
         let presses = group
             .members
             .iter_mut()
@@ -271,11 +265,7 @@ impl Indicator {
                 member.press
             })
             .collect();
-        self.feedback.push(PressFeedback {
-            pattern: answer,
-            presses,
-            at: now,
-        });
+        self.feedback.push(PressFeedback { pattern: answer, presses, at: now });
     }
 
     /// Drops what has ended by `now`.
@@ -356,8 +346,7 @@ impl Group {
     /// When waiting for the cloud is over; `None` when nobody waits. Early enough that a press which is made just then
     /// is seen first, and the older ones are answered in time all the same.
     fn feedback_due(&self) -> Option<Duration> {
-        self.oldest_without_feedback()
-            .map(|member| member.at + FEEDBACK_WITHIN - PRESS_SHOWN_FOR)
+        self.oldest_without_feedback().map(|member| member.at + FEEDBACK_WITHIN - PRESS_SHOWN_FOR)
     }
 
     /// The oldest press is safe and must not wait any longer, whatever happens to the others.
@@ -411,12 +400,8 @@ mod tests {
         indicator
     }
 
-    const CAMERA: Pattern = Pattern::Failed {
-        fault: Some(FaultCode::Camera),
-    };
-    const CARD: Pattern = Pattern::Failed {
-        fault: Some(FaultCode::Card),
-    };
+    const CAMERA: Pattern = Pattern::Failed { fault: Some(FaultCode::Camera) };
+    const CARD: Pattern = Pattern::Failed { fault: Some(FaultCode::Card) };
 
     /// Plays `events` (milliseconds, event) and checks the pattern at the given times, and the answers to presses.
     #[track_caller]
@@ -479,11 +464,7 @@ mod tests {
             (1002, LightEvent::Saved(1)),
             (1003, LightEvent::Stored(1)),
         ];
-        let shown = [
-            (1003, Pattern::Capturing),
-            (1399, Pattern::Capturing),
-            (1400, Pattern::Stored),
-        ];
+        let shown = [(1003, Pattern::Capturing), (1399, Pattern::Capturing), (1400, Pattern::Stored)];
         check(&events, &shown, &[(Pattern::Stored, &[1])]);
     }
 
@@ -520,11 +501,7 @@ mod tests {
                 (1200, LightEvent::Saved(1)),
                 (1200, LightEvent::Uploading(true)),
             ],
-            &[
-                (10_599, Pattern::Uploading),
-                (10_600, Pattern::Saved),
-                (11_700, Pattern::Uploading),
-            ],
+            &[(10_599, Pattern::Uploading), (10_600, Pattern::Saved), (11_700, Pattern::Uploading)],
             &[(Pattern::Saved, &[1])],
         );
     }
@@ -537,11 +514,7 @@ mod tests {
                 (1500, LightEvent::Failed(1, FaultCode::Camera)),
                 (1500, LightEvent::Fault(FaultCode::Camera, true)),
             ],
-            &[
-                (1500, CAMERA),
-                (9599, CAMERA),
-                (9600, Pattern::Fault(FaultCode::Camera)),
-            ],
+            &[(1500, CAMERA), (9599, CAMERA), (9600, Pattern::Fault(FaultCode::Camera))],
             &[(CAMERA, &[1])],
         );
         let steps = CAMERA.rhythm();
@@ -562,11 +535,7 @@ mod tests {
                 (1310, LightEvent::Captured(2)),
                 (1320, LightEvent::Saved(2)),
             ],
-            &[
-                (1400, Pattern::Capturing),
-                (1699, Pattern::Capturing),
-                (1700, Pattern::Saved),
-            ],
+            &[(1400, Pattern::Capturing), (1699, Pattern::Capturing), (1700, Pattern::Saved)],
             &[(Pattern::Saved, &[1, 2])],
         );
     }
@@ -608,12 +577,7 @@ mod tests {
                 (1900, LightEvent::Saved(2)),
                 (2300, LightEvent::Stored(2)),
             ],
-            &[
-                (1500, CAMERA),
-                (1800, Pattern::Capturing),
-                (2200, CAMERA),
-                (10_299, CAMERA),
-            ],
+            &[(1500, CAMERA), (1800, Pattern::Capturing), (2200, CAMERA), (10_299, CAMERA)],
             &[(CAMERA, &[1]), (CAMERA, &[2])],
         );
     }
@@ -686,14 +650,8 @@ mod tests {
         after(LightEvent::Waiting(true), Pattern::Offline);
         after(LightEvent::Uploading(true), Pattern::Uploading);
         after(LightEvent::Connected(false), Pattern::Offline);
-        after(
-            LightEvent::Fault(FaultCode::Card, true),
-            Pattern::Fault(FaultCode::Card),
-        );
-        after(
-            LightEvent::Fault(FaultCode::Network, true),
-            Pattern::Fault(FaultCode::Network),
-        );
+        after(LightEvent::Fault(FaultCode::Card, true), Pattern::Fault(FaultCode::Card));
+        after(LightEvent::Fault(FaultCode::Network, true), Pattern::Fault(FaultCode::Network));
         after(LightEvent::Starting(true), Pattern::Starting);
         after(LightEvent::Identify, Pattern::Identify);
         after(LightEvent::Hold(Some(HoldStage::Reconnect)), Pattern::HoldReconnect);
@@ -837,11 +795,7 @@ mod tests {
                     self.answered.push(None);
                     self.open.push(self.presses);
                     self.tell(LightEvent::Pressed(self.presses));
-                    assert_eq!(
-                        self.indicator.view(self.now).0,
-                        Pattern::Capturing,
-                        "a press lights at once"
-                    );
+                    assert_eq!(self.indicator.view(self.now).0, Pattern::Capturing, "a press lights at once");
                     self.presses += 1;
                 }
                 Act::Capture => {

@@ -234,10 +234,7 @@ mod tests {
         let (mut player, seen) = watched(&settings(), now);
         for pattern in [Pattern::Ready, Pattern::Capturing].repeat(10) {
             assert!(player.show(pattern, now));
-            assert_eq!(
-                seen.try_recv().unwrap(),
-                led_state(pattern, pattern.rhythm().steps[0], &settings())
-            );
+            assert_eq!(seen.try_recv().unwrap(), led_state(pattern, pattern.rhythm().steps[0], &settings()));
             assert!(!player.show(pattern, now), "the same pattern again continues");
             assert!(seen.try_recv().is_err());
         }
@@ -245,10 +242,7 @@ mod tests {
 
     #[test]
     fn a_press_is_answered_at_night_and_with_the_light_off() {
-        let off = LightSettings {
-            mode: LightMode::Off,
-            ..settings()
-        };
+        let off = LightSettings { mode: LightMode::Off, ..settings() };
         for (settings, quiet) in [(&off, false), (&settings(), true)] {
             for pattern in [
                 Pattern::Identify,
@@ -256,9 +250,7 @@ mod tests {
                 Pattern::Capturing,
                 Pattern::Stored,
                 Pattern::Saved,
-                Pattern::Failed {
-                    fault: Some(FaultCode::Camera),
-                },
+                Pattern::Failed { fault: Some(FaultCode::Camera) },
             ] {
                 assert_eq!(rhythm(pattern, settings, quiet), pattern.rhythm());
             }
@@ -283,10 +275,7 @@ mod tests {
         };
         assert_eq!(brightness(Pattern::Ready, &settings()), 10);
         assert_eq!(brightness(Pattern::Stored, &settings()), 100);
-        let heartbeat = LightSettings {
-            mode: LightMode::Heartbeat,
-            ..settings()
-        };
+        let heartbeat = LightSettings { mode: LightMode::Heartbeat, ..settings() };
         let blink = rhythm(Pattern::Ready, &heartbeat, false);
         assert_eq!(blink.length(), Duration::from_secs(5));
         assert_eq!(brightness(Pattern::Ready, &heartbeat), 100);

@@ -69,13 +69,7 @@ mod tests {
     #[test]
     fn a_stop_that_was_asked_for_leaves_the_light_alone() {
         assert!(!should_show(Some("success")));
-        for result in [
-            None,
-            Some("watchdog"),
-            Some("signal"),
-            Some("exit-code"),
-            Some("oom-kill"),
-        ] {
+        for result in [None, Some("watchdog"), Some("signal"), Some("exit-code"), Some("oom-kill")] {
             assert!(should_show(result), "{result:?}");
         }
     }

@@ -168,9 +168,7 @@ fn candidates(places: &Paths) -> Vec<Candidate> {
             .ok()
             .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
             .map_or(0, |time| time.as_secs());
-        let same_size = shipped
-            .as_ref()
-            .is_some_and(|shipped| shipped.len() as u64 == about.len());
+        let same_size = shipped.as_ref().is_some_and(|shipped| shipped.len() as u64 == about.len());
         found.push(Candidate {
             is_as_shipped: same_size && fs::read(entry.path()).ok() == shipped,
             name,

@@ -26,8 +26,7 @@ pub(super) fn is_settings_name(name: &str) -> bool {
         return false;
     }
     // "camera (1)", "camera - copy", "camera-1", "Kopie von camera".
-    rest.split(|c: char| !c.is_ascii_alphabetic())
-        .any(|word| word == "camera")
+    rest.split(|c: char| !c.is_ascii_alphabetic()).any(|word| word == "camera")
 }
 
 /// Returns the file to read, and a sentence about the others.
@@ -92,11 +91,8 @@ mod tests {
 
     #[test]
     fn the_file_that_was_saved_last_is_read() {
-        let file = |name: &str, changed_at_s, is_as_shipped| Candidate {
-            name: name.to_owned(),
-            changed_at_s,
-            is_as_shipped,
-        };
+        let file =
+            |name: &str, changed_at_s, is_as_shipped| Candidate { name: name.to_owned(), changed_at_s, is_as_shipped };
         let check = |files: &[Candidate], expected: &str, says: bool| {
             let (chosen, sentence) = select(files.to_vec()).unwrap();
             assert_eq!(chosen.name, expected);
@@ -110,16 +106,8 @@ mod tests {
             "camera.toml.txt",
             true,
         );
-        check(
-            &[file("camera (1).toml", 5, false), file("camera.toml", 9, false)],
-            "camera.toml",
-            true,
-        );
-        check(
-            &[file("camera.toml", 5, false), file("camera (1).toml", 5, false)],
-            "camera.toml",
-            true,
-        );
+        check(&[file("camera (1).toml", 5, false), file("camera.toml", 9, false)], "camera.toml", true);
+        check(&[file("camera.toml", 5, false), file("camera (1).toml", 5, false)], "camera.toml", true);
         assert_eq!(select(Vec::new()), None);
     }
 }

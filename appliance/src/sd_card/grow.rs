@@ -31,19 +31,14 @@ pub(super) fn fill_card(folder: &str) -> Result<Option<u64>> {
     let disk = disk.parent().context("it is no partition")?;
     let number = |file: &Path| -> Result<u64> {
         let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-        text.trim()
-            .parse()
-            .with_context(|| format!("understand {}", file.display()))
+        text.trim().parse().with_context(|| format!("understand {}", file.display()))
     };
     let (start, size) = (number(&partition.join("start"))?, number(&partition.join("size"))?);
     let index = number(&partition.join("partition"))?.to_string();
     let card = number(&disk.join("size"))?;
     let grows = room(start, size, card);
     if grows {
-        let disk = format!(
-            "/dev/{}",
-            disk.file_name().context("a card has a name")?.to_string_lossy()
-        );
+        let disk = format!("/dev/{}", disk.file_name().context("a card has a name")?.to_string_lossy());
         let mut sfdisk = Command::new("sfdisk")
             .args(["--no-reread", "--no-tell-kernel", "--quiet", "-N", &index, &disk])
             .stdin(Stdio::piped())
@@ -60,10 +55,7 @@ pub(super) fn fill_card(folder: &str) -> Result<Option<u64>> {
         ensure!(told.success(), "partx has failed");
     }
     // Also if the partition was extended before: the power may have failed between the two steps.
-    let resized = Command::new("resize2fs")
-        .arg(device)
-        .output()
-        .context("run resize2fs")?;
+    let resized = Command::new("resize2fs").arg(device).output().context("run resize2fs")?;
     let said = String::from_utf8_lossy(&resized.stderr).into_owned();
     ensure!(resized.status.success(), "resize2fs has failed: {}", said.trim());
     let did_nothing = said.contains("Nothing to do");

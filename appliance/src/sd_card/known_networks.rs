@@ -14,10 +14,7 @@ fn file(places: &Paths) -> PathBuf {
 pub(super) fn remember(places: &Paths, network: &(String, String)) {
     let (name, password) = network;
     let before = read(places);
-    if before
-        .first()
-        .is_some_and(|kept| (&kept.name, &kept.password) == (name, password))
-    {
+    if before.first().is_some_and(|kept| (&kept.name, &kept.password) == (name, password)) {
         return;
     }
     // Only the network that works now is remembered.
@@ -35,8 +32,5 @@ pub(super) fn read(places: &Paths) -> Vec<Network> {
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    pairs
-        .into_iter()
-        .map(|(name, password)| Network { name, password })
-        .collect()
+    pairs.into_iter().map(|(name, password)| Network { name, password }).collect()
 }

@@ -47,10 +47,7 @@ impl Paths {
 /// Returns the output of a program; empty if it is missing.
 pub(super) fn stdout_of(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
-    output.map_or_else(
-        |_| String::new(),
-        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
-    )
+    output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Writes a file that only root can read, and creates its directory.

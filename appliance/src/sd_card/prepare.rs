@@ -122,9 +122,9 @@ pub(crate) fn prepare_card() -> Result<()> {
             bytes / 1_000_000
         )),
         Ok(None) => {}
-        Err(error) => prepared.sentences.push(format!(
-            "The space for pictures could not be extended to the whole card: {error:#}."
-        )),
+        Err(error) => prepared
+            .sentences
+            .push(format!("The space for pictures could not be extended to the whole card: {error:#}.")),
     }
     let text = serde_json::to_vec(&prepared).context("note what was prepared")?;
     write_privately(&places.run.join("prepared.json"), &text)?;
@@ -170,11 +170,7 @@ mod tests {
         let places = places(root.path());
         let worked = ("Hytta".to_owned(), "the old one".to_owned());
         known_networks::remember(&places, &worked);
-        fs::write(
-            places.boot.join("camera.toml"),
-            "[[wifi]]\nname = \"Hytta\"\npassword = \"mistyped\"\n",
-        )
-        .unwrap();
+        fs::write(places.boot.join("camera.toml"), "[[wifi]]\nname = \"Hytta\"\npassword = \"mistyped\"\n").unwrap();
         let prepared = prepare(&places).unwrap();
         let wrong = ("Hytta".to_owned(), "mistyped".to_owned());
         assert_eq!(prepared.networks.as_slice(), [wrong, worked.clone()]);

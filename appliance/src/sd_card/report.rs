@@ -94,9 +94,7 @@ fn camera_sentence() -> String {
     ]));
     let field = |name: &str| {
         let mut lines = service.lines();
-        lines
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-            .unwrap_or_default()
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
     };
     match (field("ActiveState"), field("StatusText")) {
         ("active", "") => "Camera: ready for a press.".to_owned(),

@@ -40,10 +40,7 @@ pub(super) fn configuration(networks: &[(Network, u32)], country: Option<&str>) 
             }
         };
         let name = hex::encode(&network.name);
-        let _ = write!(
-            text,
-            "network={{\n\tssid={name}\n\tscan_ssid=1\n\t{key}\n\tpriority={priority}\n}}\n"
-        );
+        let _ = write!(text, "network={{\n\tssid={name}\n\tscan_ssid=1\n\t{key}\n\tpriority={priority}\n}}\n");
     }
     text
 }
@@ -63,9 +60,7 @@ pub(super) fn parse_attempts(log: &str) -> ConnectionAttempts {
         let Some((_, rest)) = line.split_once("CTRL-EVENT-SSID-TEMP-DISABLED") else {
             continue;
         };
-        let name = rest
-            .split_once("ssid=\"")
-            .and_then(|(_, rest)| rest.split_once("\" auth_failures"));
+        let name = rest.split_once("ssid=\"").and_then(|(_, rest)| rest.split_once("\" auth_failures"));
         if let Some((name, rest)) = name
             && rest.contains("reason=WRONG_KEY")
             && !attempts.refused.iter().any(|other| other == name)
@@ -79,11 +74,7 @@ pub(super) fn parse_attempts(log: &str) -> ConnectionAttempts {
 /// Number and name of the network that is joined, from `wpa_cli status`. Numbers count the networks of
 /// [`configuration`] from 0; two may have one name, and another password each.
 pub(super) fn connected_network(status: &str) -> Option<(usize, &str)> {
-    let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-    };
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     if field("wpa_state") != Some("COMPLETED") {
         return None;
     }
@@ -116,10 +107,7 @@ mod tests {
     use super::*;
 
     fn network(name: &str, password: &str) -> Network {
-        Network {
-            name: name.to_owned(),
-            password: password.to_owned(),
-        }
+        Network { name: name.to_owned(), password: password.to_owned() }
     }
 
     #[test]
@@ -172,16 +160,10 @@ mod tests {
                    wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid=\"Hytta\" auth_failures=2 duration=20 reason=WRONG_KEY\n\
                    wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=1 ssid=\"Other\" auth_failures=1 duration=10 reason=CONN_FAILED\n";
         assert_eq!(parse_attempts(log).refused, ["Hytta"]);
-        assert_eq!(
-            connected_network("bssid=1\nssid=Hytta\nid=2\nwpa_state=COMPLETED\n"),
-            Some((2, "Hytta"))
-        );
+        assert_eq!(connected_network("bssid=1\nssid=Hytta\nid=2\nwpa_state=COMPLETED\n"), Some((2, "Hytta")));
         assert_eq!(connected_network("ssid=Hytta\nid=2\nwpa_state=SCANNING\n"), None);
         let scan = "bssid / frequency / signal level / flags / ssid\n\
                     00:11\t2412\t-80\t[WPA2]\tNaboen\n00:12\t2412\t-61\t[WPA2]\tHytta\n00:13\t5180\t-70\t[WPA2]\tHytta\n00:14\t2412\t-50\t[WPA2]\t\n";
-        assert_eq!(
-            visible_networks(scan),
-            [("Hytta".to_owned(), -61), ("Naboen".to_owned(), -80)]
-        );
+        assert_eq!(visible_networks(scan), [("Hytta".to_owned(), -61), ("Naboen".to_owned(), -80)]);
     }
 }

@@ -300,8 +300,7 @@ pub struct BackoffSettings {
 impl LightSettings {
     /// Returns one pin, or three for red, green and blue.
     pub fn pins(&self) -> Vec<u8> {
-        self.rgb_pins
-            .map_or_else(|| vec![self.pin], |pins| vec![pins.red, pins.green, pins.blue])
+        self.rgb_pins.map_or_else(|| vec![self.pin], |pins| vec![pins.red, pins.green, pins.blue])
     }
 }
 
@@ -339,8 +338,7 @@ impl Config {
         } else {
             format!("camera-{last_six}")
         };
-        name.parse()
-            .expect("camera, a dash and up to six letters and digits is a device name")
+        name.parse().expect("camera, a dash and up to six letters and digits is a device name")
     }
 
     /// Returns the path of the copy of the last good file.
@@ -372,10 +370,7 @@ mod tests {
         ] {
             assert_eq!(config.device_name(serial).as_str(), name);
         }
-        let named = Config {
-            device: Some("porch".parse().unwrap()),
-            ..Config::default()
-        };
+        let named = Config { device: Some("porch".parse().unwrap()), ..Config::default() };
         assert_eq!(named.device_name("1a2b3c").as_str(), "porch");
     }
 

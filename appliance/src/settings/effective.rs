@@ -96,10 +96,7 @@ impl EffectiveSettings {
         let path = loaded.config.spool.dir.join(FILE);
         let mut warnings = Vec::new();
         let persisted = read(&path).unwrap_or_else(|error| {
-            warnings.push(format!(
-                "the settings from the cloud were lost, {}: {error}",
-                path.display()
-            ));
+            warnings.push(format!("the settings from the cloud were lost, {}: {error}", path.display()));
             let _ = std::fs::rename(&path, path.with_extension("damaged"));
             Persisted::default()
         });
@@ -370,9 +367,7 @@ fn read(path: &Path) -> io::Result<Persisted> {
 
 /// Splits settings into connection settings and others.
 fn split(values: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
-    values
-        .into_iter()
-        .partition(|(name, _)| scope_of(name) == Some(Scope::Connection))
+    values.into_iter().partition(|(name, _)| scope_of(name) == Some(Scope::Connection))
 }
 
 fn scope_of(name: &str) -> Option<Scope> {
@@ -401,10 +396,7 @@ fn reject(rejected: &mut Vec<RejectedSetting>, name: &str, reason: &str) {
     let name = cut(name, NAME_BYTES_MAX);
     rejected.retain(|known| known.name != name);
     if rejected.len() < REJECTED_MAX {
-        rejected.push(RejectedSetting {
-            name,
-            reason: cut(reason, REASON_BYTES_MAX),
-        });
+        rejected.push(RejectedSetting { name, reason: cut(reason, REASON_BYTES_MAX) });
     }
 }
 
@@ -431,10 +423,7 @@ mod tests {
             let spool = folder.path().join("spool");
             std::fs::create_dir(&spool).unwrap();
             let spool = ("spool.dir".to_owned(), spool.display().to_string());
-            let card = Self {
-                folder,
-                started_with: vec![spool],
-            };
+            let card = Self { folder, started_with: vec![spool] };
             card.write(toml);
             card
         }
@@ -456,22 +445,14 @@ mod tests {
     }
 
     fn at(seconds: u64) -> BootTime {
-        BootTime {
-            boot: BOOT,
-            boottime_us: seconds * 1_000_000,
-        }
+        BootTime { boot: BOOT, boottime_us: seconds * 1_000_000 }
     }
 
     fn desired(version: u64, values: Value) -> DesiredSettings {
         let Value::Object(values) = values else {
             panic!("values are an object")
         };
-        DesiredSettings {
-            version,
-            store: Some(STORE),
-            revision: version * 10,
-            values,
-        }
+        DesiredSettings { version, store: Some(STORE), revision: version * 10, values }
     }
 
     fn rejected(settings: &EffectiveSettings) -> Vec<String> {
@@ -507,9 +488,7 @@ mod tests {
     fn versions_start_again_with_another_database_or_camera_account() {
         let card = Card::new("");
         let mut settings = card.open(at(0));
-        settings
-            .apply(&desired(9, json!({"capture_interval_s": 60})), at(1))
-            .unwrap();
+        settings.apply(&desired(9, json!({"capture_interval_s": 60})), at(1)).unwrap();
         let other = DesiredSettings {
             store: Some(StoreId([2; 16])),
             ..desired(1, json!({"capture_interval_s": 30}))
@@ -539,10 +518,7 @@ mod tests {
             "spool.dir": "/", "device": "other", "button.pin": 3, "light.mode": "heartbeat",
             "cloud.part_bytes_max": 1e9, "camera.width": null, "simulated.enabled": true, "light.quiet_hours": ["22:00"],
         });
-        assert_eq!(
-            settings.apply(&desired(2, mixed), at(2)).unwrap(),
-            ApplyOutcome::Applied
-        );
+        assert_eq!(settings.apply(&desired(2, mixed), at(2)).unwrap(), ApplyOutcome::Applied);
         let config = settings.config();
         // The last good value stays, the rest applies.
         assert_eq!((config.capture_interval_s, config.picture.quality), (60, 70));
@@ -591,9 +567,7 @@ mod tests {
     #[test]
     fn an_unconfirmed_connection_is_given_up_whatever_happens_in_between() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
-        let taken = card
-            .open(at(0))
-            .apply(&desired(1, json!({"cloud.url": "mqtt://new:2"})), at(10));
+        let taken = card.open(at(0)).apply(&desired(1, json!({"cloud.url": "mqtt://new:2"})), at(10));
         assert_eq!(taken.unwrap(), ApplyOutcome::Trial);
         // Killed and started again within the time: tried for the rest of it.
         let settings = card.open(at(200));
@@ -614,10 +588,7 @@ mod tests {
     fn the_running_program_ends_a_trial_at_its_deadline() {
         let card = Card::new("[cloud]\ntrial_timeout_s = 5\n");
         card.open(at(0))
-            .apply(
-                &desired(1, json!({"cloud.user": "me", "cloud.password": "secret"})),
-                at(10),
-            )
+            .apply(&desired(1, json!({"cloud.user": "me", "cloud.password": "secret"})), at(10))
             .unwrap();
         let mut settings = card.open(at(11));
         assert_eq!(settings.config().cloud.user, "me");
@@ -633,9 +604,7 @@ mod tests {
     #[test]
     fn a_power_cut_restarts_a_trial_a_limited_number_of_times() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
-        card.open(at(0))
-            .apply(&desired(1, json!({"cloud.url": "mqtt://new:2"})), at(10))
-            .unwrap();
+        card.open(at(0)).apply(&desired(1, json!({"cloud.url": "mqtt://new:2"})), at(10)).unwrap();
         for boot in 1..STARTS_MAX {
             let now = BootTime {
                 boot: BootId([u8::try_from(boot).unwrap(); 16]),
@@ -645,10 +614,7 @@ mod tests {
             assert_eq!(settings.config().cloud.url.host, "new", "boot {boot}");
             assert_eq!(settings.trial_deadline_us(), Some(305_000_000));
         }
-        let settings = card.open(BootTime {
-            boot: BootId([99; 16]),
-            boottime_us: 0,
-        });
+        let settings = card.open(BootTime { boot: BootId([99; 16]), boottime_us: 0 });
         assert_eq!(settings.config().cloud.url.host, "old");
     }
 
@@ -672,9 +638,7 @@ mod tests {
     #[test]
     fn a_truncated_file_is_set_aside_and_the_settings_are_applied_again() {
         let card = Card::new("");
-        card.open(at(0))
-            .apply(&desired(5, json!({"capture_interval_s": 9})), at(1))
-            .unwrap();
+        card.open(at(0)).apply(&desired(5, json!({"capture_interval_s": 9})), at(1)).unwrap();
         let file = card.folder.path().join("spool").join(FILE);
         let whole = std::fs::read(&file).unwrap();
         std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
@@ -690,11 +654,7 @@ mod tests {
         let card = Card::new("");
         let mut settings = card.open(at(0));
         std::fs::remove_dir_all(card.folder.path().join("spool")).unwrap();
-        assert!(
-            settings
-                .apply(&desired(1, json!({"capture_interval_s": 9})), at(1))
-                .is_err()
-        );
+        assert!(settings.apply(&desired(1, json!({"capture_interval_s": 9})), at(1)).is_err());
         assert_eq!((settings.config().capture_interval_s, settings.version()), (0, 0));
     }
 

@@ -184,12 +184,7 @@ impl Layer {
     }
 
     fn report(&mut self, level: Level, origin: &Origin, line: Option<usize>, text: String) {
-        self.problems.push(Problem {
-            level,
-            origin: origin.clone(),
-            line,
-            text,
-        });
+        self.problems.push(Problem { level, origin: origin.clone(), line, text });
     }
 }
 
@@ -226,11 +221,7 @@ fn unknown_section(key: &str) -> String {
 /// Limits the length of text from the file.
 pub(super) fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 60;
-    let mut short: String = text
-        .chars()
-        .take(CHARS_MAX)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut short: String = text.chars().take(CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(CHARS_MAX).is_some() {
         short.push('…');
     }

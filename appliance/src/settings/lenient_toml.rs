@@ -107,12 +107,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
                     text: "typographic quotes or spaces were read as plain characters".to_owned(),
                 })));
                 let lines = line_numbers(&text);
-                return Ok(Parsed {
-                    table,
-                    warnings,
-                    mistakes: group_remarks(mistakes),
-                    lines,
-                });
+                return Ok(Parsed { table, warnings, mistakes: group_remarks(mistakes), lines });
             }
             Err(error) => error,
         };
@@ -123,9 +118,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
             index -= 1;
         }
         if error.message().contains("multi-line")
-            && let Some(opened) = lines
-                .iter()
-                .rposition(|line| MULTI_LINE.iter().any(|q| line.contains(q)))
+            && let Some(opened) = lines.iter().rposition(|line| MULTI_LINE.iter().any(|q| line.contains(q)))
         {
             index = opened;
         }
@@ -136,9 +129,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
             straightened.push(index + 1);
             continue;
         }
-        let before = (error.message() == "duplicate key")
-            .then(|| earlier_duplicate(&lines, index))
-            .flatten();
+        let before = (error.message() == "duplicate key").then(|| earlier_duplicate(&lines, index)).flatten();
         let is_section = lines[index].trim_start().starts_with('[');
         mistakes.push(SyntaxRemark {
             line: Some(index + 1),
@@ -322,12 +313,7 @@ pub(crate) fn replace_privately(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let beside = path.with_extension("new");
     // The file may contain a password. A file left by a power cut is overwritten.
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;

@@ -52,11 +52,7 @@ impl Loaded {
     ///
     /// `overrides`: names and values that [`Self::validate`] accepted; others are ignored.
     pub fn with_overrides(&self, overrides: &Map<String, Json>) -> Config {
-        let Layers {
-            file,
-            environment,
-            command_line,
-        } = &self.layers;
+        let Layers { file, environment, command_line } = &self.layers;
         merge_layers(&[file, &Layer::from_cloud(overrides), environment, command_line]).0
     }
 
@@ -129,9 +125,7 @@ pub(super) fn load_from(
     let (file, bytes) = path.map_or_else(Default::default, Layer::from_file);
     let environment = Layer::from_environment(environment);
     let command_line = Layer::from_command_line(overrides);
-    let mut problems = [&file, &environment, &command_line]
-        .map(|layer| layer.problems.clone())
-        .concat();
+    let mut problems = [&file, &environment, &command_line].map(|layer| layer.problems.clone()).concat();
 
     let mut merged = merge_layers(&[&file, &environment, &command_line]);
     let good_file = bytes.filter(|_| !file.has_errors());
@@ -152,11 +146,7 @@ pub(super) fn load_from(
         used_last_good,
         good_file,
         problems,
-        layers: Layers {
-            file,
-            environment,
-            command_line,
-        },
+        layers: Layers { file, environment, command_line },
     }
 }
 
@@ -166,10 +156,8 @@ fn merge_layers(layers: &[&Layer]) -> (Config, Vec<Problem>) {
 
 /// Returns the valid system settings in these bytes; the defaults if they are not settings at all.
 pub fn read_system_settings(bytes: &[u8]) -> system::SystemSettings {
-    lenient_toml::parse(bytes).map_or_else(
-        |_| system::SystemSettings::default(),
-        |parsed| system::system_settings(&parsed.table).0,
-    )
+    lenient_toml::parse(bytes)
+        .map_or_else(|_| system::SystemSettings::default(), |parsed| system::system_settings(&parsed.table).0)
 }
 
 #[cfg(test)]
@@ -302,10 +290,7 @@ mod tests {
         );
         assert_eq!(loaded.problems, []);
         let config = loaded.config;
-        assert_eq!(
-            (config.capture_interval_s, config.button.pin, config.light.pin),
-            (1, 2, 3)
-        );
+        assert_eq!((config.capture_interval_s, config.button.pin, config.light.pin), (1, 2, 3));
     }
 
     #[test]
@@ -314,10 +299,7 @@ mod tests {
             ("cert_file = \"/c\"", "must both be set"),
             ("ca_file = \"/c\"", "only used with TLS"),
             ("password = \"x\"", "without cloud.user"),
-            (
-                "user = \"u\"\npassword = \"x\"\npassword_file = \"/p\"",
-                "the file is used",
-            ),
+            ("user = \"u\"\npassword = \"x\"\npassword_file = \"/p\"", "the file is used"),
         ] {
             let loaded = of_file(&format!("[cloud]\n{text}"));
             assert!(!loaded.file_has_errors(), "{text}");
@@ -341,16 +323,10 @@ mod tests {
                 "[cloud]\npart_bytes_max = 5",
                 "cloud.part_bytes_max = 5 must be a whole number, 16384 to 4194304 bytes",
             ),
-            (
-                "[cloud]\npart_bytes_max = -1",
-                "part_bytes_max = -1 must be a whole number",
-            ),
+            ("[cloud]\npart_bytes_max = -1", "part_bytes_max = -1 must be a whole number"),
             ("[cloud]\npart_bytes_max = 1e5", "must be a whole number"),
             ("[cloud]\npart_bytes_max = \"20000\"", "must be a whole number"),
-            (
-                "capture_interval_s = 604801",
-                "must be 0 or a whole number, 1 to 604800 seconds",
-            ),
+            ("capture_interval_s = 604801", "must be 0 or a whole number, 1 to 604800 seconds"),
             ("device = \"a/b\"", "device = \"a/b\" is not a device name"),
             ("device = 7", "device = 7 must be text (write it in quotes)"),
             ("[cloud]\nurl = \"ftp://a\"", "use mqtt(s)://"),
@@ -459,10 +435,7 @@ mod tests {
         let path = folder.path().join("camera.toml");
         fs::write(&path, "[cloud]\npassword = \"open sesame\"\nuser = \"ali\"").unwrap();
         let (text, good) = check_config(&path);
-        assert!(
-            good && text.contains("cloud.user = \"ali\"") && !text.contains("sesame"),
-            "{text}"
-        );
+        assert!(good && text.contains("cloud.user = \"ali\"") && !text.contains("sesame"), "{text}");
         fs::write(&path, "[cloud]\npasword = \"open sesame\"").unwrap();
         let (text, good) = check_config(&path);
         assert!(!good && text.contains("error") && !text.contains("sesame"), "{text}");

@@ -20,12 +20,7 @@ pub(super) fn merge<'a>(values: impl IntoIterator<Item = &'a (&'static str, Valu
     }
     let mut problems = Vec::new();
     let mut say = |level, text| {
-        problems.push(Problem {
-            level,
-            origin: Origin::Combination,
-            line: None,
-            text,
-        });
+        problems.push(Problem { level, origin: Origin::Combination, line: None, text });
     };
     let mut config: Config = table.try_into().unwrap_or_else(|error| {
         // Every value was checked against the table, so this is a mistake in the table; even then the camera runs.
@@ -58,11 +53,7 @@ pub(super) fn merge<'a>(values: impl IntoIterator<Item = &'a (&'static str, Valu
 fn credential_warnings(cloud: &CloudSettings) -> Vec<&'static str> {
     let there = |path: &PathBuf| !path.as_os_str().is_empty();
     let CloudSettings {
-        ca_file: ca,
-        cert_file: cert,
-        key_file: key,
-        password_file,
-        ..
+        ca_file: ca, cert_file: cert, key_file: key, password_file, ..
     } = cloud;
     let password = !cloud.password.is_empty();
     [

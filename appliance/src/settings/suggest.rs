@@ -182,10 +182,7 @@ fn number(setting: &Setting, name: &str, unit: &str, value: &Value) -> String {
     };
     let text = text.trim();
     let from = text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len());
-    let digits: &str = text[from..]
-        .split(|c: char| !c.is_ascii_digit())
-        .next()
-        .unwrap_or_default();
+    let digits: &str = text[from..].split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
     let rest = text[from + digits.len()..].trim().to_ascii_lowercase();
     // "5 min" is not 5 seconds.
     let is_meant = rest.is_empty() || (!unit.is_empty() && unit.starts_with(&rest));

@@ -108,11 +108,7 @@ impl Reader {
     }
 
     fn report(&mut self, level: Level, key: impl Into<String>, text: impl Into<String>) {
-        self.problems.push(SystemProblem {
-            level,
-            key: key.into(),
-            text: text.into(),
-        });
+        self.problems.push(SystemProblem { level, key: key.into(), text: text.into() });
     }
 
     fn wifi(&mut self, number: usize, table: &Table) {
@@ -205,8 +201,7 @@ impl Reader {
         let ssh_key = given("ssh_key");
 
         let label = |text: &str| {
-            text.bytes()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+            text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
                 && !text.starts_with('-')
                 && !text.ends_with('-')
                 && (1..=63).contains(&text.len())

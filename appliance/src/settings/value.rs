@@ -52,10 +52,7 @@ pub(super) fn parse_text(setting: &Setting, text: &str) -> Value {
             .replace('_', "")
             .parse()
             .map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
-        ValueKind::Bool => text
-            .trim()
-            .parse()
-            .map_or_else(|_| Value::String(text.to_owned()), Value::Boolean),
+        ValueKind::Bool => text.trim().parse().map_or_else(|_| Value::String(text.to_owned()), Value::Boolean),
         ValueKind::Choice(_) => Value::String(text.trim().to_owned()),
         ValueKind::Text(_) => Value::String(text.to_owned()),
     }
@@ -63,9 +60,7 @@ pub(super) fn parse_text(setting: &Setting, text: &str) -> Value {
 
 /// Returns true for the name of a section.
 pub(super) fn is_section(name: &str) -> bool {
-    SETTINGS
-        .iter()
-        .any(|setting| setting.key.split_once('.').is_some_and(|(s, _)| s == name))
+    SETTINGS.iter().any(|setting| setting.key.split_once('.').is_some_and(|(s, _)| s == name))
 }
 
 /// Returns the name without its section.

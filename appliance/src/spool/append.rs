@@ -98,10 +98,7 @@ impl Spool {
         let spool_id = &mut self.generations[generation as usize];
         spool_id.next = spool_id.next.max(name.last().next());
         self.bytes += name.file_bytes();
-        let key = Key {
-            generation,
-            sequence: name.sequence,
-        };
+        let key = Key { generation, sequence: name.sequence };
         let entry = Entry {
             name: *name,
             received_us: None,

@@ -38,10 +38,7 @@ pub fn files(root: &Path) -> io::Result<Vec<SpoolFile>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(frames(root))? {
         let folder = entry?.path();
-        let Some(install) = folder
-            .file_name()
-            .and_then(|name| name.to_str()?.parse::<SpoolId>().ok())
-        else {
+        let Some(install) = folder.file_name().and_then(|name| name.to_str()?.parse::<SpoolId>().ok()) else {
             continue;
         };
         for entry in fs::read_dir(&folder)? {
@@ -51,12 +48,7 @@ pub fn files(root: &Path) -> io::Result<Vec<SpoolFile>> {
             let Some(parsed) = FileName::parse(&name) else {
                 continue;
             };
-            found.push(SpoolFile {
-                spool_id: install,
-                name,
-                folder: folder.clone(),
-                parsed,
-            });
+            found.push(SpoolFile { spool_id: install, name, folder: folder.clone(), parsed });
         }
     }
     found.sort_by_key(|file| (file.spool_id, file.parsed.sequence));
@@ -84,16 +76,8 @@ pub fn export(root: &Path, to: &Path) -> io::Result<u64> {
                 continue;
             }
         };
-        let name = format!(
-            "{}_{:010}.{}",
-            file.spool_id,
-            file.parsed.sequence.get(),
-            content_type.extension()
-        );
-        let mut target = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(to.join(name))?;
+        let name = format!("{}_{:010}.{}", file.spool_id, file.parsed.sequence.get(), content_type.extension());
+        let mut target = fs::OpenOptions::new().write(true).create_new(true).open(to.join(name))?;
         io::Write::write_all(&mut target, &bytes)?;
         target.sync_all()?;
         count += 1;

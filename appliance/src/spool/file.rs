@@ -84,13 +84,7 @@ impl std::fmt::Display for FileName {
         match self.kind {
             FileKind::Picture(content_type) => {
                 let extension = content_type.extension();
-                write!(
-                    f,
-                    "{:010}_{}_{}.{extension}",
-                    self.sequence.get(),
-                    self.hash,
-                    self.total
-                )
+                write!(f, "{:010}_{}_{}.{extension}", self.sequence.get(), self.hash, self.total)
             }
             FileKind::Tombstone { last } => {
                 let (first, last) = (self.sequence.get(), last.get());
@@ -117,16 +111,12 @@ pub(super) enum WriteError {
 /// [`WriteError::Write`]: there is no such file. [`WriteError::Sync`]: unknown; reopen the spool.
 pub(super) fn write_durably(folder: &Path, name: &FileName, chunks: &[&[u8]]) -> Result<(), WriteError> {
     let path = folder.join(name.to_string());
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .and_then(|mut file| {
-            for chunk in chunks {
-                file.write_all(chunk)?;
-            }
-            Ok(file)
-        });
+    let written = OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {
+        for chunk in chunks {
+            file.write_all(chunk)?;
+        }
+        Ok(file)
+    });
     let file = match written {
         Ok(file) => file,
         Err(source) => {
@@ -162,10 +152,7 @@ pub(super) fn encode_trailer(record: &CaptureMetadata) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(record)?;
     let room = TRAILER_LEN - MAGIC.len() - 4 - 4;
     if json.len() > room {
-        return Err(io::Error::other(format!(
-            "a record of {} bytes does not fit into {room}",
-            json.len()
-        )));
+        return Err(io::Error::other(format!("a record of {} bytes does not fit into {room}", json.len())));
     }
     let mut trailer = Vec::with_capacity(TRAILER_LEN);
     trailer.extend_from_slice(&MAGIC);
@@ -216,10 +203,7 @@ impl CaptureReader {
                 Err(error) => Err(error),
             }
         });
-        let (file, record) = opened.map_err(|source| ReadError::Io {
-            path: path.clone(),
-            source,
-        })?;
+        let (file, record) = opened.map_err(|source| ReadError::Io { path: path.clone(), source })?;
         match record {
             Some(record)
                 if record.sequence == name.sequence
@@ -238,10 +222,7 @@ impl CaptureReader {
 
     /// Reads the whole picture once, a little at a time, and compares its hash.
     pub(super) fn verify(&mut self) -> Result<(), ReadError> {
-        let io_error = |source| ReadError::Io {
-            path: self.path.clone(),
-            source,
-        };
+        let io_error = |source| ReadError::Io { path: self.path.clone(), source };
         self.file.seek(SeekFrom::Start(0)).map_err(io_error)?;
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 64 * 1024];
@@ -255,21 +236,14 @@ impl CaptureReader {
         if Hash(hasher.finalize().into()) == self.record.hash {
             Ok(())
         } else {
-            Err(ReadError::Damaged {
-                path: self.path.clone(),
-            })
+            Err(ReadError::Damaged { path: self.path.clone() })
         }
     }
 
     /// The picture's bytes from `offset`, `len` of them.
     pub(super) fn read(&mut self, offset: u64, len: u64) -> Result<Vec<u8>, ReadError> {
-        let io_error = |source| ReadError::Io {
-            path: self.path.clone(),
-            source,
-        };
-        let len = usize::try_from(len).map_err(|_| ReadError::Damaged {
-            path: self.path.clone(),
-        })?;
+        let io_error = |source| ReadError::Io { path: self.path.clone(), source };
+        let len = usize::try_from(len).map_err(|_| ReadError::Damaged { path: self.path.clone() })?;
         let mut bytes = vec![0; len];
         self.file.seek(SeekFrom::Start(offset)).map_err(io_error)?;
         self.file.read_exact(&mut bytes).map_err(io_error)?;
@@ -280,10 +254,7 @@ impl CaptureReader {
 /// The bytes of a tombstone, exactly as they are sent.
 pub(super) fn read_tombstone(folder: &Path, name: &FileName) -> Result<Vec<u8>, ReadError> {
     let path = folder.join(name.to_string());
-    let bytes = std::fs::read(&path).map_err(|source| ReadError::Io {
-        path: path.clone(),
-        source,
-    })?;
+    let bytes = std::fs::read(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
     if Hash::of(&bytes).prefix() == name.hash {
         Ok(bytes)
     } else {

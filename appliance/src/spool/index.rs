@@ -85,20 +85,12 @@ impl Index {
             }
         };
         let Some((writes, rows, generation)) = found else {
-            return Opened {
-                index: Self { writes: None },
-                rows: Rows::new(),
-                warnings,
-            };
+            return Opened { index: Self { writes: None }, rows: Rows::new(), warnings };
         };
         if let Err(error) = replace_durably(&generation_file, generation.to_string().as_bytes()) {
             warnings.push(format!("note the index's generation: {error}"));
         }
-        Opened {
-            index: Self { writes: Some(writes) },
-            rows,
-            warnings,
-        }
+        Opened { index: Self { writes: Some(writes) }, rows, warnings }
     }
 
     pub(super) fn put(&mut self, id: CaptureId, hash: HashPrefix, row: &Row) {
@@ -160,18 +152,12 @@ impl Failure {
     fn while_doing(doing: &'static str) -> impl FnOnce(sled::Error) -> Self {
         move |error| match error {
             sled::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::NoSpace,
-            other => Self::Sled {
-                doing,
-                why: other.to_string(),
-            },
+            other => Self::Sled { doing, why: other.to_string() },
         }
     }
 
     fn thread(why: impl Into<String>) -> Self {
-        Self::Sled {
-            doing: "open sled on its own thread",
-            why: why.into(),
-        }
+        Self::Sled { doing: "open sled on its own thread", why: why.into() }
     }
 }
 
@@ -219,12 +205,8 @@ fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), F
         .flush_every_ms(Some(500))
         .open()
         .map_err(Failure::while_doing("open sled"))?;
-    let stored = db
-        .get(GENERATION)
-        .map_err(Failure::while_doing("read its generation"))?;
-    let stored = stored
-        .and_then(|bytes| bytes.as_ref().try_into().ok())
-        .map_or(0, u64::from_be_bytes);
+    let stored = db.get(GENERATION).map_err(Failure::while_doing("read its generation"))?;
+    let stored = stored.and_then(|bytes| bytes.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes);
     if let Some(expected) = expected
         && existed
         // The number in sled is written first, so a cut between the two leaves it one ahead.
@@ -290,13 +272,7 @@ fn parse_key(key: &[u8]) -> Option<(CaptureId, HashPrefix)> {
     let (install, rest) = key.split_first_chunk::<16>()?;
     let (sequence, hash) = rest.split_first_chunk::<8>()?;
     let sequence = Sequence::try_from(u64::from_be_bytes(*sequence)).ok()?;
-    Some((
-        CaptureId {
-            spool: SpoolId(*install),
-            sequence,
-        },
-        HashPrefix(hash.try_into().ok()?),
-    ))
+    Some((CaptureId { spool: SpoolId(*install), sequence }, HashPrefix(hash.try_into().ok()?)))
 }
 
 #[cfg(test)]
@@ -313,10 +289,7 @@ mod tests {
     #[test]
     fn rows_outlive_a_clean_stop() {
         let root = tempfile::tempdir().unwrap();
-        let row = Row {
-            received_us: Some(5),
-            attempts: 2,
-        };
+        let row = Row { received_us: Some(5), attempts: 2 };
         let mut opened = Index::open(root.path());
         assert!(opened.warnings.is_empty(), "{:?}", opened.warnings);
         opened.index.put(id(1), HashPrefix([1; 8]), &row);
@@ -340,11 +313,7 @@ mod tests {
         std::fs::remove_dir_all(&now).unwrap();
         std::fs::rename(&yesterday, &now).unwrap();
         let opened = Index::open(root.path());
-        assert!(
-            opened.warnings[0].contains("not the one of the last start"),
-            "{:?}",
-            opened.warnings
-        );
+        assert!(opened.warnings[0].contains("not the one of the last start"), "{:?}", opened.warnings);
     }
 
     fn copy(from: &Path, to: &Path) {

@@ -148,10 +148,7 @@ impl Spool {
             generations: scan
                 .generations
                 .iter()
-                .map(|found| Generation {
-                    id: found.id,
-                    next: found.next,
-                })
+                .map(|found| Generation { id: found.id, next: found.next })
                 .collect(),
             captures: BTreeMap::new(),
             bytes: 0,
@@ -166,10 +163,7 @@ impl Spool {
         };
         for (generation, found) in (0..).zip(&scan.generations) {
             for name in &found.names {
-                let id = CaptureId {
-                    spool: found.id,
-                    sequence: name.sequence,
-                };
+                let id = CaptureId { spool: found.id, sequence: name.sequence };
                 let row = opened.rows.remove(&(id, name.hash)).unwrap_or_default();
                 let entry = Entry {
                     name: *name,
@@ -179,13 +173,7 @@ impl Spool {
                     cause: None,
                 };
                 spool.bytes += name.file_bytes();
-                spool.captures.insert(
-                    Key {
-                        generation,
-                        sequence: name.sequence,
-                    },
-                    entry,
-                );
+                spool.captures.insert(Key { generation, sequence: name.sequence }, entry);
             }
         }
         spool.remove_orphan_rows(&opened.rows)?;
@@ -197,9 +185,9 @@ impl Spool {
                 // its number until a later start.
                 Err(error @ (SpoolError::Full { .. } | SpoolError::Disk(_))) if !spool.poisoned => {
                     let (number, error) = (torn.name.sequence, crate::error::display_chain(&error));
-                    spool.warnings.push(format!(
-                        "capture {number} is torn, and cannot be set aside yet: {error}"
-                    ));
+                    spool
+                        .warnings
+                        .push(format!("capture {number} is torn, and cannot be set aside yet: {error}"));
                 }
                 Err(error) => return Err(error),
             }
@@ -242,10 +230,7 @@ impl Spool {
         identity.installs.push(id);
         identity.write(&self.root).map_err(SpoolError::Disk)?;
         self.identity = identity;
-        self.generations.push(Generation {
-            id,
-            next: Sequence::FIRST,
-        });
+        self.generations.push(Generation { id, next: Sequence::FIRST });
         Ok(id)
     }
 
@@ -312,14 +297,7 @@ impl Spool {
         let key = self.key_of(id)?;
         let entry = self.captures.get_mut(&key)?;
         if entry.received_us.take().is_some() {
-            self.index.put(
-                id,
-                entry.name.hash,
-                &Row {
-                    received_us: None,
-                    attempts: entry.attempts,
-                },
-            );
+            self.index.put(id, entry.name.hash, &Row { received_us: None, attempts: entry.attempts });
         }
         let entry = self.captures.get(&key)?;
         Some(self.to_pending(key, entry))
@@ -332,10 +310,7 @@ impl Spool {
             return;
         };
         entry.attempts = attempts;
-        let row = Row {
-            received_us: entry.received_us,
-            attempts,
-        };
+        let row = Row { received_us: entry.received_us, attempts };
         self.index.put(id, entry.name.hash, &row);
     }
 
@@ -377,10 +352,7 @@ impl Spool {
             return;
         };
         entry.received_us = Some(received_us);
-        let row = Row {
-            received_us: entry.received_us,
-            attempts: entry.attempts,
-        };
+        let row = Row { received_us: entry.received_us, attempts: entry.attempts };
         self.index.put(id, entry.name.hash, &row);
     }
 
@@ -399,17 +371,11 @@ impl Spool {
     /// Returns the number of the capture with this key; `None` for an install that this spool does not have.
     pub(crate) fn id_of(&self, key: Key) -> Option<CaptureId> {
         let spool_id = self.generations.get(key.generation as usize)?.id;
-        Some(CaptureId {
-            spool: spool_id,
-            sequence: key.sequence,
-        })
+        Some(CaptureId { spool: spool_id, sequence: key.sequence })
     }
 
     fn key_of(&self, id: CaptureId) -> Option<Key> {
-        let generation = self
-            .generations
-            .iter()
-            .position(|generation| generation.id == id.spool)?;
+        let generation = self.generations.iter().position(|generation| generation.id == id.spool)?;
         Some(Key {
             generation: u32::try_from(generation).ok()?,
             sequence: id.sequence,
@@ -463,11 +429,8 @@ impl Spool {
         };
         let waiting = self.store_tombstone(&tombstone)?;
         scan::set_torn_aside(&self.root, &self.folder(torn.spool_id), &torn.name).map_err(SpoolError::Disk)?;
-        self.warnings.push(format!(
-            "capture {} was set aside: {}",
-            torn.name.sequence,
-            reason.describe()
-        ));
+        self.warnings
+            .push(format!("capture {} was set aside: {}", torn.name.sequence, reason.describe()));
         self.changes.push(SpoolChange::Pending(waiting));
         Ok(())
     }
@@ -511,8 +474,7 @@ impl Spool {
             }
         }
         if lost > 0 {
-            self.warnings
-                .push(format!("{lost} captures that were waiting are gone from the card"));
+            self.warnings.push(format!("{lost} captures that were waiting are gone from the card"));
             self.identity.lost += lost;
             self.identity.write(&self.root).map_err(SpoolError::Disk)?;
         }
@@ -532,8 +494,5 @@ pub fn fingerprint(root: &Path) -> io::Result<Option<String>> {
 pub fn space(path: &Path) -> io::Result<(u64, u64)> {
     let found = nix::sys::statvfs::statvfs(path)?;
     let unit = found.fragment_size();
-    Ok((
-        found.blocks_available().saturating_mul(unit),
-        found.blocks().saturating_mul(unit),
-    ))
+    Ok((found.blocks_available().saturating_mul(unit), found.blocks().saturating_mul(unit)))
 }

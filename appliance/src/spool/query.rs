@@ -30,10 +30,7 @@ impl Spool {
         let mut all: Vec<SpoolInventory> = (0..)
             .zip(&self.generations)
             .map(|(place, generation)| {
-                let key = |sequence| Key {
-                    generation: place,
-                    sequence,
-                };
+                let key = |sequence| Key { generation: place, sequence };
                 let range = key(Sequence::FIRST)..=key(Sequence::MAX);
                 let of = |received: bool| -> Ranges {
                     self.captures

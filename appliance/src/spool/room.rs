@@ -127,11 +127,7 @@ impl Spool {
         sacrifices.sort_unstable();
         // Nothing is given up in vain: only if what may go makes enough room.
         let gives = |entry: &Entry| entry.name.file_bytes().saturating_sub(TOMBSTONE_BYTES);
-        let gain: u64 = sacrifices
-            .iter()
-            .filter_map(|(_, key)| self.captures.get(key))
-            .map(gives)
-            .sum();
+        let gain: u64 = sacrifices.iter().filter_map(|(_, key)| self.captures.get(key)).map(gives).sum();
         if gain < self.shortfall(needed)? {
             return Err(SpoolError::Full { needed });
         }
@@ -157,9 +153,7 @@ impl Spool {
     fn evict(&mut self, key: Key) -> Result<(), SpoolError> {
         let (folder, entry) = self.find(key)?;
         let name = entry.name;
-        let record = CaptureReader::open(&folder, &name)
-            .ok()
-            .map(|reader| reader.record().clone());
+        let record = CaptureReader::open(&folder, &name).ok().map(|reader| reader.record().clone());
         let tombstone = Tombstone {
             spool: self.generations[key.generation as usize].id,
             sequence: key.sequence,
@@ -217,11 +211,7 @@ impl Spool {
         if run.len() < 2 {
             return Ok(());
         }
-        let joined = Tombstone {
-            through: Some(last.last()),
-            command: None,
-            ..first.clone()
-        };
+        let joined = Tombstone { through: Some(last.last()), command: None, ..first.clone() };
         let (folder, entry) = self.find(*first_key)?;
         let first_file = folder.join(entry.name.to_string());
         let waiting = self.store_tombstone(&joined)?;

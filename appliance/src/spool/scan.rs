@@ -48,9 +48,7 @@ pub(super) fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
         Ok(Some(identity)) => (identity, true),
         Ok(None) => (empty_identity(fingerprint), false),
         Err(error) => {
-            warnings.push(format!(
-                "the spool's identity cannot be read ({error}): a new install begins"
-            ));
+            warnings.push(format!("the spool's identity cannot be read ({error}): a new install begins"));
             (empty_identity(fingerprint), false)
         }
     };
@@ -92,11 +90,7 @@ pub(super) fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
     if !goes_on {
         let id = new_spool_id();
         fs::create_dir_all(frames(root).join(id.to_string())).map_err(SpoolError::Disk)?;
-        generations.push(FoundGeneration {
-            id,
-            next: Sequence::FIRST,
-            names: Vec::new(),
-        });
+        generations.push(FoundGeneration { id, next: Sequence::FIRST, names: Vec::new() });
     }
     sync_folder(&frames(root)).map_err(SpoolError::Disk)?;
     let before = identity.clone();
@@ -106,12 +100,7 @@ pub(super) fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
     if !known || identity != before {
         identity.write(root).map_err(SpoolError::Disk)?;
     }
-    Ok(Scan {
-        identity,
-        generations,
-        torn,
-        warnings,
-    })
+    Ok(Scan { identity, generations, torn, warnings })
 }
 
 fn empty_identity(fingerprint: &str) -> Identity {
@@ -183,10 +172,7 @@ fn read_generation(
         }
     }
     if foreign > 0 {
-        warnings.push(format!(
-            "{foreign} files in {} are not ours and were left alone",
-            folder.display()
-        ));
+        warnings.push(format!("{foreign} files in {} are not ours and were left alone", folder.display()));
     }
     let highest = whole.iter().chain(&torn).map(FileName::last).max();
     let next = highest.map_or(Sequence::FIRST, Sequence::next);
@@ -255,10 +241,7 @@ fn drop_duplicates(folder: &Path, names: &mut Vec<FileName>) -> io::Result<()> {
 pub(super) fn set_torn_aside(root: &Path, folder: &Path, name: &FileName) -> io::Result<()> {
     let aside = root.join("torn");
     fs::create_dir_all(&aside)?;
-    let spool_id = folder
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let spool_id = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     fs::rename(folder.join(name.to_string()), aside.join(format!("{spool_id}_{name}")))?;
     sync_folder(folder)?;
 

@@ -335,11 +335,7 @@ mod tests {
         assert_eq!(wifi_dbm("Inter-|\n face |"), None);
         assert_eq!(
             throttled_words(0x50001),
-            [
-                "under-voltage now",
-                "under-voltage since the start",
-                "throttled since the start"
-            ]
+            ["under-voltage now", "under-voltage since the start", "throttled since the start"]
         );
         assert!(memory_bytes().is_some_and(|bytes| bytes > 100_000));
     }

@@ -9,18 +9,14 @@ pub(crate) struct PlainText {
 
 impl PlainText {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self {
-            text: String::new(),
-            bytes_max,
-        }
+        Self { text: String::new(), bytes_max }
     }
 
     /// Adds a line and returns true, if there is room for it. Line breaks and other control characters become spaces.
     pub(crate) fn push(&mut self, line: &str) -> bool {
         let fits = self.fits(&[line]);
         if fits {
-            self.text
-                .extend(line.chars().map(|c| if c.is_control() { ' ' } else { c }));
+            self.text.extend(line.chars().map(|c| if c.is_control() { ' ' } else { c }));
             self.text.push_str("\r\n");
         }
         fits

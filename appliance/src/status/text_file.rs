@@ -39,30 +39,17 @@ pub fn text(report: &StatusReport<'_>) -> String {
         facts.waiting_bytes >> 20,
         facts.kept
     ));
-    lines.push(format!(
-        "Card: {} of {} MiB free",
-        facts.card_free >> 20,
-        facts.card_total >> 20
-    ));
+    lines.push(format!("Card: {} of {} MiB free", facts.card_free >> 20, facts.card_total >> 20));
     lines.push(format!("Light: {}. {}", facts.led.appearance, facts.led.meaning));
     for fault in &facts.faults {
-        lines.push(format!(
-            "Fault {}: {} {}",
-            fault.number(),
-            fault.meaning(),
-            fault.remedy()
-        ));
+        lines.push(format!("Fault {}: {} {}", fault.number(), fault.meaning(), fault.remedy()));
     }
     if !facts.warnings.is_empty() {
         lines.push(String::new());
         lines.push("Recent problems, newest first:".to_owned());
     }
     for trouble in facts.warnings.iter().rev() {
-        lines.push(format!(
-            "- {} s after power-on: {}",
-            trouble.at_boottime_us / 1_000_000,
-            trouble.text
-        ));
+        lines.push(format!("- {} s after power-on: {}", trouble.at_boottime_us / 1_000_000, trouble.text));
     }
     let mut file = PlainText::new(BYTES_MAX);
     for line in lines {
@@ -162,13 +149,7 @@ mod tests {
     #[test]
     fn however_much_went_wrong_it_stays_short() {
         let mut facts = facts();
-        facts.warnings = vec![
-            Warning {
-                at_boottime_us: 1,
-                text: "x".repeat(300),
-            };
-            20
-        ];
+        facts.warnings = vec![Warning { at_boottime_us: 1, text: "x".repeat(300) }; 20];
         let text = file(&facts, None);
         assert!(text.len() <= BYTES_MAX && text.len() > BYTES_MAX - 400);
         assert!(text.ends_with("\r\n"));

@@ -77,10 +77,7 @@ impl BootHistory {
             return;
         }
         // What was known when the card was last written was past before the program could start here.
-        let lower_bound = self.latest_known_us().map(|wall_us| LowerBound {
-            wall_us,
-            at_us: now.boottime_us,
-        });
+        let lower_bound = self.latest_known_us().map(|wall_us| LowerBound { wall_us, at_us: now.boottime_us });
         let lines = self
             .boots
             .iter()
@@ -106,12 +103,10 @@ impl BootHistory {
         current.seen_us = current.seen_us.max(now.boottime_us);
         let Some(claim) = BootClockOffset::from_reading(now) else {
             let last = self.claim.take();
-            return last
-                .filter(|last| current.is_improved_by(last))
-                .map_or(Vec::new(), |last| {
-                    current.lines.push(last.clone());
-                    vec![last]
-                });
+            return last.filter(|last| current.is_improved_by(last)).map_or(Vec::new(), |last| {
+                current.lines.push(last.clone());
+                vec![last]
+            });
         };
         let news = current.add_line(&claim);
         self.claim = Some(claim);
@@ -127,15 +122,10 @@ impl BootHistory {
             return;
         };
         let wall_us = said_us.saturating_sub(CLOUD_CLOCK_ERROR_US);
-        let is_news = current
-            .lower_bound
-            .is_none_or(|lower_bound| lower_bound.at(now.boottime_us) < wall_us);
+        let is_news = current.lower_bound.is_none_or(|lower_bound| lower_bound.at(now.boottime_us) < wall_us);
         // Also where this camera has a clock that is called right: it may have been set back.
         if is_news {
-            current.lower_bound = Some(LowerBound {
-                wall_us,
-                at_us: now.boottime_us,
-            });
+            current.lower_bound = Some(LowerBound { wall_us, at_us: now.boottime_us });
         }
     }
 
@@ -246,10 +236,11 @@ impl Boot {
         // After it was noted last it may have gone on for a while.
         let drift_us = to_signed(drift_us(self.seen_us.saturating_add(2 * WRITE_EVERY_US)));
         let latest = end_us.saturating_sub(to_signed(self.seen_us)).saturating_add(drift_us);
-        let earliest = self.lower_bound.map_or(
-            FIRST_POSSIBLE_US.saturating_sub(to_signed(self.seen_us)),
-            |lower_bound| lower_bound.at(0).saturating_sub(drift_us),
-        );
+        let earliest = self
+            .lower_bound
+            .map_or(FIRST_POSSIBLE_US.saturating_sub(to_signed(self.seen_us)), |lower_bound| {
+                lower_bound.at(0).saturating_sub(drift_us)
+            });
         (earliest, latest)
     }
 }
@@ -409,10 +400,7 @@ mod tests {
         }
     }
 
-    const GOOD: Sync = Sync {
-        error: 40_000,
-        used: 500,
-    };
+    const GOOD: Sync = Sync { error: 40_000, used: 500 };
 
     #[test]
     fn fifty_pictures_before_the_time_are_corrected_by_one_line() {

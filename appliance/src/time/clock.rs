@@ -115,9 +115,7 @@ impl Clock {
 /// CLOCK_BOOTTIME, microseconds since boot, sleep included.
 pub(crate) fn boottime_us() -> u64 {
     let shift_us = BOOTTIME_SHIFT_US.load(Ordering::Relaxed);
-    micros(ClockId::CLOCK_BOOTTIME)
-        .unsigned_abs()
-        .saturating_add_signed(shift_us)
+    micros(ClockId::CLOCK_BOOTTIME).unsigned_abs().saturating_add_signed(shift_us)
 }
 
 /// CLOCK_MONOTONIC, microseconds; the clock that drivers stamp edges and frames with.
@@ -142,11 +140,7 @@ fn read_simulated(file: &Path) -> Option<Simulated> {
 
 fn micros(clock: ClockId) -> i64 {
     // These clocks exist on every Linux this can be built for; a sandbox that forbids them forbids everything else too.
-    clock_gettime(clock).map_or(0, |at| {
-        at.tv_sec()
-            .saturating_mul(1_000_000)
-            .saturating_add(at.tv_nsec() / 1_000)
-    })
+    clock_gettime(clock).map_or(0, |at| at.tv_sec().saturating_mul(1_000_000).saturating_add(at.tv_nsec() / 1_000))
 }
 
 /// The wall clock, and what the kernel says of it, of one instant.
@@ -179,11 +173,7 @@ fn kernel() -> KernelClock {
     }
     let in_us = if state.status & libc::STA_NANO == 0 { 1 } else { 1000 };
     KernelClock {
-        wall_us: state
-            .time
-            .tv_sec
-            .saturating_mul(1_000_000)
-            .saturating_add(state.time.tv_usec / in_us),
+        wall_us: state.time.tv_sec.saturating_mul(1_000_000).saturating_add(state.time.tv_usec / in_us),
         answer,
         status: state.status,
         error_us: u64::try_from(state.maxerror).unwrap_or(0),
@@ -197,12 +187,7 @@ fn kernel() -> KernelClock {
 /// decides; a call that failed (-1) told us nothing.
 pub(crate) fn error_us(reading: &KernelClock) -> Option<u64> {
     let trusted = reading.answer >= 0 && reading.status & libc::STA_UNSYNC == 0;
-    trusted.then(|| {
-        reading
-            .error_us
-            .saturating_add(reading.to_move_us)
-            .saturating_add(NETWORK_ERROR_US)
-    })
+    trusted.then(|| reading.error_us.saturating_add(reading.to_move_us).saturating_add(NETWORK_ERROR_US))
 }
 
 /// The moment `boottime_us` of the same boot as `known`, by the wall clock as `known` has it.

@@ -74,10 +74,7 @@ impl Journal {
         let news = self.file.history.observe(now);
         let has_news = !news.is_empty();
         for line in news {
-            self.push_event(&Event::Boot(BootClockOffset {
-                spool: Some(install),
-                ..line
-            }));
+            self.push_event(&Event::Boot(BootClockOffset { spool: Some(install), ..line }));
         }
         if self.changed || now.boottime_us.saturating_sub(self.written_us) >= WRITE_EVERY_US {
             self.write(now);
@@ -88,19 +85,14 @@ impl Journal {
     /// Keeps a fault until the cloud has it. May wait for the card.
     pub(crate) fn record_fault(&mut self, fault: Fault, install: SpoolId) {
         let now = fault.at;
-        self.push_event(&Event::Fault(Fault {
-            spool: Some(install),
-            ..fault
-        }));
+        self.push_event(&Event::Fault(Fault { spool: Some(install), ..fault }));
         self.write(&now);
     }
 
     /// The cloud has these. Returns whether any of them waited. May wait for the card.
     pub(crate) fn confirm(&mut self, events: &[HashPrefix], now: &ClockReading) -> bool {
         let before = self.file.events.len();
-        self.file
-            .events
-            .retain(|event| !events.contains(&Hash::of(event.as_bytes()).prefix()));
+        self.file.events.retain(|event| !events.contains(&Hash::of(event.as_bytes()).prefix()));
         let any = self.file.events.len() < before;
         if any {
             self.changed = true;
@@ -201,10 +193,7 @@ mod tests {
     }
 
     fn waiting(journal: &Journal) -> Vec<Event> {
-        journal
-            .unconfirmed()
-            .map(|event| codec::decode(event.as_bytes()).unwrap())
-            .collect()
+        journal.unconfirmed().map(|event| codec::decode(event.as_bytes()).unwrap()).collect()
     }
 
     fn hash(event: &str) -> HashPrefix {
@@ -247,10 +236,7 @@ mod tests {
             journal.observe(&moment(at_s, true), INSTALL);
         }
         drop(journal);
-        let next = ClockReading {
-            boot: BootId([8; 16]),
-            ..moment(5, false)
-        };
+        let next = ClockReading { boot: BootId([8; 16]), ..moment(5, false) };
         let (journal, _) = Journal::open(folder.path(), &next);
         let known = journal.history().latest_known_us().unwrap();
         let was = moment(700, true).wall_us;

@@ -151,11 +151,7 @@ impl Connection for HttpConnection {
     fn publish(&self, kind: MessageKind, payload: Vec<u8>, token: Option<u64>) -> Result<(), SendError> {
         // Captures and tombstones have a way of their own, so that presence never waits behind pictures.
         let way = if token.is_some() { &self.frames } else { &self.control };
-        let outgoing = Outgoing {
-            kind,
-            payload: payload.into(),
-            token,
-        };
+        let outgoing = Outgoing { kind, payload: payload.into(), token };
         self.open.send_modify(|open| *open += 1);
         way.try_send(outgoing).map_err(|_| {
             self.open.send_modify(|open| *open -= 1);
@@ -183,11 +179,7 @@ async fn handshake(client: &ApiClient, events: &mpsc::Sender<TransportEvent>) ->
         Err(error) => return Err(error.into_disconnect()),
     };
     let down = parse_downlink(&response)?;
-    if !down
-        .messages
-        .iter()
-        .any(|message| message.parsed_kind() == Some(MessageKind::Cloud))
-    {
+    if !down.messages.iter().any(|message| message.parsed_kind() == Some(MessageKind::Cloud)) {
         return Err(unreachable_because("what answers there does not say which cloud it is"));
     }
     forward(down, events).await
@@ -434,11 +426,7 @@ impl ApiClient {
             let request = request
                 .body(Full::new(body.unwrap_or_default()))
                 .map_err(|error| RequestError::Unreachable(format!("make a request: {error}")))?;
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|error| classify_error(&error))?;
+            let response = self.client.request(request).await.map_err(|error| classify_error(&error))?;
             let status = response.status();
             let retry_after = response.headers().get(RETRY_AFTER).cloned();
             let body = Limited::new(response.into_body(), DOWNLINK_BYTES_MAX).collect();
@@ -509,14 +497,9 @@ mod tests {
 
     #[test]
     fn only_200_is_an_answer() {
-        for status in [
-            201, 202, 204, 206, 301, 302, 304, 307, 308, 404, 405, 407, 408, 421, 500, 502, 504,
-        ] {
+        for status in [201, 202, 204, 206, 301, 302, 304, 307, 308, 404, 405, 407, 408, 421, 500, 502, 504] {
             let judged = judged(status, None, "<html>");
-            assert!(
-                matches!(judged, Err(RequestError::Unreachable(_))),
-                "{status}: {judged:?}"
-            );
+            assert!(matches!(judged, Err(RequestError::Unreachable(_))), "{status}: {judged:?}");
         }
         assert_eq!(judged(200, None, ""), Ok(()));
     }

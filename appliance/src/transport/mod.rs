@@ -116,11 +116,7 @@ pub(crate) async fn reconnect_loop<C, F>(
         let began = tokio::time::Instant::now();
         let (reason, text) = connect().await;
         attempt = if began.elapsed() > STABLE_AFTER { 1 } else { attempt + 1 };
-        if events
-            .send(TransportEvent::Disconnected { reason, text })
-            .await
-            .is_err()
-        {
+        if events.send(TransportEvent::Disconnected { reason, text }).await.is_err() {
             return;
         }
         let wait = reconnect.wait_with_jitter(attempt, rand::random());

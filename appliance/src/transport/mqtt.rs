@@ -70,10 +70,7 @@ impl Connection for MqttConnection {
         let Some(token) = token else {
             return self.client.try_publish(topic, payload, options).map_err(|_| SendError);
         };
-        let notice = self
-            .client
-            .try_publish_tracked(topic, payload, options)
-            .map_err(|_| SendError)?;
+        let notice = self.client.try_publish_tracked(topic, payload, options).map_err(|_| SendError)?;
         let events = self.events.clone();
         tokio::spawn(async move {
             if notice.wait_completion_async().await.is_ok() {
@@ -135,10 +132,7 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) 
                 let down = downlink_subscription(&settings.device);
                 let asked = client.try_subscribe(down, QoS::AtLeastOnce);
                 if asked.is_err() {
-                    return (
-                        DisconnectReason::Unreachable,
-                        "subscribe to what is meant for this camera".to_owned(),
-                    );
+                    return (DisconnectReason::Unreachable, "subscribe to what is meant for this camera".to_owned());
                 }
             }
             // Only now receipts can come in, so only now it makes sense to send.
@@ -157,16 +151,11 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) 
                 }
             }
             Packet::Publish(publish) => {
-                let topic = std::str::from_utf8(&publish.topic)
-                    .ok()
-                    .and_then(|topic| topic.parse::<Topic>().ok());
+                let topic = std::str::from_utf8(&publish.topic).ok().and_then(|topic| topic.parse::<Topic>().ok());
                 let Some(topic) = topic.filter(|topic| topic.device == settings.device) else {
                     continue;
                 };
-                let message = TransportEvent::Message {
-                    kind: topic.kind,
-                    payload: publish.payload,
-                };
+                let message = TransportEvent::Message { kind: topic.kind, payload: publish.payload };
                 if events.send(message).await.is_err() {
                     return (DisconnectReason::Unreachable, "stopping".to_owned());
                 }
@@ -213,10 +202,9 @@ fn read_password(settings: &Settings) -> Result<String, String> {
 fn classify_error(error: &ConnectionError) -> (DisconnectReason, String) {
     if let Some(trouble) = keepsake_tls::classify(error) {
         return match trouble {
-            keepsake_tls::TlsFailure::Untrusted(text) => (
-                DisconnectReason::TlsUntrusted,
-                format!("the broker is not believed: {text}"),
-            ),
+            keepsake_tls::TlsFailure::Untrusted(text) => {
+                (DisconnectReason::TlsUntrusted, format!("the broker is not believed: {text}"))
+            }
             keepsake_tls::TlsFailure::Refused(text) => (DisconnectReason::Unauthorized, text),
             keepsake_tls::TlsFailure::Failed(text) => (DisconnectReason::Unreachable, text),
         };

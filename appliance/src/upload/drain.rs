@@ -201,9 +201,7 @@ impl Drain {
             live_until,
             missing: Vec::new(),
             deferred: false,
-            progress: Progress::Idle {
-                not_before: Duration::ZERO,
-            },
+            progress: Progress::Idle { not_before: Duration::ZERO },
         };
         self.items.insert(key, item);
     }
@@ -230,9 +228,7 @@ impl Drain {
             .map(|(start, end)| (*start, (*end).min(total)))
             .filter(|(s, e)| s < e)
             .collect();
-        item.progress = Progress::Idle {
-            not_before: Duration::ZERO,
-        };
+        item.progress = Progress::Idle { not_before: Duration::ZERO };
     }
 
     /// The cloud cannot take it now: it stays on the card and is left alone until then.
@@ -247,9 +243,7 @@ impl Drain {
     /// A connection stands: everything starts again once the cloud has answered what it has.
     pub fn connected(&mut self, now: Duration) {
         self.restart_all(now, false);
-        self.link = LinkState::AwaitingInventory {
-            until: now + INVENTORY_TIMEOUT,
-        };
+        self.link = LinkState::AwaitingInventory { until: now + INVENTORY_TIMEOUT };
         self.cloud_has_responded = false;
     }
 
@@ -267,9 +261,7 @@ impl Drain {
     pub fn restart_inventory(&mut self, now: Duration) {
         if self.link != LinkState::Down {
             self.restart_all(now, false);
-            self.link = LinkState::AwaitingInventory {
-                until: now + INVENTORY_TIMEOUT,
-            };
+            self.link = LinkState::AwaitingInventory { until: now + INVENTORY_TIMEOUT };
         }
     }
 
@@ -303,11 +295,7 @@ impl Drain {
                 Progress::Sending { unacknowledged, .. } => {
                     *unacknowledged = unacknowledged.saturating_sub(1);
                 }
-                Progress::Sent {
-                    unacknowledged,
-                    receipt_by: by,
-                    ..
-                } => {
+                Progress::Sent { unacknowledged, receipt_by: by, .. } => {
                     *unacknowledged = unacknowledged.saturating_sub(1);
                     if *unacknowledged == 0 {
                         *by = Some(receipt_by);
@@ -349,18 +337,9 @@ impl Drain {
             let todo = item.ranges_to_send();
             let claim = todo.iter().map(|(start, end)| end - start).sum();
             item.deferred = false;
-            item.progress = Progress::Sending {
-                todo,
-                claim,
-                unacknowledged: 0,
-            };
+            item.progress = Progress::Sending { todo, claim, unacknowledged: 0 };
         }
-        let Progress::Sending {
-            todo,
-            claim,
-            unacknowledged,
-        } = &mut item.progress
-        else {
+        let Progress::Sending { todo, claim, unacknowledged } = &mut item.progress else {
             return None;
         };
         let (start, end) = *todo.first()?;
@@ -389,14 +368,7 @@ impl Drain {
         }
         let token = self.next_token;
         self.next_token += 1;
-        self.unacknowledged.insert(
-            token,
-            Unacknowledged {
-                key,
-                bytes: len,
-                since: now,
-            },
-        );
+        self.unacknowledged.insert(token, Unacknowledged { key, bytes: len, since: now });
         Some(NextPart {
             key,
             tombstone: item.tombstone,
@@ -495,9 +467,7 @@ impl Drain {
     fn expire_receipts(&mut self, now: Duration) {
         let backoff = self.limits.backoff;
         for item in self.items.values_mut() {
-            if let Progress::Sent {
-                receipt_by: Some(by), ..
-            } = item.progress
+            if let Progress::Sent { receipt_by: Some(by), .. } = item.progress
                 && now >= by
             {
                 item.attempt = item.attempt.saturating_add(1);
@@ -511,9 +481,7 @@ impl Drain {
     /// A part under way goes on before a new capture starts; live before backlog; oldest first.
     fn choose_next(&self, now: Duration) -> Option<Key> {
         let unacknowledged: u64 = self.unacknowledged.values().map(|message| message.bytes).sum();
-        let most = self
-            .rate
-            .map_or(PART_BYTES_UNKNOWN * 4, |rate| rate.saturating_mul(UNACKNOWLEDGED_FOR_S));
+        let most = self.rate.map_or(PART_BYTES_UNKNOWN * 4, |rate| rate.saturating_mul(UNACKNOWLEDGED_FOR_S));
         if unacknowledged > 0 && unacknowledged >= most.min(self.limits.unacknowledged_bytes_max)
             || self.unacknowledged.len() >= UNACKNOWLEDGED_MAX
         {
@@ -551,9 +519,7 @@ impl Drain {
 
     fn part_bytes(&self, attempt: u32) -> u64 {
         let most = self.limits.part_bytes_max.max(PART_BYTES_MIN);
-        let by_rate = self
-            .rate
-            .map_or(PART_BYTES_UNKNOWN, |rate| rate.saturating_mul(PART_FOR_S));
+        let by_rate = self.rate.map_or(PART_BYTES_UNKNOWN, |rate| rate.saturating_mul(PART_FOR_S));
         let halved = by_rate.min(most).checked_shr(attempt).unwrap_or(0);
         halved.clamp(PART_BYTES_MIN, most)
     }

@@ -21,10 +21,7 @@ pub struct RateLimiter {
 impl RateLimiter {
     /// `rate`: bytes a second, 0 = no bound.
     pub fn new(rate: u64) -> Self {
-        Self {
-            rate: (rate > 0).then_some(rate),
-            paid_at: Duration::ZERO,
-        }
+        Self { rate: (rate > 0).then_some(rate), paid_at: Duration::ZERO }
     }
 
     /// Another rate from now on. What is owed was counted at the old one and is forgiven: at a rate just raised nobody

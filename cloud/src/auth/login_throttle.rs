@@ -106,10 +106,7 @@ impl LoginThrottle {
                 0
             }
         };
-        let row = Attempts {
-            failures: failures.saturating_add(1),
-            last: now,
-        };
+        let row = Attempts { failures: failures.saturating_add(1), last: now };
         self.rows.insert(subject.clone(), row);
         Ok(())
     }

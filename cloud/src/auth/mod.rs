@@ -98,9 +98,7 @@ impl FromStr for UserName {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let text = text.trim();
         let good = (1..=Self::BYTES_MAX).contains(&text.len())
-            && text
-                .chars()
-                .all(|letter| letter.is_alphanumeric() || "._-+@".contains(letter));
+            && text.chars().all(|letter| letter.is_alphanumeric() || "._-+@".contains(letter));
         good.then(|| Self(text.to_owned())).ok_or(InvalidName)
     }
 }

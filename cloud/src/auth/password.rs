@@ -165,10 +165,7 @@ mod tests {
     #[tokio::test]
     async fn too_many_at_once_are_told_so() {
         let passwords = BoundedPasswordHasher::default();
-        let _all = passwords
-            .places
-            .try_acquire_many(u32::try_from(WAITING_MAX).unwrap())
-            .unwrap();
+        let _all = passwords.places.try_acquire_many(u32::try_from(WAITING_MAX).unwrap()).unwrap();
         assert!(passwords.hash("x".to_owned()).await.is_err());
     }
 
@@ -178,14 +175,7 @@ mod tests {
         for good in ["correct horse", "ååååååååå!", "          x"] {
             assert!(check_strength(good, &name).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "short",
-            "Ada.Lovelace",
-            "aaaaaaaaaaaaa",
-            "Password123",
-            &"xy".repeat(300),
-        ] {
+        for bad in ["", "short", "Ada.Lovelace", "aaaaaaaaaaaaa", "Password123", &"xy".repeat(300)] {
             assert!(check_strength(bad, &name).is_err(), "{bad}");
         }
     }

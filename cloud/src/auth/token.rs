@@ -121,12 +121,7 @@ mod tests {
         let code = SetupCode::new();
         let text = code.as_str();
         assert_eq!(text.len(), 14);
-        for good in [
-            text.to_owned(),
-            text.to_lowercase(),
-            text.replace('-', " "),
-            normalize(text),
-        ] {
+        for good in [text.to_owned(), text.to_lowercase(), text.replace('-', " "), normalize(text)] {
             assert!(code.matches(&good), "{good}");
         }
         for bad in ["", "----", &text[..13], SetupCode::new().as_str()] {

@@ -100,11 +100,7 @@ pub(crate) async fn start(
     });
     // An error means the task above has ended, and has said so.
     let _ = ready.wait_for(|ready| *ready).await;
-    Ok(Arc::new(Embedded {
-        address,
-        door,
-        shutdown,
-    }))
+    Ok(Arc::new(Embedded { address, door, shutdown }))
 }
 
 struct Embedded {
@@ -258,12 +254,7 @@ mod tests {
         assert!(!camera.may_publish("keepsake/v1/porch/down/receipt", &anonymous_topics()));
         assert!(!camera.may_publish("camera/image", &anonymous_topics()));
         assert!(camera.may_subscribe("keepsake/v1/porch/down/#"));
-        for filter in [
-            "#",
-            "keepsake/v1/+/down/#",
-            "keepsake/v1/porch/#",
-            "keepsake/v1/porch2/down/#",
-        ] {
+        for filter in ["#", "keepsake/v1/+/down/#", "keepsake/v1/porch/#", "keepsake/v1/porch2/down/#"] {
             assert!(!camera.may_subscribe(filter), "{filter}");
         }
     }

@@ -11,12 +11,7 @@ use crate::store::Store;
 
 pub(super) async fn run(command: &TokenCommand, store: &Store) -> anyhow::Result<()> {
     match command {
-        TokenCommand::Create {
-            name,
-            role,
-            camera,
-            replace,
-        } => {
+        TokenCommand::Create { name, role, camera, replace } => {
             let length = name.chars().count();
             if !(1..=64).contains(&length) || name.chars().any(char::is_control) {
                 bail!("name the token in 1 to 64 characters");

@@ -38,9 +38,7 @@ pub(super) async fn run(command: &UserCommand, store: &Store) -> anyhow::Result<
             }
             let hash = ask_password(name).await?;
             store.change_password(user.id, &hash, None).await?;
-            print_line(&format!(
-                "The password of {name} is changed, and all sessions are ended."
-            ))
+            print_line(&format!("The password of {name} is changed, and all sessions are ended."))
         }
         UserCommand::List => {
             for user in store.users().await? {

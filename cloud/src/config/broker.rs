@@ -74,13 +74,7 @@ pub(super) fn check(settings: &Settings) -> Result<Option<BrokerSettings>, Confi
         }
         None
     };
-    Ok(Some(BrokerSettings {
-        host: url.host,
-        port: url.port,
-        user,
-        password,
-        tls,
-    }))
+    Ok(Some(BrokerSettings { host: url.host, port: url.port, user, password, tls }))
 }
 
 fn alone(flag: &'static str, needs: &'static str) -> ConfigError {
@@ -99,10 +93,7 @@ fn tls_files(settings: &Settings) -> Result<keepsake_tls::TlsFiles, ConfigError>
         }
         (None, None) => None,
     };
-    let files = keepsake_tls::TlsFiles {
-        ca: path(&settings.mqtt_ca_file),
-        identity,
-    };
+    let files = keepsake_tls::TlsFiles { ca: path(&settings.mqtt_ca_file), identity };
     keepsake_tls::client(&files, Arc::new(DefaultTimeProvider)).map_err(|error| {
         ConfigError::Unreadable(format!("TLS for --mqtt-broker-url: {:#}", anyhow::Error::from(error)))
     })?;
@@ -227,42 +218,21 @@ mod tests {
     #[test]
     fn settings_that_need_another_say_which() {
         let file = Some(PathBuf::from("/dev/null"));
-        let to = |url: &str| Settings {
-            mqtt_broker_url: Some(url.to_owned()),
-            ..Settings::default()
-        };
+        let to = |url: &str| Settings { mqtt_broker_url: Some(url.to_owned()), ..Settings::default() };
         let refused = |settings: Settings, says: &str| {
             let error = check(&settings).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         };
         refused(
-            Settings {
-                mqtt_ca_file: file.clone(),
-                ..Settings::default()
-            },
+            Settings { mqtt_ca_file: file.clone(), ..Settings::default() },
             "--mqtt-ca-file needs --mqtt-broker-url",
         );
+        refused(Settings { mqtt_ca_file: file.clone(), ..to("mqtt://host") }, "--mqtt-ca-file needs TLS");
         refused(
-            Settings {
-                mqtt_ca_file: file.clone(),
-                ..to("mqtt://host")
-            },
-            "--mqtt-ca-file needs TLS",
-        );
-        refused(
-            Settings {
-                mqtt_cert_file: file.clone(),
-                ..to("mqtts://host")
-            },
+            Settings { mqtt_cert_file: file.clone(), ..to("mqtts://host") },
             "--mqtt-cert-file needs --mqtt-key-file",
         );
-        refused(
-            Settings {
-                mqtt_ca_file: file,
-                ..to("mqtts://host")
-            },
-            "/dev/null contains no certificate",
-        );
+        refused(Settings { mqtt_ca_file: file, ..to("mqtts://host") }, "/dev/null contains no certificate");
         refused(
             Settings {
                 mqtt_password: Some(SecretText::new("x")),

@@ -19,11 +19,7 @@ pub enum ConfigError {
     #[error("--tls-cert and --tls-key belong together: --{missing} is missing")]
     HalfTls { missing: &'static str },
     #[error("--{flag} {found}: expected {expected}")]
-    Bounds {
-        flag: &'static str,
-        found: String,
-        expected: &'static str,
-    },
+    Bounds { flag: &'static str, found: String, expected: &'static str },
     #[error(transparent)]
     Pattern(#[from] TopicPatternError),
     #[error("--{flag} needs {needs}")]

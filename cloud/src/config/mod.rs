@@ -130,10 +130,7 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         alone.then_some(SocketAddr::from(([127, 0, 0, 1], 1883)))
     });
     if let Some(address) = mqtt_listen.filter(|address| !address.ip().is_loopback()) {
-        return Err(ConfigError::NotLoopback {
-            flag: "mqtt-listen",
-            address,
-        });
+        return Err(ConfigError::NotLoopback { flag: "mqtt-listen", address });
     }
     let tls = match (&settings.tls_cert, &settings.tls_key) {
         (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
@@ -147,11 +144,7 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         if bounds.contains(&found) {
             Ok(())
         } else {
-            Err(ConfigError::Bounds {
-                flag,
-                found: found.to_string(),
-                expected,
-            })
+            Err(ConfigError::Bounds { flag, found: found.to_string(), expected })
         }
     };
     let database = match &settings.database {
@@ -168,18 +161,8 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         64 * 1024..=CAPTURE_BYTES_MAX,
         "65536 to 67108864 bytes",
     )?;
-    within(
-        "mqtt-inflight-max",
-        settings.mqtt_inflight_max.into(),
-        1..=1000,
-        "1 to 1000 messages",
-    )?;
-    within(
-        "free-percent-min",
-        settings.free_percent_min.into(),
-        0..=90,
-        "0 to 90 percent",
-    )?;
+    within("mqtt-inflight-max", settings.mqtt_inflight_max.into(), 1..=1000, "1 to 1000 messages")?;
+    within("free-percent-min", settings.free_percent_min.into(), 0..=90, "0 to 90 percent")?;
     within("hsts-days", settings.hsts_days.into(), 0..=730, "0 to 730 days")?;
     Ok(Config {
         data: data.to_owned(),
@@ -197,10 +180,7 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         hsts_days: settings.hsts_days,
         // The embedded broker listens on loopback only and closes these topics itself once there is an owner; another
         // broker has its own access rules.
-        ways: ExternalTopics::new(
-            settings.anonymous_upload != Some(AnonymousUpload::Off),
-            &settings.topic_patterns,
-        )?,
+        ways: ExternalTopics::new(settings.anonymous_upload != Some(AnonymousUpload::Off), &settings.topic_patterns)?,
     })
 }
 
@@ -257,15 +237,9 @@ mod tests {
     #[test]
     fn the_page_may_face_the_internet_and_the_embedded_broker_may_not() {
         let everywhere = SocketAddr::from(([0, 0, 0, 0], 5000));
-        let settings = Settings {
-            listen: everywhere,
-            ..Settings::default()
-        };
+        let settings = Settings { listen: everywhere, ..Settings::default() };
         assert_eq!(check(&settings, Path::new(".")).unwrap().listen, everywhere);
-        let settings = Settings {
-            mqtt_listen: Some(everywhere),
-            ..Settings::default()
-        };
+        let settings = Settings { mqtt_listen: Some(everywhere), ..Settings::default() };
         let error = check(&settings, Path::new(".")).unwrap_err();
         assert!(error.to_string().contains("--mqtt-listen 0.0.0.0:5000"));
     }
@@ -288,20 +262,14 @@ mod tests {
 
     #[test]
     fn a_certificate_without_its_key_is_an_error() {
-        let settings = Settings {
-            tls_cert: Some("cert.pem".into()),
-            ..Settings::default()
-        };
+        let settings = Settings { tls_cert: Some("cert.pem".into()), ..Settings::default() };
         let error = check(&settings, Path::new(".")).unwrap_err();
         assert!(error.to_string().contains("--tls-key is missing"));
     }
 
     #[test]
     fn the_password_of_the_database_is_in_no_error_and_not_in_the_configuration_shown() {
-        let settings = |url: &str| Settings {
-            database: Some(url.to_owned()),
-            ..Settings::default()
-        };
+        let settings = |url: &str| Settings { database: Some(url.to_owned()), ..Settings::default() };
         let check = |url: &str| check(&settings(url), Path::new("."));
         let config = check("mysql://me:secret@db.lan/keepsake").unwrap();
         assert_eq!(config.capture_bytes_max, SERVER_CAPTURE_BYTES_MAX);

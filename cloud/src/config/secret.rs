@@ -106,10 +106,7 @@ impl PasswordSource {
 }
 
 fn first_line(path: &Path) -> Result<SecretText, PasswordError> {
-    let bytes = std::fs::read(path).map_err(|source| PasswordError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let bytes = std::fs::read(path).map_err(|source| PasswordError::Read { path: path.to_owned(), source })?;
     let text = std::str::from_utf8(&bytes).ok();
     text.and_then(|text| text.lines().next())
         .filter(|line| !line.is_empty() && line.len() <= SECRET_BYTES_MAX)

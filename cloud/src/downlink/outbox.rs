@@ -149,10 +149,7 @@ impl Poll {
 
     fn all(&self) -> Down {
         let contents = self.0.lock();
-        let mark = Cursor {
-            life: self.0.life,
-            number: contents.last,
-        };
+        let mark = Cursor { life: self.0.life, number: contents.last };
         Down {
             messages: contents.waiting.iter().map(QueuedMessage::batch).collect(),
             next: Some(mark.to_string()),
@@ -201,11 +198,7 @@ impl Contents {
         }
         self.last += 1;
         self.bytes += payload.get().len();
-        self.waiting.push_back(QueuedMessage {
-            number: self.last,
-            leaf,
-            payload,
-        });
+        self.waiting.push_back(QueuedMessage { number: self.last, leaf, payload });
         while self.waiting.len() > MESSAGES_MAX || self.bytes > BYTES_MAX && self.waiting.len() > 1 {
             // What stands is told only once, everything else comes again by itself.
             let oldest = self.waiting.iter().find(|old| !old.leaf.retained());
@@ -263,10 +256,7 @@ mod tests {
         assert_eq!(words(&first), ["command 1"]);
         assert!(outboxes.put(&porch(), MessageKind::Command, b"2"));
         // The first answer got lost.
-        assert_eq!(
-            words(&visit.next_batch(None, AT_ONCE).await),
-            ["command 1", "command 2"]
-        );
+        assert_eq!(words(&visit.next_batch(None, AT_ONCE).await), ["command 1", "command 2"]);
         let after = visit.next_batch(mark(&first), AT_ONCE).await;
         assert_eq!(words(&after), ["command 2"]);
         assert!(!visit.is_first(mark(&after)));
@@ -274,10 +264,7 @@ mod tests {
         assert!(nothing.messages.is_empty());
         // A mark of another life of this mailbox forgets nothing.
         assert!(outboxes.put(&porch(), MessageKind::Command, b"3"));
-        let foreign = Cursor {
-            life: visit.0.life.wrapping_add(1),
-            number: u64::MAX,
-        };
+        let foreign = Cursor { life: visit.0.life.wrapping_add(1), number: u64::MAX };
         assert!(visit.is_first(Some(foreign)));
         let still = visit.next_batch(Some(foreign), AT_ONCE).await;
         assert_eq!(words(&still), ["command 3"]);
@@ -287,11 +274,7 @@ mod tests {
     async fn of_what_stands_only_the_latest_is_told() {
         let outboxes = Outboxes::default();
         let visit = outboxes.open(&porch()).unwrap();
-        for (leaf, payload) in [
-            (MessageKind::Cloud, "1"),
-            (MessageKind::Settings, "2"),
-            (MessageKind::Cloud, "3"),
-        ] {
+        for (leaf, payload) in [(MessageKind::Cloud, "1"), (MessageKind::Settings, "2"), (MessageKind::Cloud, "3")] {
             outboxes.put(&porch(), leaf, payload.as_bytes());
         }
         let told = visit.next_batch(None, AT_ONCE).await;

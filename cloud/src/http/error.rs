@@ -26,11 +26,7 @@ pub(crate) type HttpResult<T> = Result<T, Problem>;
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            detail: detail.into(),
-            retry_after_s: None,
-        }
+        Self { status, detail: detail.into(), retry_after_s: None }
     }
 
     /// Too many requests for a reason, which is a sentence. The answer names the time to wait.
@@ -71,10 +67,9 @@ impl IntoResponse for Problem {
             detail: &self.detail,
         };
         let mut response = (self.status, Json(body)).into_response();
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_s {
             let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -125,11 +120,7 @@ pub(crate) async fn to_problem_json(response: Response) -> Response {
 
 /// A bug: the request fails, the service goes on. The panic itself is in the log already.
 pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "Internal error. Details are in the server log.",
-    )
-    .into_response()
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error. Details are in the server log.").into_response()
 }
 
 /// Returns true if this path is a page for people and not for programs.

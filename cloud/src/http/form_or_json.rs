@@ -37,12 +37,10 @@ impl<T: DeserializeOwned> FromRequest<AppState> for FormOrJson<T> {
         let request = Request::from_parts(parts, body.into());
         let fields = if is_json {
             let read = Json::from_request(request, site).await;
-            read.map(|Json(fields)| fields)
-                .map_err(|error| Problem::bad_request(error.body_text()))
+            read.map(|Json(fields)| fields).map_err(|error| Problem::bad_request(error.body_text()))
         } else {
             let read = Form::from_request(request, site).await;
-            read.map(|Form(fields)| fields)
-                .map_err(|error| Problem::bad_request(error.body_text()))
+            read.map(|Form(fields)| fields).map_err(|error| Problem::bad_request(error.body_text()))
         };
         fields.map(|fields| Self { fields, is_form })
     }

@@ -66,12 +66,7 @@ fn delete<H: Handler<T, AppState>, T: 'static>(access: Permission, path: &'stati
 }
 
 fn route(method: Method, path: &'static str, access: Permission, handler: MethodRouter<AppState>) -> Route {
-    Route {
-        method,
-        path,
-        access,
-        handler,
-    }
+    Route { method, path, access, handler }
 }
 
 /// Returns every route with the permission it needs, for the tests.
@@ -127,12 +122,7 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Viewer, "/api/v1/devices/{device}/commands", commands::list),
         post(Operator, "/api/v1/devices/{device}/commands", commands::create),
         get(Viewer, "/api/v1/devices/{device}/settings", settings::get),
-        route(
-            Method::PUT,
-            "/api/v1/devices/{device}/settings",
-            Operator,
-            routing::put(settings::put),
-        ),
+        route(Method::PUT, "/api/v1/devices/{device}/settings", Operator, routing::put(settings::put)),
         get(Viewer, "/api/v1/pictures", pictures::list),
         get(Viewer, "/api/v1/pictures/{id}", pictures::one),
         delete(Operator, "/api/v1/pictures/{id}", pictures::delete),

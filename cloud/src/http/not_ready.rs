@@ -39,9 +39,6 @@ pub async fn wait(listener: &TcpListener, tls: Option<Tls>, reason: watch::Recei
 
 fn retry_soon(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(
-        axum::http::header::RETRY_AFTER,
-        axum::http::HeaderValue::from_static("5"),
-    );
+    headers.insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("5"));
     response
 }

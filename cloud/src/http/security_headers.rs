@@ -16,10 +16,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// Handles every request first, and stores the [`ClientInfo`] for the handlers.
 pub(crate) async fn security_headers(State(site): State<AppState>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get().copied().unwrap_or(Peer {
-        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        tls: false,
-    });
+    let peer = request
+        .extensions()
+        .get()
+        .copied()
+        .unwrap_or(Peer { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), tls: false });
     let headers = request.headers_mut();
     if !headers.contains_key(header::HOST)
         && let Some(authority) = request.uri().authority()
@@ -48,12 +49,8 @@ pub(crate) async fn security_headers(State(site): State<AppState>, mut request: 
         headers.insert(name, HeaderValue::from_static(value));
     }
     // Pictures bring a stricter one of their own.
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static(POLICY));
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if caller.secure && site.config.hsts_days > 0 {
         let seconds = u64::from(site.config.hsts_days) * 24 * 3600;
         if let Ok(value) = HeaderValue::from_str(&format!("max-age={seconds}")) {

@@ -68,10 +68,7 @@ pub(crate) async fn accept(listener: &TcpListener, tls: Option<Tls>, routes: Rou
             continue;
         };
         let service = TowerToHyperService::new(routes.clone());
-        let peer = Peer {
-            address: address.ip(),
-            tls: tls.is_some(),
-        };
+        let peer = Peer { address: address.ip(), tls: tls.is_some() };
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer);
             service.call(request)
@@ -168,10 +165,7 @@ impl AddressLimiter {
             }
             *count += 1;
         }
-        Some(ConnectionPermit {
-            of: self.clone(),
-            network,
-        })
+        Some(ConnectionPermit { of: self.clone(), network })
     }
 }
 

@@ -17,8 +17,7 @@ const BYTES_PER_SECOND_MIN: u64 = 256;
 
 /// Cuts a body off that comes slower.
 pub(super) async fn enforce_min_rate(request: Request, next: Next) -> Response {
-    next.run(request.map(|body| with_min_rate(body, GRACE, BYTES_PER_SECOND_MIN)))
-        .await
+    next.run(request.map(|body| with_min_rate(body, GRACE, BYTES_PER_SECOND_MIN))).await
 }
 
 fn with_min_rate(body: Body, grace: Duration, bytes_per_second_min: u64) -> Body {

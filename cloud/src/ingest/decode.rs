@@ -65,11 +65,7 @@ fn decode_message(message: &Message, capture_bytes_max: u64) -> Result<IngestOp,
                     status.spools.len()
                 ));
             }
-            Ok(IngestOp::Status {
-                device,
-                status: Box::new(status),
-                retained: message.retained,
-            })
+            Ok(IngestOp::Status { device, status: Box::new(status), retained: message.retained })
         }
         MessageKind::Event => decode_event(device, message),
         MessageKind::Reply => {
@@ -105,10 +101,7 @@ fn decode_frame(device: DeviceId, message: &Message, capture_bytes_max: u64) -> 
             install: record.spool,
             sequence: record.sequence,
             hash: record.hash.prefix(),
-            reason: format!(
-                "a picture of {} bytes, this cloud takes at most {capture_bytes_max}",
-                record.total
-            ),
+            reason: format!("a picture of {} bytes, this cloud takes at most {capture_bytes_max}", record.total),
         });
     }
     let whole = frame.header.offset == 0 && frame.header.len == record.total;
@@ -116,11 +109,7 @@ fn decode_frame(device: DeviceId, message: &Message, capture_bytes_max: u64) -> 
         return Err("the bytes do not have the hash their header claims".to_owned());
     }
     let bytes = message.payload.slice_ref(frame.bytes);
-    Ok(IngestOp::Capture {
-        device,
-        header: frame.header,
-        bytes,
-    })
+    Ok(IngestOp::Capture { device, header: frame.header, bytes })
 }
 
 fn decode_inventory(device: DeviceId, message: &Message) -> Result<IngestOp, String> {
@@ -134,10 +123,7 @@ fn decode_inventory(device: DeviceId, message: &Message) -> Result<IngestOp, Str
     if have.page >= have.pages {
         return Err(format!("page {} of {}", have.page, have.pages));
     }
-    Ok(IngestOp::Inventory {
-        device,
-        inventory: have,
-    })
+    Ok(IngestOp::Inventory { device, inventory: have })
 }
 
 fn decode_event(device: DeviceId, message: &Message) -> Result<IngestOp, String> {
@@ -151,12 +137,7 @@ fn decode_event(device: DeviceId, message: &Message) -> Result<IngestOp, String>
                     "a tombstone for {first} to {last}, at most {TOMBSTONE_RANGE_MAX} in order are allowed"
                 ));
             }
-            IngestOp::Tombstone {
-                device,
-                tombstone,
-                hash,
-                payload,
-            }
+            IngestOp::Tombstone { device, tombstone, hash, payload }
         }
         Event::Fault(fault) => IngestOp::Event {
             device,

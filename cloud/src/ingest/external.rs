@@ -89,10 +89,7 @@ impl ExternalTopics {
         let all = lab_patterns.into_iter().filter(|_| lab).chain(owners);
         Ok(Self {
             patterns: all
-                .map(|(filter, name)| TopicPattern {
-                    filter: filter.to_owned(),
-                    name: name.to_owned(),
-                })
+                .map(|(filter, name)| TopicPattern { filter: filter.to_owned(), name: name.to_owned() })
                 .collect(),
         })
     }
@@ -103,9 +100,7 @@ impl ExternalTopics {
     }
 
     pub fn matches_topic(&self, topic: &str) -> bool {
-        self.patterns
-            .iter()
-            .any(|pattern| matches(&pattern.filter, topic).is_some())
+        self.patterns.iter().any(|pattern| matches(&pattern.filter, topic).is_some())
     }
 
     /// What a message asks to be committed, if its topic is one of these. Decodes and hashes, so call it off the async
@@ -118,9 +113,7 @@ impl ExternalTopics {
             .iter()
             .find_map(|pattern| matches(&pattern.filter, &message.topic).map(|met| (pattern, met)))?;
         let device = device(&pattern.name, &met);
-        let understood = device
-            .clone()
-            .and_then(|device| Ok((device, picture(&message.payload, bytes_max)?)));
+        let understood = device.clone().and_then(|device| Ok((device, picture(&message.payload, bytes_max)?)));
         Some(match understood {
             Ok((device, (bytes, content_type))) => {
                 let (width, height) = dimensions(&bytes, content_type).unwrap_or_default();
@@ -236,12 +229,7 @@ fn check_name(filter: &str, name: &str) -> Result<(), TopicPatternError> {
         let (number, after) = after.split_once('}').ok_or_else(no_name)?;
         let number: usize = number.parse().map_err(|_| no_name())?;
         if number == 0 || number > plus {
-            return Err(TopicPatternError::Placeholder(
-                filter.to_owned(),
-                name.to_owned(),
-                number,
-                plus,
-            ));
+            return Err(TopicPatternError::Placeholder(filter.to_owned(), name.to_owned(), number, plus));
         }
         example.push_str(before);
         example.push('x');
@@ -341,12 +329,7 @@ mod tests {
     #[test]
     fn a_name_that_no_camera_can_have_goes_to_quarantine() {
         let ways = ways(&[]).unwrap();
-        for topic in [
-            "camera/cloud/image",
-            "camera//image",
-            "camera/ß/image",
-            "camera/---/image",
-        ] {
+        for topic in ["camera/cloud/image", "camera//image", "camera/ß/image", "camera/---/image"] {
             let Some(IngestOp::Quarantine(suspect)) = ways.decode(&message(topic, JPEG), false, 1000) else {
                 panic!("{topic}");
             };
@@ -400,14 +383,8 @@ mod tests {
     fn what_the_broker_brings_again_or_has_kept_may_be_a_repeat() {
         let ways = ways(&[]).unwrap();
         for (retained, again, repeat) in [(false, false, false), (true, false, true), (false, true, true)] {
-            let message = Message {
-                retained,
-                ..message("camera/image", JPEG)
-            };
-            let Some(IngestOp::Upload {
-                maybe_repeat: again, ..
-            }) = ways.decode(&message, again, 1000)
-            else {
+            let message = Message { retained, ..message("camera/image", JPEG) };
+            let Some(IngestOp::Upload { maybe_repeat: again, .. }) = ways.decode(&message, again, 1000) else {
                 panic!("not taken");
             };
             assert_eq!(again, repeat);

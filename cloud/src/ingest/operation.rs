@@ -112,18 +112,11 @@ impl IngestOp {
     /// The capture (or tombstone) that a receipt would name.
     pub fn capture(&self) -> Option<(SpoolId, Sequence, HashPrefix)> {
         match self {
-            Self::Capture { header, .. } => Some((
-                header.capture.spool,
-                header.capture.sequence,
-                header.capture.hash.prefix(),
-            )),
+            Self::Capture { header, .. } => {
+                Some((header.capture.spool, header.capture.sequence, header.capture.hash.prefix()))
+            }
             Self::Tombstone { tombstone, hash, .. } => Some((tombstone.spool, tombstone.sequence, hash.prefix())),
-            Self::TooLarge {
-                install,
-                sequence,
-                hash,
-                ..
-            } => Some((*install, *sequence, *hash)),
+            Self::TooLarge { install, sequence, hash, .. } => Some((*install, *sequence, *hash)),
             Self::Event { .. }
             | Self::Inventory { .. }
             | Self::Status { .. }

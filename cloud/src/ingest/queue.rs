@@ -127,11 +127,7 @@ mod tests {
             payload: vec![0; bytes].into(),
             retained: false,
         };
-        Delivery {
-            message,
-            ack: None,
-            responder: None,
-        }
+        Delivery { message, ack: None, responder: None }
     }
 
     #[tokio::test]

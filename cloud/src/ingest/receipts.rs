@@ -14,10 +14,7 @@ use crate::ingest::operation::CommitOutcome;
 /// `outcomes`: the cameras and what was committed for them. A page of `up/have` gets a receipt of its own, or
 /// several, of which the last one answers: by then the camera has heard all of it.
 pub(crate) fn receipts(store: StoreId, outcomes: &[(DeviceId, CommitOutcome)]) -> Vec<(DeviceId, Receipt)> {
-    let mut grouped = ReceiptsByDevice {
-        store,
-        receipts: BTreeMap::new(),
-    };
+    let mut grouped = ReceiptsByDevice { store, receipts: BTreeMap::new() };
     let mut answers = Vec::new();
     for (device, outcome) in outcomes {
         answers.extend(grouped.add(device, outcome).map(|answer| (device.clone(), answer)));
@@ -111,47 +108,28 @@ impl<'a> ReceiptsByDevice<'a> {
     /// Adds an outcome to the receipt of its spool. Returns the receipt of its own that an inventory is answered with.
     fn add(&mut self, device: &'a DeviceId, outcome: &CommitOutcome) -> Option<Receipt> {
         match outcome {
-            CommitOutcome::Stored {
-                install,
-                sequence,
-                hash,
-                ..
-            }
-            | CommitOutcome::TombstoneStored {
-                install,
-                sequence,
-                hash,
-            } => {
+            CommitOutcome::Stored { install, sequence, hash, .. }
+            | CommitOutcome::TombstoneStored { install, sequence, hash } => {
                 let entry = (*sequence, *hash);
                 let stored = &mut self.of(device, *install).stored;
                 if !stored.contains(&entry) {
                     stored.push(entry);
                 }
             }
-            CommitOutcome::Refused {
-                install,
-                sequence,
-                hash,
-                reason,
-                retry_after,
-            } => self.of(device, *install).rejected.push(Rejection {
-                sequence: *sequence,
-                hash: *hash,
-                reason: reason.clone(),
-                retry_after: *retry_after,
-            }),
+            CommitOutcome::Refused { install, sequence, hash, reason, retry_after } => {
+                self.of(device, *install).rejected.push(Rejection {
+                    sequence: *sequence,
+                    hash: *hash,
+                    reason: reason.clone(),
+                    retry_after: *retry_after,
+                })
+            }
             CommitOutcome::StatusStored { wants } => {
                 for (install, wants) in wants {
                     self.of(device, *install).want.extend_from_slice(wants);
                 }
             }
-            CommitOutcome::InventoryAnswered {
-                install,
-                stored,
-                want,
-                answers: answer,
-                next,
-            } => {
+            CommitOutcome::InventoryAnswered { install, stored, want, answers: answer, next } => {
                 return Some(Receipt {
                     stored: stored.clone(),
                     want: want.clone(),
@@ -160,9 +138,7 @@ impl<'a> ReceiptsByDevice<'a> {
                     ..Receipt::new(self.store, *install)
                 });
             }
-            CommitOutcome::EventStored {
-                awaited: Some((install, hash)),
-            } => {
+            CommitOutcome::EventStored { awaited: Some((install, hash)) } => {
                 let events = &mut self.of(device, *install).events;
                 if !events.contains(hash) {
                     events.push(*hash);
@@ -200,12 +176,7 @@ mod tests {
     }
 
     fn stored(install: SpoolId, sequence: u64, arrival: Option<i64>) -> CommitOutcome {
-        CommitOutcome::Stored {
-            install,
-            sequence: number(sequence),
-            hash: HASH,
-            arrival,
-        }
+        CommitOutcome::Stored { install, sequence: number(sequence), hash: HASH, arrival }
     }
 
     #[test]
@@ -235,9 +206,7 @@ mod tests {
 
     #[test]
     fn a_note_that_is_waited_for_is_named_once_beside_the_pictures() {
-        let noted = |hash| CommitOutcome::EventStored {
-            awaited: Some((INSTALL, HashPrefix([hash; 8]))),
-        };
+        let noted = |hash| CommitOutcome::EventStored { awaited: Some((INSTALL, HashPrefix([hash; 8]))) };
         let outcomes = [
             (device("porch"), noted(7)),
             (device("porch"), stored(INSTALL, 1, Some(1))),
@@ -303,21 +272,14 @@ mod tests {
     }
 
     fn wanted(first: u64, ranges: &[(u64, u64)]) -> Vec<ResendRequest> {
-        let want = |sequence| ResendRequest {
-            sequence: number(sequence),
-            ranges: ranges.to_vec(),
-        };
+        let want = |sequence| ResendRequest { sequence: number(sequence), ranges: ranges.to_vec() };
         (first..first + 500).map(want).collect()
     }
 
     #[test]
     fn what_many_statuses_want_is_asked_for_once_and_in_receipts_that_can_be_read() {
-        let reported = |first| CommitOutcome::StatusStored {
-            wants: vec![(INSTALL, wanted(first, &[]))],
-        };
-        let mut outcomes: Vec<_> = (0..31)
-            .map(|batch| (device("porch"), reported(1 + 250 * batch)))
-            .collect();
+        let reported = |first| CommitOutcome::StatusStored { wants: vec![(INSTALL, wanted(first, &[]))] };
+        let mut outcomes: Vec<_> = (0..31).map(|batch| (device("porch"), reported(1 + 250 * batch))).collect();
         outcomes.push((device("porch"), stored(INSTALL, 9000, None)));
         let receipts = receipts(STORE, &outcomes);
         let mut asked = Vec::new();
@@ -353,10 +315,7 @@ mod tests {
         want[7].ranges.clear();
         let asked: Vec<ResendRequest> = receipts.iter().flat_map(|(_, receipt)| receipt.want.clone()).collect();
         assert_eq!(asked, want);
-        let said: Vec<_> = receipts
-            .iter()
-            .flat_map(|(_, receipt)| receipt.stored.clone())
-            .collect();
+        let said: Vec<_> = receipts.iter().flat_map(|(_, receipt)| receipt.stored.clone()).collect();
         assert_eq!(said, [(number(1), HASH)]);
     }
 }

@@ -150,10 +150,7 @@ impl IngestWorker {
             let no_room = error.is_full().then(|| error.sentence());
             // Whether the try has come to nothing cannot be known, and such a picture has no number to tell by.
             for deposit in &mut *deposits {
-                if let IngestOp::Upload {
-                    maybe_repeat: again, ..
-                } = deposit
-                {
+                if let IngestOp::Upload { maybe_repeat: again, .. } = deposit {
                     *again = true;
                 }
             }
@@ -251,11 +248,7 @@ impl IngestWorker {
                 | CommitOutcome::Refused { .. }
                 | CommitOutcome::Dropped => {}
             }
-            if let IngestOp::Status {
-                device,
-                status,
-                retained: false,
-            } = deposit
+            if let IngestOp::Status { device, status, retained: false } = deposit
                 && status.presence == Presence::Online
             {
                 let takes_settings = status.settings.is_some();
@@ -461,11 +454,7 @@ mod tests {
             payload: codec::encode_frame(&serde_json::from_value(header).unwrap(), b"one").into(),
             retained: false,
         };
-        Delivery {
-            message,
-            ack: None,
-            responder: None,
-        }
+        Delivery { message, ack: None, responder: None }
     }
 
     #[tokio::test]
@@ -476,10 +465,7 @@ mod tests {
         let porch: DeviceId = "porch".parse().unwrap();
         let ask = || {
             let (asker, answer) = oneshot::channel();
-            let asked = Delivery {
-                responder: Some(asker),
-                ..capture()
-            };
+            let asked = Delivery { responder: Some(asker), ..capture() };
             (asked, answer)
         };
         let (asked, mut answer) = ask();
@@ -518,10 +504,7 @@ mod tests {
             .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         let (responder, response) = oneshot::channel();
-        let asked = Delivery {
-            responder: Some(responder),
-            ..capture()
-        };
+        let asked = Delivery { responder: Some(responder), ..capture() };
         worker.process_batch(vec![(Instant::now(), asked)]).await;
         response.await.unwrap();
         let log = std::fs::read_to_string(log.path()).unwrap();

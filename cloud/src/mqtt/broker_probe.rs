@@ -36,12 +36,7 @@ pub(crate) fn start(
     stop: CancellationToken,
 ) -> BrokerWarnings {
     let (warnings, seen) = watch::channel(Vec::new());
-    let check = BrokerProbe {
-        broker,
-        store,
-        sessions: frames.health(),
-        warnings,
-    };
+    let check = BrokerProbe { broker, store, sessions: frames.health(), warnings };
     tokio::spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -81,9 +76,7 @@ impl BrokerProbe {
             let line = self.probe(&mut found).await;
             self.log_new(&found);
             tracing::info!("looked at the broker: {} things will cost pictures", found.len());
-            let reconnected = self
-                .sessions
-                .wait_for(|now| now.connected && now.subscribed > health.subscribed);
+            let reconnected = self.sessions.wait_for(|now| now.connected && now.subscribed > health.subscribed);
             let ended = async {
                 if let Some(line) = line {
                     watch_drops(line, &self.warnings).await;
@@ -185,9 +178,7 @@ async fn watch_drops(mut line: ProbeConnection, warnings: &watch::Sender<Vec<Str
         let Incoming::Publish(publish) = publish else {
             continue;
         };
-        let count = std::str::from_utf8(&publish.payload)
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
+        let count = std::str::from_utf8(&publish.payload).ok().and_then(|text| text.trim().parse().ok());
         let Some(count) = count.filter(|_| &*publish.topic == DROPPED.as_bytes()) else {
             continue;
         };
@@ -243,11 +234,7 @@ impl ProbeConnection {
                 }
             }
         });
-        Ok(Self {
-            client,
-            incoming,
-            polling,
-        })
+        Ok(Self { client, incoming, polling })
     }
 
     /// Waits for what `find` looks for.
@@ -299,9 +286,7 @@ impl ProbeConnection {
         if self.client.subscribe(topic, QoS::AtMostOnce).await.is_err() {
             return ProbeReply::End;
         }
-        let kept = self
-            .wait_for(|packet| is_publish(packet, topic, |publish| publish.retain))
-            .await;
+        let kept = self.wait_for(|packet| is_publish(packet, topic, |publish| publish.retain)).await;
         let _ = self.client.publish(topic, Vec::new(), retained).await;
         kept
     }

@@ -161,10 +161,7 @@ pub struct Filter {
 impl Filter {
     /// These leaves of every camera.
     pub fn of_every_device(leaves: &[MessageKind]) -> Vec<Self> {
-        let filter = |leaf: &MessageKind| Self {
-            filter: leaf.subscription_for_all_devices(),
-            required: true,
-        };
+        let filter = |leaf: &MessageKind| Self { filter: leaf.subscription_for_all_devices(), required: true };
         leaves.iter().map(filter).collect()
     }
 }
@@ -302,15 +299,8 @@ impl ReconnectLoop {
             payload: std::mem::take(&mut publish.payload),
             retained: publish.retain,
         };
-        let ack = Ack {
-            client: client.clone(),
-            publish,
-        };
-        self.queue.put(Delivery {
-            message,
-            ack: Some(ack),
-            responder: None,
-        })
+        let ack = Ack { client: client.clone(), publish };
+        self.queue.put(Delivery { message, ack: Some(ack), responder: None })
     }
 }
 
@@ -333,13 +323,8 @@ pub(super) fn connect(
         Some(MqttLogin { user, password: None }) => {
             options.set_username(user);
         }
-        Some(MqttLogin {
-            user,
-            password: Some(password),
-        }) => {
-            let password = password
-                .read()
-                .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+        Some(MqttLogin { user, password: Some(password) }) => {
+            let password = password.read().map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
             options.set_credentials(user, password.reveal().to_owned());
         }
     }

@@ -85,10 +85,7 @@ impl Backpressure {
 pub(crate) fn disk_space(folder: &Path) -> std::io::Result<(u64, u64)> {
     let stat = nix::sys::statvfs::statvfs(folder)?;
     let fragment = stat.fragment_size();
-    Ok((
-        stat.blocks_available().saturating_mul(fragment),
-        stat.blocks().saturating_mul(fragment),
-    ))
+    Ok((stat.blocks_available().saturating_mul(fragment), stat.blocks().saturating_mul(fragment)))
 }
 
 /// Whether so little room is a reason to take nothing: below the larger of the two limits.

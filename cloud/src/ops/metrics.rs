@@ -168,11 +168,7 @@ impl Metrics {
     }
 
     fn register(&self, to: &mut Registry) {
-        to.register(
-            "messages",
-            "Messages of cameras, by what became of them",
-            self.messages.clone(),
-        );
+        to.register("messages", "Messages of cameras, by what became of them", self.messages.clone());
         to.register("pictures", "Pictures committed since the start", self.pictures.clone());
         to.register_with_unit(
             "picture",
@@ -186,12 +182,7 @@ impl Metrics {
             self.commit_failures.clone(),
         );
         to.register_with_unit("commit", "Time to commit a batch", Unit::Seconds, self.commit.clone());
-        to.register_with_unit(
-            "ingest",
-            "From reading a message to its commit",
-            Unit::Seconds,
-            self.ingest.clone(),
-        );
+        to.register_with_unit("ingest", "From reading a message to its commit", Unit::Seconds, self.ingest.clone());
     }
 }
 
@@ -205,11 +196,7 @@ impl MetricsSnapshot {
             to.register(name, help, gauge);
         };
         number("store_up", "1 while the store answers", self.stored.is_some().into());
-        number(
-            "queue_messages",
-            "Messages read and not committed yet",
-            self.queued_messages,
-        );
+        number("queue_messages", "Messages read and not committed yet", self.queued_messages);
         number("queue_bytes", "Bytes read and not committed yet", self.queued_bytes);
         number("streams", "Open live streams", self.streams);
         if let Some(free) = self.free_bytes {
@@ -243,19 +230,11 @@ fn cameras(all: &[CameraFigures], to: &mut Registry) {
     let captures = Family::<FateLabel, Gauge>::default();
     let int = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     for camera in all {
-        let label = CameraLabel {
-            camera: camera.name.clone(),
-        };
+        let label = CameraLabel { camera: camera.name.clone() };
         online.get_or_create(&label).set(camera.online.into());
         waiting.get_or_create(&label).set(int(camera.waiting));
         waiting_bytes.get_or_create(&label).set(int(camera.waiting_bytes));
-        let Counters {
-            stored,
-            deleted,
-            told,
-            held,
-            missing,
-        } = camera.counters;
+        let Counters { stored, deleted, told, held, missing } = camera.counters;
         for (fate, number) in [
             ("stored", stored),
             ("deleted", deleted),
@@ -268,21 +247,9 @@ fn cameras(all: &[CameraFigures], to: &mut Registry) {
         }
     }
     to.register("camera_online", "1 while the camera is there", online);
-    to.register(
-        "camera_waiting",
-        "Captures without a receipt, as the camera last said",
-        waiting,
-    );
-    to.register(
-        "camera_waiting_bytes",
-        "Bytes without a receipt, as the camera last said",
-        waiting_bytes,
-    );
-    to.register(
-        "captures",
-        "Where the presses of a camera went; their sum is what was pressed",
-        captures,
-    );
+    to.register("camera_waiting", "Captures without a receipt, as the camera last said", waiting);
+    to.register("camera_waiting_bytes", "Bytes without a receipt, as the camera last said", waiting_bytes);
+    to.register("captures", "Where the presses of a camera went; their sum is what was pressed", captures);
 }
 
 #[cfg(test)]
@@ -312,20 +279,13 @@ mod tests {
         let camera = CameraFigures {
             name: "porch \"1\"\n".to_owned(),
             online: true,
-            counters: Counters {
-                stored: 7,
-                missing: 2,
-                ..Counters::default()
-            },
+            counters: Counters { stored: 7, missing: 2, ..Counters::default() },
             waiting: 3,
             waiting_bytes: 4,
         };
         let state = MetricsSnapshot {
             version: "1",
-            stored: Some(StoreFigures {
-                cameras: vec![camera],
-                quarantined: 5,
-            }),
+            stored: Some(StoreFigures { cameras: vec![camera], quarantined: 5 }),
             ..MetricsSnapshot::default()
         };
         let text = metrics.render(&state);

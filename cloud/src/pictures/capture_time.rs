@@ -107,9 +107,7 @@ pub fn capture_time(press: &PressEvidence<'_>, lines: &[BootClockOffset]) -> Cap
             true,
         );
     }
-    let covering = claims
-        .iter()
-        .fold(narrowest, |all, one| (all.0.min(one.0), all.1.max(one.1)));
+    let covering = claims.iter().fold(narrowest, |all, one| (all.0.min(one.0), all.1.max(one.1)));
     // The bounds are nobody's clock, so they cut off what cannot be; unless they leave nothing.
     let cut = (
         bounds.earliest_us.map_or(covering.0, |bound| bound.max(covering.0)),
@@ -146,10 +144,7 @@ struct Bounds {
 
 impl Bounds {
     fn allow(&self, (earliest_us, latest_us): Span) -> bool {
-        let (early, late) = (
-            earliest_us.saturating_sub(BELIEVED_US),
-            latest_us.saturating_add(BELIEVED_US),
-        );
+        let (early, late) = (earliest_us.saturating_sub(BELIEVED_US), latest_us.saturating_add(BELIEVED_US));
         early <= self.latest_us && self.earliest_us.is_none_or(|bound| late >= bound)
     }
 }
@@ -183,11 +178,7 @@ fn bounds(press: &PressEvidence<'_>, lines: &[BootClockOffset]) -> Bounds {
             latest_us: bound.max(arrived_us),
             contradicted: true,
         },
-        Some(_) | None => Bounds {
-            earliest_us,
-            latest_us,
-            contradicted: false,
-        },
+        Some(_) | None => Bounds { earliest_us, latest_us, contradicted: false },
     }
 }
 
@@ -290,18 +281,8 @@ mod tests {
         check(unset, Some(-DAY), &[], (Estimated, Some(-DAY), DAY, false));
         // What lies between the boots around it.
         let around = between(BEGAN - HOUR, BEGAN + 2 * HOUR);
-        check(
-            unset,
-            Some(-DAY),
-            std::slice::from_ref(&around),
-            (Estimated, Some(0), 3 * HOUR, false),
-        );
-        check(
-            unset,
-            Some(30 * 60 * S),
-            &[around],
-            (Estimated, Some(30 * 60 * S), 3 * HOUR, false),
-        );
+        check(unset, Some(-DAY), std::slice::from_ref(&around), (Estimated, Some(0), 3 * HOUR, false));
+        check(unset, Some(30 * 60 * S), &[around], (Estimated, Some(30 * 60 * S), 3 * HOUR, false));
         // Set back by a day, and still called synchronised: before and after the press, and at the press itself.
         let twice = [line(0, 0), line(2 * HOUR, -DAY)];
         check(unset, None, &twice, (Estimated, Some(HOUR - DAY), HOUR, true));
@@ -317,12 +298,7 @@ mod tests {
         check(unset, Some(3 * DAY), &[], (Estimated, None, 3 * DAY, true));
         // A clock of the cloud that is a little behind takes nothing away.
         let ahead = moment(DAY + 60 * S, 0, true);
-        check(
-            ahead,
-            None,
-            &[],
-            (Synchronised, Some(DAY + 60 * S), DAY + 60 * S, false),
-        );
+        check(ahead, None, &[], (Synchronised, Some(DAY + 60 * S), DAY + 60 * S, false));
     }
 
     #[test]

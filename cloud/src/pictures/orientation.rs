@@ -18,9 +18,7 @@ pub(crate) fn dimensions(bytes: &[u8], content_type: ContentType) -> Option<(u32
         ContentType::Jpeg => ImageFormat::Jpeg,
         ContentType::Png => ImageFormat::Png,
     };
-    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format)
-        .into_decoder()
-        .ok()?;
+    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().ok()?;
     let orientation = of(&mut decoder);
     Some(oriented_size(orientation, decoder.dimensions()))
 }

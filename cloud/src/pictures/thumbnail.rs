@@ -66,10 +66,7 @@ impl Decoder {
         decoding.await.unwrap_or_else(|error| {
             tracing::warn!("decoding a picture failed badly: {error}");
             // A bug of ours or of a library's proves nothing about the bytes.
-            Decoded {
-                small: None,
-                damaged: false,
-            }
+            Decoded { small: None, damaged: false }
         })
     }
 }
@@ -99,10 +96,7 @@ pub async fn run(store: Store, decoder: Decoder, live: EventBus, wake: Arc<Notif
 
 /// Makes one small version. Returns whether there was one to make.
 async fn make_one(store: &Store, decoder: &Decoder, live: &EventBus) -> Result<bool, StoreError> {
-    let Some(Picture {
-        arrival, content_type, ..
-    }) = store.begin_thumbnail(ATTEMPTS_MAX).await?
-    else {
+    let Some(Picture { arrival, content_type, .. }) = store.begin_thumbnail(ATTEMPTS_MAX).await? else {
         return Ok(false);
     };
     let bytes = store.image(arrival).await?.unwrap_or_default();
@@ -121,10 +115,7 @@ fn decode(bytes: &[u8], content_type: ContentType) -> Decoded {
         },
         Err(error) => {
             tracing::info!("no small version of a picture: {error:#}");
-            Decoded {
-                small: None,
-                damaged: is_damage(&error),
-            }
+            Decoded { small: None, damaged: is_damage(&error) }
         }
     }
 }
@@ -171,10 +162,7 @@ fn make_thumbnail(bytes: &[u8], content_type: ContentType) -> anyhow::Result<Thu
     let longer = width.max(height).max(1);
     let scaled = |side: u32| match longer {
         0..=SIDE => side.max(1),
-        _ => (u64::from(side) * u64::from(SIDE) / u64::from(longer))
-            .max(1)
-            .try_into()
-            .unwrap_or(SIDE),
+        _ => (u64::from(side) * u64::from(SIDE) / u64::from(longer)).max(1).try_into().unwrap_or(SIDE),
     };
     let (small_width, small_height) = (scaled(width), scaled(height));
     let source = Image::from_vec_u8(width, height, full.into_raw(), PixelType::U8x3)?;
@@ -194,12 +182,7 @@ fn make_thumbnail(bytes: &[u8], content_type: ContentType) -> anyhow::Result<Thu
         u16::try_from(pixels.height())?,
         jpeg_encoder::ColorType::Rgb,
     )?;
-    Ok(ThumbnailImage {
-        jpeg,
-        color: average(&pixels),
-        width,
-        height,
-    })
+    Ok(ThumbnailImage { jpeg, color: average(&pixels), width, height })
 }
 
 fn average(rgb: &[u8]) -> u32 {
@@ -210,9 +193,8 @@ fn average(rgb: &[u8]) -> u32 {
             *sum += u64::from(*channel);
         }
     }
-    sums.iter().fold(0, |color, sum| {
-        color << 8 | u32::try_from(sum / count).unwrap_or(0xff).min(0xff)
-    })
+    sums.iter()
+        .fold(0, |color, sum| color << 8 | u32::try_from(sum / count).unwrap_or(0xff).min(0xff))
 }
 
 #[cfg(test)]

@@ -103,10 +103,7 @@ fn is_this_computer(host: &Host<&str>) -> bool {
     match host {
         // In a URL of an unknown kind the numbers of an IPv4 address are a name like any other.
         Host::Domain(name) => {
-            *name == "localhost"
-                || name
-                    .parse::<std::net::Ipv4Addr>()
-                    .is_ok_and(|address| address.is_loopback())
+            *name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
         }
         Host::Ipv4(address) => address.is_loopback(),
         Host::Ipv6(address) => address.is_loopback(),
@@ -153,10 +150,7 @@ mod tests {
             (Err(error), Err(part)) => assert!(error.contains(part), "{url}: {error}"),
             (found, _) => panic!("{url}: {found:?}"),
         };
-        check(
-            "mysql://me:secret@db.lan/keepsake",
-            Ok("mysql://me@db.lan:3306/keepsake"),
-        );
+        check("mysql://me:secret@db.lan/keepsake", Ok("mysql://me@db.lan:3306/keepsake"));
         check(
             "mariadb://me:secret@[::1]:3307/keepsake?ssl-mode=REQUIRED",
             Ok("mysql://me@[::1]:3307/keepsake"),

@@ -85,6 +85,5 @@ pub(in crate::store) fn sequence(number: i64) -> Result<Sequence> {
 
 /// A role read back from its column.
 pub(in crate::store) fn role(text: &str) -> Result<Role> {
-    text.parse()
-        .map_err(|_| StoreError::Corrupt(format!("the role {text}")))
+    text.parse().map_err(|_| StoreError::Corrupt(format!("the role {text}")))
 }

@@ -84,9 +84,7 @@ impl Connector {
         sqlx::any::install_default_drivers();
         let options = match &place.address {
             Address::Folder(folder) => {
-                let file = SqliteConnectOptions::new()
-                    .filename(folder.join(DATABASE_FILE))
-                    .create_if_missing(true);
+                let file = SqliteConnectOptions::new().filename(folder.join(DATABASE_FILE)).create_if_missing(true);
                 AnyConnectOptions::from_url(&file.to_url_lossy())
             }
             Address::Server(server) => AnyConnectOptions::from_str(server.secret()),
@@ -127,9 +125,7 @@ impl Connector {
 
     async fn connect_to_write(&self, before: Option<i64>) -> Result<(AnyConnection, Option<i64>)> {
         let mut connection = self.connect().await?;
-        self.apply_session_settings(&mut connection)
-            .await
-            .context("prepare a connection")?;
+        self.apply_session_settings(&mut connection).await.context("prepare a connection")?;
         let (number, led) = match &self.place.address {
             Address::Folder(_) => (None, false),
             Address::Server(server) => match lease(&mut connection, server, before).await {

@@ -40,10 +40,7 @@ pub(super) fn check(settings: &HashMap<String, String>, capture_bytes_max: u64) 
     }
     let packet_min = capture_bytes_max.saturating_add(PACKET_ROOM);
     let packet = value("max_allowed_packet");
-    if packet
-        .and_then(|bytes| bytes.parse::<u64>().ok())
-        .is_none_or(|bytes| bytes < packet_min)
-    {
+    if packet.and_then(|bytes| bytes.parse::<u64>().ok()).is_none_or(|bytes| bytes < packet_min) {
         let least = format!("at least {packet_min}, or capture_bytes_max smaller");
         findings.unfit.push(must_be("max_allowed_packet", packet, &least));
     }
@@ -62,9 +59,7 @@ pub(super) fn check(settings: &HashMap<String, String>, capture_bytes_max: u64) 
     durable("innodb_doublewrite", &["ON", "1", "TRUE", "DETECT_AND_RECOVER", "FAST"]);
     if value("innodb_flush_method").is_some_and(|is| matches!(is, "nosync" | "littlesync")) {
         let is = value("innodb_flush_method");
-        findings
-            .weak
-            .push(must_be("innodb_flush_method", is, "fsync or O_DIRECT"));
+        findings.weak.push(must_be("innodb_flush_method", is, "fsync or O_DIRECT"));
     }
     findings
 }
@@ -111,11 +106,7 @@ mod tests {
         };
         let flush = "innodb_flush_log_at_trx_commit";
         check(&[], &[], &[]);
-        check(
-            &[(flush, "2")],
-            &[],
-            &["innodb_flush_log_at_trx_commit is 2 and must be 1"],
-        );
+        check(&[(flush, "2")], &[], &["innodb_flush_log_at_trx_commit is 2 and must be 1"]);
         check(&[(flush, "3")], &[], &[]);
         check(&[("sync_binlog", "0")], &[], &["sync_binlog is 0 and must be 1"]);
         check(&[("sync_binlog", "0"), ("log_bin", "OFF")], &[], &[]);
@@ -147,10 +138,7 @@ mod tests {
         check(&[("wsrep_on", "OFF")], &[]);
         check(&[(group, "")], &[]);
         check(&[("wsrep_on", "ON")], &["wsrep_on is ON"]);
-        check(
-            &[(group, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa")],
-            &["group replication"],
-        );
+        check(&[(group, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa")], &["group replication"]);
     }
 
     #[test]

@@ -126,9 +126,6 @@ pub(in crate::store) trait ErrorContext<T> {
 
 impl<T> ErrorContext<T> for std::result::Result<T, sqlx::Error> {
     fn context(self, what: &'static str) -> Result<T> {
-        self.map_err(|source| StoreError::Database {
-            what,
-            source: Box::new(source),
-        })
+        self.map_err(|source| StoreError::Database { what, source: Box::new(source) })
     }
 }

@@ -52,10 +52,7 @@ impl Store {
 
     async fn open_as(place: StoreOptions, limits: Limits, lead: WriterLease) -> Result<Self> {
         if let Address::Folder(folder) = &place.address {
-            std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
-                folder: folder.clone(),
-                source,
-            })?;
+            std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder { folder: folder.clone(), source })?;
         }
         let connector = Connector::new(place, lead)?;
         let writer = Writer::new(connector.clone());
@@ -85,13 +82,7 @@ impl Store {
             .max_connections(READERS)
             .acquire_timeout(READER_WAIT)
             .connect_lazy_with(connector.options());
-        Ok(Self {
-            writer,
-            readers,
-            connector,
-            id,
-            limits,
-        })
+        Ok(Self { writer, readers, connector, id, limits })
     }
 
     /// The random id made with the database; cameras pin it.
@@ -143,9 +134,7 @@ impl Store {
 
     pub(in crate::store) async fn with_timeout<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let limit = self.limits.unit_of_work;
-        tokio::time::timeout(limit, work)
-            .await
-            .unwrap_or(Err(StoreError::TimedOut(limit)))
+        tokio::time::timeout(limit, work).await.unwrap_or(Err(StoreError::TimedOut(limit)))
     }
 }
 

@@ -105,9 +105,6 @@ impl Picture {
     }
 
     pub fn id(&self) -> PictureId {
-        PictureId {
-            capture: self.capture,
-            hash: self.hash.prefix(),
-        }
+        PictureId { capture: self.capture, hash: self.hash.prefix() }
     }
 }

@@ -26,13 +26,7 @@ static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
 /// Not by sqlx's macro, which would compile all of sqlx a second time for the compiler.
 fn migrator(baseline: &'static str) -> Migrator {
     let sql = SqlStr::from_static(baseline);
-    Migrator::with_migrations(vec![Migration::new(
-        BASELINE,
-        "baseline".into(),
-        MigrationType::Simple,
-        sql,
-        false,
-    )])
+    Migrator::with_migrations(vec![Migration::new(BASELINE, "baseline".into(), MigrationType::Simple, sql, false)])
 }
 
 /// Updates the tables of SQLite.
@@ -88,10 +82,7 @@ async fn finish_interrupted(connection: &mut AnyConnection) -> Result<()> {
         let migration = MYSQL.iter().find(|one| one.version == version);
         let migration = migration.ok_or_else(|| unknown_version(version))?;
         tracing::warn!(version, "a migration was interrupted; running it again");
-        connection
-            .execute(migration.sql.clone())
-            .await
-            .context("run a migration again")?;
+        connection.execute(migration.sql.clone()).await.context("run a migration again")?;
         sqlx::query("UPDATE _sqlx_migrations SET success = TRUE, checksum = ? WHERE version = ?")
             .bind(&*migration.checksum)
             .bind(version)
@@ -105,10 +96,7 @@ async fn finish_interrupted(connection: &mut AnyConnection) -> Result<()> {
 fn failed(error: MigrateError) -> StoreError {
     match error {
         MigrateError::VersionMissing(version) => unknown_version(version),
-        other => StoreError::Database {
-            what: "update the tables",
-            source: Box::new(other),
-        },
+        other => StoreError::Database { what: "update the tables", source: Box::new(other) },
     }
 }
 
@@ -130,9 +118,7 @@ mod tests {
             let (table, _) = table.split_once("\n)").expect("the end of the table");
             let lines = table.trim_start_matches("IF NOT EXISTS ").lines();
             let names = lines.filter_map(|line| line.split_whitespace().next());
-            names
-                .filter(|name| !["UNIQUE", "KEY", "PRIMARY"].contains(name))
-                .collect()
+            names.filter(|name| !["UNIQUE", "KEY", "PRIMARY"].contains(name)).collect()
         });
         tables.collect()
     }

@@ -43,10 +43,7 @@ struct OpenConnection {
 
 impl Writer {
     pub(super) fn new(connector: Connector) -> Self {
-        Self {
-            connector,
-            slot: Arc::default(),
-        }
+        Self { connector, slot: Arc::default() }
     }
 
     /// Waits its turn, connects if need be, and begins to write.
@@ -86,10 +83,7 @@ impl Writer {
         }
         let (connection, number) = self.connector.writer(slot.number).await?;
         slot.number = number;
-        slot.kept = Some(OpenConnection {
-            connection,
-            checked: Instant::now(),
-        });
+        slot.kept = Some(OpenConnection { connection, checked: Instant::now() });
         Ok(slot)
     }
 

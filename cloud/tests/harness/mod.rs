@@ -57,20 +57,11 @@ impl Cloud {
         let config = Config::load(&args).unwrap();
         let (ready_tx, ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(app::run(
-            config,
-            move |ready| ready_tx.send(ready).unwrap(),
-            async move {
-                let _ = stopped.await;
-            },
-        ));
+        let task = tokio::spawn(app::run(config, move |ready| ready_tx.send(ready).unwrap(), async move {
+            let _ = stopped.await;
+        }));
         let ready = tokio::time::timeout(WAIT, ready).await.unwrap().unwrap();
-        Self {
-            ready,
-            folder,
-            stop,
-            task,
-        }
+        Self { ready, folder, stop, task }
     }
 
     /// Stops cleanly and gives the folder back.
@@ -98,9 +89,7 @@ impl Cloud {
 /// A connection of the observer's own.
 pub(crate) async fn database(folder: &Path) -> sqlx::SqliteConnection {
     let file = folder.join("keepsake.sqlite");
-    sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display()))
-        .await
-        .unwrap()
+    sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap()
 }
 
 /// The key of the owner, with which requests to each cloud are made.
@@ -162,9 +151,7 @@ pub(crate) async fn request_bytes(
 /// The header with the key of the owner; nothing before there is one.
 pub(crate) fn authorization(to: SocketAddr) -> String {
     let keys = KEYS.lock().unwrap();
-    keys.get(&to)
-        .map(|key| format!("authorization: Bearer {key}\r\n"))
-        .unwrap_or_default()
+    keys.get(&to).map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default()
 }
 
 /// Sends one HTTP request with these headers and no other credentials.
@@ -183,10 +170,7 @@ pub(crate) async fn request_bare(
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(body).await.unwrap();
     let mut answer = Vec::new();
-    tokio::time::timeout(WAIT, stream.read_to_end(&mut answer))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(WAIT, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -253,13 +237,7 @@ impl Camera {
             }
         });
         tokio::time::timeout(WAIT, subscribed).await.unwrap().unwrap();
-        Self {
-            device,
-            install,
-            client,
-            received,
-            poll,
-        }
+        Self { device, install, client, received, poll }
     }
 
     /// Goes away without a word: the socket closes, and the broker says the last will.
@@ -278,10 +256,7 @@ impl Camera {
             spools: vec![SpoolInventory {
                 spool: self.install,
                 next: number(next),
-                waiting: waiting
-                    .iter()
-                    .map(|(first, last)| (number(*first), number(*last)))
-                    .collect(),
+                waiting: waiting.iter().map(|(first, last)| (number(*first), number(*last))).collect(),
                 kept: keepsake_protocol::ranges::Ranges::default(),
                 coarse: false,
             }],

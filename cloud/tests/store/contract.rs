@@ -142,9 +142,7 @@ fn tombstone_because(first: u64, last: u64, reason: TombstoneReason) -> IngestOp
 }
 
 fn ranges(all: &[(u64, u64)]) -> Ranges {
-    all.iter()
-        .map(|(first, last)| (number(*first), number(*last)))
-        .collect()
+    all.iter().map(|(first, last)| (number(*first), number(*last))).collect()
 }
 
 fn status(next: u64, waiting: &[(u64, u64)], kept: &[(u64, u64)]) -> IngestOp {
@@ -196,11 +194,7 @@ async fn a_capture_is_stored_once_however_often_it_comes() {
     let batch = [capture(2, b"two"), capture(2, b"two"), part(1, b"one", 0, 2)];
     assert_eq!(
         fresh.store.commit(&batch, NOW).await.unwrap(),
-        [
-            stored(2, b"two", Some(2)),
-            stored(2, b"two", None),
-            stored(1, b"one", None)
-        ]
+        [stored(2, b"two", Some(2)), stored(2, b"two", None), stored(1, b"one", None)]
     );
     let all = fresh.all().await;
     assert_eq!(all.len(), 2);
@@ -316,25 +310,13 @@ async fn parts_cut_in_different_places_make_one_picture() {
     let Some(fresh) = fresh().await else { return };
     let whole: Vec<u8> = (0..=255).cycle().take(1000).collect();
     for (start, end) in [(0, 400), (600, 900), (350, 420), (600, 700), (0, 300)] {
-        assert_eq!(
-            fresh.commit(part(1, &whole, start, end)).await,
-            CommitOutcome::PartStored
-        );
+        assert_eq!(fresh.commit(part(1, &whole, start, end)).await, CommitOutcome::PartStored);
     }
     assert_eq!(fresh.all().await, []);
-    let progress = fresh.store.progress(CaptureId {
-        spool: INSTALL,
-        sequence: number(1),
-    });
+    let progress = fresh.store.progress(CaptureId { spool: INSTALL, sequence: number(1) });
     assert_eq!(progress.await.unwrap().unwrap().1, 1000);
-    assert_eq!(
-        fresh.commit(part(1, &whole, 880, 1000)).await,
-        CommitOutcome::PartStored
-    );
-    assert_eq!(
-        fresh.commit(part(1, &whole, 410, 610)).await,
-        stored(1, &whole, Some(1))
-    );
+    assert_eq!(fresh.commit(part(1, &whole, 880, 1000)).await, CommitOutcome::PartStored);
+    assert_eq!(fresh.commit(part(1, &whole, 410, 610)).await, stored(1, &whole, Some(1)));
     assert_eq!(fresh.store.image(1).await.unwrap().unwrap(), whole);
     // A late part of what is whole is a repeat.
     assert_eq!(fresh.commit(part(1, &whole, 0, 400)).await, stored(1, &whole, None));
@@ -353,10 +335,7 @@ async fn interleaved_parts_of_several_cameras_do_not_mix() {
         let batch: Vec<IngestOp> = cameras
             .iter()
             .map(|(device, install, whole)| {
-                let record = CaptureMetadata {
-                    spool: *install,
-                    ..record(1, whole)
-                };
+                let record = CaptureMetadata { spool: *install, ..record(1, whole) };
                 part_of(device, record, whole, start, start + 10)
             })
             .collect();
@@ -391,10 +370,7 @@ async fn parts_whose_whole_has_another_hash_go_to_quarantine() {
 async fn parts_that_disagree_about_the_length_begin_anew() {
     let Some(fresh) = fresh().await else { return };
     let whole = vec![1; 100];
-    let lying = CaptureMetadata {
-        total: 200,
-        ..record(1, &whole)
-    };
+    let lying = CaptureMetadata { total: 200, ..record(1, &whole) };
     fresh.commit(part_of(&porch(), lying, &whole, 0, 50)).await;
     assert_eq!(fresh.commit(part(1, &whole, 0, 60)).await, CommitOutcome::PartStored);
     assert_eq!(fresh.commit(part(1, &whole, 60, 100)).await, stored(1, &whole, Some(1)));
@@ -402,10 +378,7 @@ async fn parts_that_disagree_about_the_length_begin_anew() {
 
 #[tokio::test]
 async fn the_unfinished_capture_without_progress_for_longest_makes_room() {
-    let limits = Limits {
-        part_bytes_max: 250,
-        ..Limits::default()
-    };
+    let limits = Limits { part_bytes_max: 250, ..Limits::default() };
     let Some(fresh) = fresh_with(limits).await else {
         return;
     };
@@ -415,10 +388,7 @@ async fn the_unfinished_capture_without_progress_for_longest_makes_room() {
         fresh.commit_at(part(sequence, &whole, 0, 100), when).await;
     }
     for (sequence, kept) in [(1, false), (2, true), (3, true)] {
-        let capture = CaptureId {
-            spool: INSTALL,
-            sequence: number(sequence),
-        };
+        let capture = CaptureId { spool: INSTALL, sequence: number(sequence) };
         let progress = fresh.store.progress(capture).await.unwrap();
         assert_eq!(progress.is_some(), kept, "{sequence}");
     }
@@ -426,10 +396,7 @@ async fn the_unfinished_capture_without_progress_for_longest_makes_room() {
 
 #[tokio::test]
 async fn a_capture_in_absurdly_many_parts_does_not_fill_the_store() {
-    let limits = Limits {
-        parts_max: 10,
-        ..Limits::default()
-    };
+    let limits = Limits { parts_max: 10, ..Limits::default() };
     let Some(fresh) = fresh_with(limits).await else {
         return;
     };
@@ -437,10 +404,7 @@ async fn a_capture_in_absurdly_many_parts_does_not_fill_the_store() {
     for start in 0..50 {
         fresh.commit(part(1, &whole, start, start + 1)).await;
     }
-    let capture = CaptureId {
-        spool: INSTALL,
-        sequence: number(1),
-    };
+    let capture = CaptureId { spool: INSTALL, sequence: number(1) };
     let progress = fresh.store.progress(capture).await.unwrap();
     assert!(progress.is_none_or(|(bytes, _)| bytes <= 10));
     // Cut sensibly it still gets in.
@@ -456,10 +420,7 @@ async fn what_nobody_finishes_for_a_week_is_dropped() {
     let week = i64::try_from(Duration::from_secs(7 * 24 * 3600).as_micros()).unwrap();
     assert_eq!(fresh.store.drop_stale_parts(NOW + week).await.unwrap(), 0);
     assert_eq!(fresh.store.drop_stale_parts(NOW + week + 1).await.unwrap(), 1);
-    assert_eq!(
-        fresh.commit(part(1, &[1; 100], 50, 100)).await,
-        CommitOutcome::PartStored
-    );
+    assert_eq!(fresh.commit(part(1, &[1; 100], 50, 100)).await, CommitOutcome::PartStored);
 }
 
 #[tokio::test]
@@ -489,30 +450,12 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
             have(1, b"other"),
         ],
     };
-    let outcome = fresh
-        .commit(IngestOp::Inventory {
-            device: porch(),
-            inventory: asked,
-        })
-        .await;
-    let CommitOutcome::InventoryAnswered {
-        stored,
-        want,
-        answers,
-        next,
-        ..
-    } = outcome
-    else {
+    let outcome = fresh.commit(IngestOp::Inventory { device: porch(), inventory: asked }).await;
+    let CommitOutcome::InventoryAnswered { stored, want, answers, next, .. } = outcome else {
         panic!("{outcome:?}");
     };
     assert_eq!(stored, [have(1, b"one"), (number(2), told)]);
-    assert_eq!(
-        want,
-        [ResendRequest {
-            sequence: number(4),
-            ranges: vec![(0, 20), (60, 100)]
-        }]
-    );
+    assert_eq!(want, [ResendRequest { sequence: number(4), ranges: vec![(0, 20), (60, 100)] }]);
     assert_eq!((answers.id, answers.page), (5, 0));
     // The highest number with a fate is 3; parts are no fate.
     assert_eq!(next, Some(number(4)));
@@ -545,11 +488,7 @@ async fn what_a_card_only_seems_to_have_does_not_hide_what_it_has() {
         unreachable!()
     };
     status.spools[0].coarse = true;
-    let deposit = IngestOp::Status {
-        device,
-        status,
-        retained: false,
-    };
+    let deposit = IngestOp::Status { device, status, retained: false };
     let mut asked = BTreeSet::new();
     for _ in 0..200 {
         let outcome = fresh.commit(deposit.clone()).await;
@@ -721,19 +660,14 @@ async fn a_cloned_card_hides_nothing() {
         (porch(), 2, b"mine"),
         (clone.clone(), 2, b"hers"),
     ] {
-        fresh
-            .commit(part_of(&device, record(sequence, bytes), bytes, 0, bytes.len()))
-            .await;
+        fresh.commit(part_of(&device, record(sequence, bytes), bytes, 0, bytes.len())).await;
     }
     let all = fresh.all().await;
     assert_eq!(all.len(), 3);
     assert_eq!(all.iter().filter(|picture| picture.conflict).count(), 1);
     // A clone that only repeats does not take the install; nothing is counted twice or lost.
     let devices = fresh.store.devices(NOW).await.unwrap();
-    let sums: BTreeMap<_, _> = devices
-        .iter()
-        .map(|device| (device.id.as_str().to_owned(), counted(device)))
-        .collect();
+    let sums: BTreeMap<_, _> = devices.iter().map(|device| (device.id.as_str().to_owned(), counted(device))).collect();
     assert_eq!(sums["porch"], [4, 3, 0, 0, 1, 0]);
     assert_eq!(sums["clone"], [0; 6]);
 }
@@ -761,11 +695,7 @@ async fn a_retained_status_is_no_sign_of_life() {
     let IngestOp::Status { device, status, .. } = status(4, &[(1, 3)], &[]) else {
         unreachable!()
     };
-    let retained = IngestOp::Status {
-        device,
-        status,
-        retained: true,
-    };
+    let retained = IngestOp::Status { device, status, retained: true };
     fresh.commit(retained).await;
     let porch = fresh.porch().await;
     assert_eq!(porch.presence, Presence::Offline);
@@ -981,10 +911,7 @@ async fn a_camera_corrects_its_own_pictures_only() {
     let (early, line) = before_the_time(1, b"early");
     fresh.commit(early).await;
     fresh.commit(boot_line(&"shed".parse().unwrap(), &line)).await;
-    let other_boot = BootClockOffset {
-        boot: BootId([2; 16]),
-        ..line
-    };
+    let other_boot = BootClockOffset { boot: BootId([2; 16]), ..line };
     fresh.commit(boot_line(&porch(), &other_boot)).await;
     assert_eq!(fresh.all().await[0].taken.source, TimeSource::Estimated);
 }
@@ -995,10 +922,7 @@ async fn a_clock_that_was_set_a_hundred_times_is_believed_in_nothing() {
     let (early, line) = before_the_time(1, b"early");
     fresh.commit(early).await;
     for days in 0..100 {
-        let set_back = BootClockOffset {
-            offset_us: line.offset_us - days * DAY,
-            ..line.clone()
-        };
+        let set_back = BootClockOffset { offset_us: line.offset_us - days * DAY, ..line.clone() };
         fresh.commit_at(boot_line(&porch(), &set_back), NOW + days).await;
     }
     let taken = fresh.all().await[0].taken;
@@ -1053,10 +977,7 @@ async fn a_command_waits_until_its_camera_answers_or_it_expires() {
 
 #[tokio::test]
 async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
-    let limits = Limits {
-        commands_max: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { commands_max: 2, ..Limits::default() };
     let Some(fresh) = fresh_with(limits).await else {
         return;
     };
@@ -1107,24 +1028,16 @@ async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
 
 #[tokio::test]
 async fn settings_only_rise_and_whoever_was_slower_changes_nothing() {
-    let limits = Limits {
-        settings_max: 3,
-        ..Limits::default()
-    };
+    let limits = Limits { settings_max: 3, ..Limits::default() };
     let Some(fresh) = fresh_with(limits).await else {
         return;
     };
     let values = |interval: u64| -> serde_json::Map<String, serde_json::Value> {
-        [("capture_interval_s".to_owned(), interval.into())]
-            .into_iter()
-            .collect()
+        [("capture_interval_s".to_owned(), interval.into())].into_iter().collect()
     };
     let change = async |based_on, ahead, interval| {
         let values = values(interval);
-        let changed = fresh
-            .store
-            .update_settings(&porch(), based_on, ahead, &values, NOW)
-            .await;
+        let changed = fresh.store.update_settings(&porch(), based_on, ahead, &values, NOW).await;
         match changed.unwrap() {
             SettingsUpdate::To(desired) => {
                 assert_eq!(desired.values, values);
@@ -1159,38 +1072,18 @@ async fn settings_only_rise_and_whoever_was_slower_changes_nothing() {
 /// One step of a life.
 #[derive(Debug, Clone)]
 enum Step {
-    Capture {
-        sequence: u64,
-        bytes: u8,
-    },
-    Part {
-        sequence: u64,
-        bytes: u8,
-        cut: usize,
-        first: bool,
-    },
-    Tombstone {
-        first: u64,
-        length: u64,
-    },
-    Delete {
-        sequence: u64,
-        bytes: u8,
-    },
+    Capture { sequence: u64, bytes: u8 },
+    Part { sequence: u64, bytes: u8, cut: usize, first: bool },
+    Tombstone { first: u64, length: u64 },
+    Delete { sequence: u64, bytes: u8 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let (sequence, bytes) = (1..12_u64, 0..2_u8);
     prop_oneof![
         (sequence.clone(), bytes.clone()).prop_map(|(sequence, bytes)| Step::Capture { sequence, bytes }),
-        (sequence.clone(), bytes.clone(), 1..49_usize, any::<bool>()).prop_map(|(sequence, bytes, cut, first)| {
-            Step::Part {
-                sequence,
-                bytes,
-                cut,
-                first,
-            }
-        }),
+        (sequence.clone(), bytes.clone(), 1..49_usize, any::<bool>())
+            .prop_map(|(sequence, bytes, cut, first)| { Step::Part { sequence, bytes, cut, first } }),
         (sequence.clone(), 0..4_u64).prop_map(|(first, length)| Step::Tombstone { first, length }),
         (sequence, bytes).prop_map(|(sequence, bytes)| Step::Delete { sequence, bytes }),
     ]

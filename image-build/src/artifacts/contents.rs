@@ -41,11 +41,7 @@ pub(super) fn render(built: &Built) -> Result<String> {
 
     let _ = writeln!(text, "\nKEEPSAKE, {} kB", total(&boot) / 1000);
     largest(&mut text, &boot, 0);
-    let _ = writeln!(
-        text,
-        "\nthe system by folder, {} kB before compression",
-        total(&root) / 1000
-    );
+    let _ = writeln!(text, "\nthe system by folder, {} kB before compression", total(&root) / 1000);
     largest(&mut text, &by_folder(&root), SHOWN);
     let _ = writeln!(text, "\nits largest files");
     largest(&mut text, &root, 5 * SHOWN);

@@ -111,22 +111,12 @@ fn crates(sources: &Path) -> Result<BTreeSet<(String, String, String)>> {
     let mut command = std::process::Command::new(cargo);
     command
         .current_dir(sources)
-        .args([
-            "tree",
-            "--locked",
-            "--package",
-            "keepsake-appliance",
-            "--features",
-            "v4l",
-        ])
+        .args(["tree", "--locked", "--package", "keepsake-appliance", "--features", "v4l"])
         .args(["--target", TARGET, "--edges", "normal,no-proc-macro"])
         .args(["--prefix", "none", "--no-dedupe", "--format", "{p}|{l}"])
         .stdin(Stdio::null());
     let listed = run(&mut command).context("list the crates of the program")?;
-    let crates: BTreeSet<_> = String::from_utf8_lossy(&listed)
-        .lines()
-        .filter_map(crate_named)
-        .collect();
+    let crates: BTreeSet<_> = String::from_utf8_lossy(&listed).lines().filter_map(crate_named).collect();
     ensure!(crates.len() > 10, "cargo tree lists hardly any crates");
     Ok(crates)
 }
@@ -188,10 +178,7 @@ mod tests {
             crate_named("keepsake-appliance v0.1.0 (/home/me/keepsake/appliance)|MIT OR Apache-2.0"),
             Some(("keepsake-appliance".into(), "0.1.0".into(), "MIT OR Apache-2.0".into()))
         );
-        assert_eq!(
-            crate_named("libm v0.2.0|MIT/Apache-2.0").unwrap().2,
-            "MIT OR Apache-2.0"
-        );
+        assert_eq!(crate_named("libm v0.2.0|MIT/Apache-2.0").unwrap().2, "MIT OR Apache-2.0");
         assert_eq!(crate_named(""), None);
     }
 

@@ -76,11 +76,7 @@ pub fn service_settings(appliance: &str) -> Result<String> {
 
 fn ensure_occurs_once(settings: &str, text: &str) -> Result<()> {
     let found = settings.matches(text).count();
-    ensure!(
-        found == 1,
-        "{} occurs {found} times in camera.toml instead of once",
-        text.trim()
-    );
+    ensure!(found == 1, "{} occurs {found} times in camera.toml instead of once", text.trim());
     Ok(())
 }
 

@@ -130,12 +130,7 @@ impl Kernel {
             })
             .collect();
         let builtin = text("modules.builtin")?.lines().map(module_name).collect();
-        Ok(Self {
-            tree: tree.to_owned(),
-            version,
-            needs,
-            builtin,
-        })
+        Ok(Self { tree: tree.to_owned(), version, needs, builtin })
     }
 
     /// Returns these modules and all their dependencies, each after its own.
@@ -265,10 +260,7 @@ mod tests {
 
     fn kernel() -> Kernel {
         let needs = [
-            (
-                "kernel/a/top.ko.xz",
-                vec!["kernel/b/mid-dle.ko.xz", "kernel/c/low.ko.xz"],
-            ),
+            ("kernel/a/top.ko.xz", vec!["kernel/b/mid-dle.ko.xz", "kernel/c/low.ko.xz"]),
             ("kernel/b/mid-dle.ko.xz", vec!["kernel/c/low.ko.xz"]),
             ("kernel/c/low.ko.xz", vec![]),
             ("kernel/d/unused.ko.xz", vec![]),
@@ -286,10 +278,7 @@ mod tests {
     #[test]
     fn a_module_comes_with_all_it_needs_and_behind_it() {
         let all = kernel().closure(&["top", "mid_dle", "inside"]).unwrap();
-        assert_eq!(
-            all,
-            ["kernel/c/low.ko.xz", "kernel/b/mid-dle.ko.xz", "kernel/a/top.ko.xz"]
-        );
+        assert_eq!(all, ["kernel/c/low.ko.xz", "kernel/b/mid-dle.ko.xz", "kernel/a/top.ko.xz"]);
     }
 
     #[test]

@@ -29,10 +29,7 @@ const STARTED: [(&str, &str); 12] = [
     // The names by which systemd's programs find each other.
     ("dbus", "systemd-networkd.service=dbus-org.freedesktop.network1.service"),
     ("dbus", "systemd-resolved.service=dbus-org.freedesktop.resolve1.service"),
-    (
-        "dbus",
-        "systemd-timesyncd.service=dbus-org.freedesktop.timesync1.service",
-    ),
+    ("dbus", "systemd-timesyncd.service=dbus-org.freedesktop.timesync1.service"),
 ];
 
 /// Units that packages enable and this system does not need: their work is done already, there is no screen to log in
@@ -173,10 +170,7 @@ fn create_certificate_bundle(root: &Path) -> Result<()> {
         all.push_str(text.trim_end());
         all.push('\n');
     }
-    ensure!(
-        all.matches("BEGIN CERTIFICATE").count() > 50,
-        "ca-certificates has no certificates"
-    );
+    ensure!(all.matches("BEGIN CERTIFICATE").count() > 50, "ca-certificates has no certificates");
     write(root, "etc/ssl/certs/ca-certificates.crt", &all)
 }
 
@@ -191,11 +185,8 @@ fn write_small_files(root: &Path, epoch_s: u64) -> Result<()> {
     ] {
         write(root, name, &text)?;
     }
-    fs::copy(
-        root.join("usr/share/libc-bin/nsswitch.conf"),
-        root.join("etc/nsswitch.conf"),
-    )
-    .context("copy nsswitch.conf")?;
+    fs::copy(root.join("usr/share/libc-bin/nsswitch.conf"), root.join("etc/nsswitch.conf"))
+        .context("copy nsswitch.conf")?;
     let names = fs::read_to_string(root.join("etc/nsswitch.conf"))?;
     // Names are resolved by systemd-resolved, which knows .local as well.
     let hosts = "hosts:          files resolve [!UNAVAIL=return] dns";

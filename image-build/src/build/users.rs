@@ -56,11 +56,7 @@ impl Users {
             users.groups.push(Group {
                 name: name.to_owned(),
                 gid: gid.parse().context("a group number")?,
-                members: members
-                    .split(',')
-                    .filter(|m| !m.is_empty())
-                    .map(str::to_owned)
-                    .collect(),
+                members: members.split(',').filter(|m| !m.is_empty()).map(str::to_owned).collect(),
             });
         }
         Ok(users)
@@ -127,11 +123,7 @@ impl Users {
             _ => {
                 let group = field(2).context("there is no group")?;
                 self.group(group, None)?;
-                let group = self
-                    .groups
-                    .iter_mut()
-                    .find(|other| other.name == group)
-                    .expect("it was made above");
+                let group = self.groups.iter_mut().find(|other| other.name == group).expect("it was made above");
                 if !group.members.iter().any(|member| member == name) {
                     group.members.push(name.to_owned());
                 }
@@ -149,11 +141,7 @@ impl Users {
             Some(gid) => gid.parse().context("a group number")?,
             None => self.free(),
         };
-        self.groups.push(Group {
-            name: name.to_owned(),
-            gid,
-            members: Vec::new(),
-        });
+        self.groups.push(Group { name: name.to_owned(), gid, members: Vec::new() });
         Ok(gid)
     }
 
@@ -179,14 +167,7 @@ impl Users {
     pub(super) fn files(&self) -> [(&'static str, String); 3] {
         let (mut passwd, mut group, mut shadow) = (String::new(), String::new(), String::new());
         for user in &self.passwd {
-            let Passwd {
-                name,
-                uid,
-                gid,
-                comment,
-                home,
-                shell,
-            } = user;
+            let Passwd { name, uid, gid, comment, home, shell } = user;
             let _ = writeln!(passwd, "{name}:x:{uid}:{gid}:{comment}:{home}:{shell}");
             // "*" disables only the password, while "!" would lock out root's SSH key as well.
             let locked = if name == "root" { "*" } else { "!*" };
@@ -223,15 +204,9 @@ mod tests {
     use super::*;
 
     fn made(files: &[&str]) -> Result<[String; 3]> {
-        let mut users = Users::of_base(
-            "root:*:0:0:root:/root:/bin/bash\n",
-            "root:*:0:\nnogroup:*:65534:\nvideo:*:44:\n",
-        )?;
-        let files = files
-            .iter()
-            .enumerate()
-            .map(|(at, text)| (at.to_string(), (*text).to_owned()))
-            .collect();
+        let mut users =
+            Users::of_base("root:*:0:0:root:/root:/bin/bash\n", "root:*:0:\nnogroup:*:65534:\nvideo:*:44:\n")?;
+        let files = files.iter().enumerate().map(|(at, text)| (at.to_string(), (*text).to_owned())).collect();
         users.add(&files)?;
         Ok(users.files().map(|(_, text)| text))
     }

@@ -59,11 +59,7 @@ pub enum Refusal {
     #[error("{name} has {bytes} bytes and the image needs {needed}")]
     TooSmall { name: String, bytes: u64, needed: u64 },
     #[error("{disk} does not look like a card: it {why}. If it is the right disk, add --allow-disk {named}")]
-    NoCard {
-        disk: String,
-        why: &'static str,
-        named: String,
-    },
+    NoCard { disk: String, why: &'static str, named: String },
     #[error("{disk} has neither the serial number nor the size in bytes of --allow-disk {named}")]
     AnotherDisk { disk: String, named: String },
 }
@@ -72,15 +68,9 @@ impl Disk {
     /// # Errors
     /// It is not a disk, or the kernel does not know it.
     pub fn find(system: &HostPaths, device: &Path) -> Result<Self> {
-        let device = device
-            .canonicalize()
-            .with_context(|| format!("there is no {}", device.display()))?;
+        let device = device.canonicalize().with_context(|| format!("there is no {}", device.display()))?;
         let kind = fs::metadata(&device)?.file_type();
-        ensure!(
-            kind.is_block_device(),
-            "{} is no disk; --to-file writes to a file",
-            device.display()
-        );
+        ensure!(kind.is_block_device(), "{} is no disk; --to-file writes to a file", device.display());
         let name = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Self::named(system, &name)
     }
@@ -89,9 +79,7 @@ impl Disk {
     /// The kernel does not know it.
     fn named(system: &HostPaths, name: &str) -> Result<Self> {
         let entry = system.sys.join("class/block").join(name);
-        let folder = entry
-            .canonicalize()
-            .with_context(|| format!("the kernel knows no disk {name}"))?;
+        let folder = entry.canonicalize().with_context(|| format!("the kernel knows no disk {name}"))?;
         let text = |file: &str| {
             fs::read_to_string(folder.join(file)).map_or_else(|_| String::new(), |text| text.trim().to_owned())
         };
@@ -102,13 +90,9 @@ impl Disk {
         let sectors: u64 = text("size").parse().context("the kernel reports no size")?;
         // A reader reports its card as removable. A slot on the board does not, but reports an SD card, which
         // soldered memory does not. A stick may report not removable, on USB.
-        let on_usb = folder
-            .components()
-            .any(|part| part.as_os_str().to_string_lossy().starts_with("usb"));
+        let on_usb = folder.components().any(|part| part.as_os_str().to_string_lossy().starts_with("usb"));
         let is_removable = text("removable") == "1" || text("device/type") == "SD" || on_usb;
-        let serial = [text("device/serial"), text("serial")]
-            .into_iter()
-            .find(|text| !text.is_empty());
+        let serial = [text("device/serial"), text("serial")].into_iter().find(|text| !text.is_empty());
         Ok(Self {
             name: name.to_owned(),
             bytes: sectors * 512,
@@ -132,36 +116,23 @@ impl Disk {
     pub fn check_writable(&self, bytes: u64, allow_disk: Option<&str>) -> Result<(), Refusal> {
         let name = || self.name.clone();
         if let Some(disk) = &self.part_of {
-            return Err(Refusal::Part {
-                name: name(),
-                disk: disk.clone(),
-            });
+            return Err(Refusal::Part { name: name(), disk: disk.clone() });
         }
         if self.used_as.iter().any(|at| at == "/" || at == "/boot" || at == "/usr") {
             return Err(Refusal::OwnDisk(name()));
         }
         if !self.used_as.is_empty() {
-            return Err(Refusal::InUse {
-                name: name(),
-                used_as: self.used_as.join(", "),
-            });
+            return Err(Refusal::InUse { name: name(), used_as: self.used_as.join(", ") });
         }
         if self.is_read_only {
             return Err(Refusal::ReadOnly(name()));
         }
         if self.bytes < bytes {
-            return Err(Refusal::TooSmall {
-                name: name(),
-                bytes: self.bytes,
-                needed: bytes,
-            });
+            return Err(Refusal::TooSmall { name: name(), bytes: self.bytes, needed: bytes });
         }
         if let Some(named) = allow_disk {
             let is_it = named == self.bytes.to_string() || (!self.serial.is_empty() && named == self.serial);
-            let refusal = || Refusal::AnotherDisk {
-                disk: self.to_string(),
-                named: named.to_owned(),
-            };
+            let refusal = || Refusal::AnotherDisk { disk: self.to_string(), named: named.to_owned() };
             return is_it.then_some(()).ok_or_else(refusal);
         }
         let why = if self.bytes > BYTES_MAX {
@@ -176,11 +147,7 @@ impl Disk {
         } else {
             self.serial.clone()
         };
-        Err(Refusal::NoCard {
-            disk: self.to_string(),
-            why,
-            named,
-        })
+        Err(Refusal::NoCard { disk: self.to_string(), why, named })
     }
 }
 
@@ -216,28 +183,18 @@ fn uses(system: &HostPaths, folder: &Path) -> Result<Vec<String>> {
             let words: Vec<&str> = line.split(' ').collect();
             let by_number = words.get(2) == Some(&number.trim());
             // Some file systems have device numbers of their own.
-            let source = words
-                .iter()
-                .position(|word| *word == "-")
-                .and_then(|at| words.get(at + 2));
+            let source = words.iter().position(|word| *word == "-").and_then(|at| words.get(at + 2));
             if let Some(at) = words.get(4)
                 && (by_number || source == Some(&device.as_str()))
             {
                 found.push((*at).to_owned());
             }
         }
-        if swaps
-            .lines()
-            .any(|line| line.split_whitespace().next() == Some(&device))
-        {
+        if swaps.lines().any(|line| line.split_whitespace().next() == Some(&device)) {
             found.push("swap".to_owned());
         }
         if let Ok(holders) = fs::read_dir(part.join("holders")) {
-            found.extend(
-                holders
-                    .flatten()
-                    .map(|entry| entry.file_name().to_string_lossy().into_owned()),
-            );
+            found.extend(holders.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()));
         }
     }
     found.sort();
@@ -302,10 +259,7 @@ mod tests {
         .unwrap();
         let swaps = folder.path().join("swaps");
         fs::write(&swaps, "Filename Type Size Used Priority\n/dev/sdf partition 1 0 -2\n").unwrap();
-        Scripted {
-            system: HostPaths { sys, mounts, swaps },
-            _folder: folder,
-        }
+        Scripted { system: HostPaths { sys, mounts, swaps }, _folder: folder }
     }
 
     fn judged(name: &str, yes: Option<&str>) -> Result<(), Refusal> {
@@ -320,19 +274,10 @@ mod tests {
             assert_eq!(judged("nvme0n1", yes), Err(Refusal::OwnDisk("nvme0n1".into())));
             assert_eq!(
                 judged("nvme0n1p1", yes),
-                Err(Refusal::Part {
-                    name: "nvme0n1p1".into(),
-                    disk: "nvme0n1".into()
-                })
+                Err(Refusal::Part { name: "nvme0n1p1".into(), disk: "nvme0n1".into() })
             );
             for (name, used_as) in [("sda", "dm-0"), ("sdb", "/media/me/CARD"), ("sdf", "swap")] {
-                assert_eq!(
-                    judged(name, yes),
-                    Err(Refusal::InUse {
-                        name: name.into(),
-                        used_as: used_as.into()
-                    })
-                );
+                assert_eq!(judged(name, yes), Err(Refusal::InUse { name: name.into(), used_as: used_as.into() }));
             }
         }
     }
@@ -366,10 +311,7 @@ mod tests {
         assert_eq!(judged("nvme0n1", Some("S3R1AL")), Ok(()));
         let size = named("mmcblk1");
         assert_eq!(judged("mmcblk1", Some(size.as_str())), Ok(()));
-        assert!(matches!(
-            judged("sdb", Some("S3R1AL")),
-            Err(Refusal::AnotherDisk { .. })
-        ));
+        assert!(matches!(judged("sdb", Some("S3R1AL")), Err(Refusal::AnotherDisk { .. })));
         // An empty number does not allow a disk without a serial number.
         assert!(judged("mmcblk1", Some("")).is_err());
     }
@@ -386,9 +328,6 @@ mod tests {
         let name = at.file_name().unwrap().to_string_lossy().into_owned();
         let disk = Disk::named(&HostPaths::default(), &name).unwrap();
         let refused = disk.check_writable(1, Some(&disk.bytes.to_string()));
-        assert!(
-            matches!(refused, Err(Refusal::OwnDisk(_) | Refusal::Part { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(Refusal::OwnDisk(_) | Refusal::Part { .. })), "{refused:?}");
     }
 }

@@ -14,11 +14,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_broker_that_drops_large_messages_is_reported() {
-    says(
-        "limits-message-size",
-        "message_size_limit 100000",
-        "is acknowledged and then dropped",
-    );
+    says("limits-message-size", "message_size_limit 100000", "is acknowledged and then dropped");
 }
 
 #[test]
@@ -28,11 +24,7 @@ fn a_broker_that_disconnects_on_large_messages_is_reported() {
 
 #[test]
 fn a_broker_without_persistence_is_reported() {
-    says(
-        "limits-retained",
-        "retain_available false",
-        "retained messages are not kept",
-    );
+    says("limits-retained", "retain_available false", "retained messages are not kept");
 }
 
 #[test]
@@ -65,10 +57,7 @@ fn the_shipped_files_let_the_cloud_check_and_cause_no_warning() {
     let password = deployed.add_user("cloud", "right");
     deployed.broker.start();
     let mut cloud = Cloud::new(&folder)
-        .flag(&format!(
-            "--mqtt-broker-url=mqtt://cloud@127.0.0.1:{}",
-            deployed.plain_port
-        ))
+        .flag(&format!("--mqtt-broker-url=mqtt://cloud@127.0.0.1:{}", deployed.plain_port))
         .flag(&format!("--mqtt-password-file={}", password.display()));
     cloud.start();
     has_looked(&cloud);

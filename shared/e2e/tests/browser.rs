@@ -19,9 +19,7 @@ fn browser() -> Option<Browser> {
 
 fn sign_in(browser: &mut Browser, cloud: &Cloud) {
     browser.open(&format!("{}/login", cloud.http_url())).unwrap();
-    browser
-        .submit(&[("name", OWNER_NAME), ("password", OWNER_PASSWORD)])
-        .unwrap();
+    browser.submit(&[("name", OWNER_NAME), ("password", OWNER_PASSWORD)]).unwrap();
 }
 
 /// On a phone both bars of links are fixed or wrapped by style rules, and once one of them lay below the other.
@@ -47,10 +45,7 @@ fn every_link_of_navigation_and_account_can_be_tapped_on_a_phone() {
             let links: Vec<(String, bool)> = serde_json::from_value(links).unwrap();
             let names: Vec<&str> = links.iter().map(|(name, _)| name.as_str()).collect();
             for expected in ["Cameras", "Pictures", OWNER_NAME, "Log out"] {
-                assert!(
-                    names.contains(&expected),
-                    "{page} at {width} px has the links {names:?}"
-                );
+                assert!(names.contains(&expected), "{page} at {width} px has the links {names:?}");
             }
             for (name, is_hit) in &links {
                 assert!(is_hit, "{page} at {width} px: something lies over the link {name}");

@@ -68,9 +68,7 @@ fn an_indistinguishable_clone_hides_no_picture() {
     one.stop();
     two.start();
     two.expect_stored(&of_two, SOON);
-    let device = cloud
-        .api()
-        .wait_for_device("porch", SOON, |device| device["conflicts"] == 2);
+    let device = cloud.api().wait_for_device("porch", SOON, |device| device["conflicts"] == 2);
     check_sums(&cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     let found = count(&cloud, &[&one, &two]);
@@ -119,9 +117,7 @@ fn a_restored_card_loses_no_picture_it_takes_before_it_meets_the_cloud() {
     assert_eq!(ignorant[0].sequence, 4, "it cannot know better");
     cloud.start();
     card.expect_stored(&ignorant, SOON);
-    let device = cloud
-        .api()
-        .wait_for_device("porch", SOON, |device| device["conflicts"] == 1);
+    let device = cloud.api().wait_for_device("porch", SOON, |device| device["conflicts"] == 1);
     check_sums(&cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     let found = count(&cloud, &[&card]);
@@ -175,9 +171,9 @@ fn camera(folder: &TempDir, card: &str, cloud: &Cloud, board: &str) -> Appliance
 }
 
 fn wait_for_porch(cloud: &Cloud, stored: u64) -> Value {
-    let device = cloud.api().wait_for_device("porch", SOON, |device| {
-        device["stored"] == stored && device["held"] == 0
-    });
+    let device = cloud
+        .api()
+        .wait_for_device("porch", SOON, |device| device["stored"] == stored && device["held"] == 0);
     check_sums(cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     device
@@ -185,11 +181,7 @@ fn wait_for_porch(cloud: &Cloud, stored: u64) -> Value {
 
 /// Checks that every number has exactly one place in the sum, and that the dashboard agrees.
 fn check_sums(cloud: &Cloud, device: &Value) {
-    let number = |field: &str| {
-        device[field]
-            .as_u64()
-            .unwrap_or_else(|| panic!("{field} in {device:#}"))
-    };
+    let number = |field: &str| device[field].as_u64().unwrap_or_else(|| panic!("{field} in {device:#}"));
     let parts = ["stored", "deleted", "failed", "held", "missing"].map(number);
     assert_eq!(number("pressed"), parts.iter().sum::<u64>(), "{device:#}");
 

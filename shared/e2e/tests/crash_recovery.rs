@@ -158,11 +158,9 @@ fn kill_and_restart(name: &str, settings: &[&str], start_proxy: fn(&mut Cloud) -
 /// Waits until everything has arrived, compares camera, cloud and database, and returns the number of confirmed
 /// captures and the audit.
 fn check_counts(cloud: &Cloud, camera: &Appliance, pressed: usize) -> (usize, Audit) {
-    let device = cloud
-        .api()
-        .wait_for_device("porch", Duration::from_secs(180), |device| {
-            device["waiting"] == 0 && device["held"] == 0 && device["pressed"].as_u64() >= Some(PRESSES as u64)
-        });
+    let device = cloud.api().wait_for_device("porch", Duration::from_secs(180), |device| {
+        device["waiting"] == 0 && device["held"] == 0 && device["pressed"].as_u64() >= Some(PRESSES as u64)
+    });
     assert_eq!(device["missing"], 0, "{device:#}");
     assert_eq!(device["conflicts"], 0, "{device:#}");
 

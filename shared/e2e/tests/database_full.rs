@@ -81,11 +81,7 @@ fn database_is_full(name: &str, kind: Kind) {
     let device = cloud
         .api()
         .wait_for_device("porch", SOON, |device| device["waiting"] == 0 && device["held"] == 0);
-    assert_eq!(
-        (&device["missing"], &device["conflicts"]),
-        (&0.into(), &0.into()),
-        "{device:#}"
-    );
+    assert_eq!((&device["missing"], &device["conflicts"]), (&0.into(), &0.into()), "{device:#}");
     let found = audit(&cloud.store(), &camera.saved(), &photos::all(&album));
     assert_eq!(found.stored, PRESSES as u64);
     println!("{name}: {}, {fitted} fitted, {found:?}; {why}", database.version());

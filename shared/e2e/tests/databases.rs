@@ -41,10 +41,7 @@ fn killed_and_restarted(name: &str, kind: Kind) {
 }
 
 fn flush_setting(server: &Database) -> String {
-    let setting: Option<String> = server
-        .connect("")
-        .query_first("SELECT @@innodb_flush_log_at_trx_commit")
-        .unwrap();
+    let setting: Option<String> = server.connect("").query_first("SELECT @@innodb_flush_log_at_trx_commit").unwrap();
     setting.expect("every server has this setting")
 }
 

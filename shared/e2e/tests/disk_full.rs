@@ -67,9 +67,9 @@ fn a_full_card_evicts_the_oldest_if_configured_and_reports_it() {
         assert_eq!(answer["event"], "saved", "the newest has room: {answer}");
     }
     cloud.start();
-    let device = cloud.api().wait_for_device("porch", SOON, |device| {
-        device["waiting"] == 0 && device["pressed"] == 250
-    });
+    let device = cloud
+        .api()
+        .wait_for_device("porch", SOON, |device| device["waiting"] == 0 && device["pressed"] == 250);
     assert_eq!(device["missing"], 0, "given up is told, not missing: {device:#}");
     let newest = &camera.saved()[220..];
     let found = audit(&cloud.store(), newest, &photos::all(&photos::folder()));
@@ -103,17 +103,11 @@ fn a_camera_starts_without_a_free_byte_on_its_card() {
 ' run 2
     "#;
     let said = camera.run_script_on_its_card(script);
-    let events: Vec<Value> = said
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
+    let events: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
     assert_eq!(of("ready"), 2, "{said}");
     assert_eq!(of("refused"), 1, "the press on the full card is answered: {said}");
-    let saved: Vec<u64> = capture_keys(&events, "saved")
-        .iter()
-        .map(|capture| capture.sequence)
-        .collect();
+    let saved: Vec<u64> = capture_keys(&events, "saved").iter().map(|capture| capture.sequence).collect();
     assert_eq!(saved, [2], "and its number is not wasted: {said}");
 }
 
@@ -138,11 +132,7 @@ fn answer_to_one_press(camera: &mut Appliance) -> Value {
     camera.press();
     camera.expect("an answer to the press", since, SOON, |said| {
         said.iter()
-            .find(|event| {
-                ["saved", "refused", "tombstone"]
-                    .iter()
-                    .any(|kind| event["event"] == *kind)
-            })
+            .find(|event| ["saved", "refused", "tombstone"].iter().any(|kind| event["event"] == *kind))
             .cloned()
     })
 }

@@ -30,9 +30,7 @@ fn a_press_is_stored_and_the_light_confirms_it() {
     let saved = camera.press_and_save(1, SOON);
     let order = camera.expect("the long light", since, SOON, |said| {
         let at = |kind: &str| said.iter().position(|event| event["event"] == kind);
-        let long = said
-            .iter()
-            .position(|event| event["event"] == "answer" && event["answer"] == "stored")?;
+        let long = said.iter().position(|event| event["event"] == "answer" && event["answer"] == "stored")?;
         Some([at("saved")?, at("stored")?, long])
     });
     assert!(order.is_sorted(), "saved, receipt, light: {order:?}");
@@ -50,9 +48,7 @@ fn a_press_is_stored_and_the_light_confirms_it() {
     let since = camera.event_count();
     api.snap("porch");
     let snapped = camera.expect("a picture by command", since, SOON, |said| {
-        keepsake_testkit::appliance::capture_keys(said, "stored")
-            .first()
-            .copied()
+        keepsake_testkit::appliance::capture_keys(said, "stored").first().copied()
     });
     assert_eq!(snapped.sequence, 2);
     let device = api.device("porch").expect("the device");
@@ -184,12 +180,8 @@ fn interleaved_parts_of_three_cameras_become_three_pictures() {
             hash: header.capture.hash.prefix(),
         })
         .collect();
-    eventually("three pictures", SOON, || {
-        (cloud.store().picture_count() == 3).then_some(())
-    });
-    eventually("three receipts", SOON, || {
-        (observer.receipts().len() >= 3).then_some(())
-    });
+    eventually("three pictures", SOON, || (cloud.store().picture_count() == 3).then_some(()));
+    eventually("three receipts", SOON, || (observer.receipts().len() >= 3).then_some(()));
     audit(&cloud.store(), &all, &photos);
     let turns = proxy.connection_count();
     assert!(turns > 60, "the parts were not mixed: {turns} turns");
@@ -219,12 +211,8 @@ fn five_presses_without_a_camera_are_five_tombstones() {
         let since = camera.event_count();
         camera.press();
         camera.expect("a tombstone and five short", since, SOON, |said| {
-            let told = said
-                .iter()
-                .any(|event| event["event"] == "tombstone" && event["sequence"] == press);
-            let light = said
-                .iter()
-                .any(|event| event["event"] == "answer" && event["answer"] == "failed");
+            let told = said.iter().any(|event| event["event"] == "tombstone" && event["sequence"] == press);
+            let light = said.iter().any(|event| event["event"] == "answer" && event["answer"] == "failed");
             (told && light).then_some(())
         });
     }
@@ -239,9 +227,7 @@ fn five_presses_without_a_camera_are_five_tombstones() {
     assert!(told.iter().all(|one| one.reason == "camera-not-found"), "{told:?}");
     audit(&cloud.store(), &saved, &photos::all(&photos::folder()));
     // The tombstones have their receipts too: nothing waits.
-    cloud
-        .api()
-        .wait_for_device("porch", SOON, |device| device["waiting"] == 0);
+    cloud.api().wait_for_device("porch", SOON, |device| device["waiting"] == 0);
     camera.stop();
     cloud.stop();
 }

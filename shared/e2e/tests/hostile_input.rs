@@ -31,12 +31,7 @@ const UP: [MessageKind; 5] = [
     MessageKind::Reply,
 ];
 /// The topics a camera reads.
-const DOWN: [MessageKind; 4] = [
-    MessageKind::Receipt,
-    MessageKind::Command,
-    MessageKind::Settings,
-    MessageKind::Cloud,
-];
+const DOWN: [MessageKind; 4] = [MessageKind::Receipt, MessageKind::Command, MessageKind::Settings, MessageKind::Cloud];
 
 #[test]
 fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
@@ -58,10 +53,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
         sender.send(&topic, b"{}");
     }
     raw_noise(cloud.mqtt_port(), &mut seed);
-    println!(
-        "hostile: {} acknowledged, {} closed",
-        sender.acknowledged, sender.closed
-    );
+    println!("hostile: {} acknowledged, {} closed", sender.acknowledged, sender.closed);
     assert!(sender.acknowledged > MESSAGES, "most messages must reach the ingest");
 
     let known = codec_error(b"not a frame at all");
@@ -75,9 +67,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
     let (status, body) = cloud.api().get("/readyz").unwrap();
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
     camera.press_and_store(1, SOON);
-    let device = cloud
-        .api()
-        .wait_for_device("porch", SOON, |device| device["stored"] == 2);
+    let device = cloud.api().wait_for_device("porch", SOON, |device| device["stored"] == 2);
     assert_eq!(device["pressed"], 2, "{device:#}");
     assert_eq!(device["missing"], 0, "{device:#}");
     assert!(cloud.is_running() && camera.is_running());
@@ -104,9 +94,7 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
                 continue;
             }
             // A camera may answer an oversized message by closing the connection; then it reconnects.
-            eventually("the camera is there", SOON, || {
-                (intruder.inject(&topic, &message) > 0).then_some(())
-            });
+            eventually("the camera is there", SOON, || (intruder.inject(&topic, &message) > 0).then_some(()));
         }
         camera.press_and_store(1, SOON);
     }
@@ -117,9 +105,9 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     assert!(camera.is_running());
     let log = camera.log();
     assert!(!log.contains("panicked"), "the camera panicked:\n{log}");
-    let device = cloud.api().wait_for_device("porch", SOON, |device| {
-        device["stored"] == 2 + DOWN.len() && device["waiting"] == 0
-    });
+    let device = cloud
+        .api()
+        .wait_for_device("porch", SOON, |device| device["stored"] == 2 + DOWN.len() && device["waiting"] == 0);
     assert_eq!(device["missing"], 0, "{device:#}");
     audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
     camera.stop();
@@ -282,10 +270,7 @@ fn hostile_messages(leaf: MessageKind, seed: &mut Seed) -> Vec<Vec<u8>> {
         ("through", json!(1_u64 << 52)),
         (
             "installs",
-            json!(vec![
-                json!({"install": "00".repeat(16), "next": 1, "waiting": [], "kept": []});
-                500
-            ]),
+            json!(vec![json!({"install": "00".repeat(16), "next": 1, "waiting": [], "kept": []}); 500]),
         ),
         ("faults", json!([300])),
         ("id", json!("x".repeat(5000))),

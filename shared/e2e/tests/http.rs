@@ -49,9 +49,7 @@ fn an_http_camera_works_like_any_other() {
 
     audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
     camera.stop();
-    cloud
-        .api()
-        .wait_for_device("porch", SOON, |device| device["presence"] == "offline");
+    cloud.api().wait_for_device("porch", SOON, |device| device["presence"] == "offline");
     assert!(web.verdict() >= 5);
     cloud.stop();
 }
@@ -155,18 +153,12 @@ fn a_rejected_part_waits_and_blocks_nothing() {
     camera.is_connected(SOON);
     web.inject(HttpFault::TooLarge, "/api/v1/frames");
     let first = camera.press_and_save(1, SOON);
-    cloud
-        .api()
-        .wait_for_device("porch", SOON, |device| device["waiting"] == 1);
+    cloud.api().wait_for_device("porch", SOON, |device| device["waiting"] == 1);
     keepsake_provision::process::eventually("an answer with 413", SOON, || (web.faults_injected() > 0).then_some(()));
     web.inject(HttpFault::None, "");
     camera.press_and_store(1, SOON);
     camera.expect_stored(&first, SOON);
-    let connected = camera
-        .events(0)
-        .iter()
-        .filter(|event| event["event"] == "connected")
-        .count();
+    let connected = camera.events(0).iter().filter(|event| event["event"] == "connected").count();
     assert_eq!(connected, 1, "413 is no reason to reconnect");
     camera.stop();
     cloud.stop();
@@ -188,9 +180,7 @@ fn a_restored_cloud_gets_back_what_it_lost() {
     cloud.kill();
     temp_dir::restore(&backup, cloud.data());
     cloud.start();
-    let device = cloud
-        .api()
-        .wait_for_device("porch", SOON, |device| device["stored"] == 5);
+    let device = cloud.api().wait_for_device("porch", SOON, |device| device["stored"] == 5);
     assert_eq!(device["missing"], 0, "{device:#}");
     audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
     camera.stop();

@@ -112,10 +112,7 @@ fn a_retained_picture_is_stored_once_however_often_it_is_delivered() {
     let bytes = |at: usize| std::fs::read(&photos[at]).unwrap();
     let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
     let topic = b"camera/doorbell/image";
-    assert_eq!(
-        sender.publish_with(topic, &bytes(0), true).unwrap(),
-        Outcome::Acknowledged
-    );
+    assert_eq!(sender.publish_with(topic, &bytes(0), true).unwrap(), Outcome::Acknowledged);
     cloud.start();
     wait_for_pictures(&cloud, "doorbell", &[&photos[0]]);
     for round in 1..=2 {
@@ -157,9 +154,7 @@ fn a_picture_with_a_lost_acknowledgement_is_stored_once() {
     eventually("the broker has brought it again and again", SOON, || {
         (lost.load(Ordering::SeqCst) == LOST).then_some(())
     });
-    sender
-        .publish(b"camera/doorbell/image", &std::fs::read(&photos[2]).unwrap())
-        .unwrap();
+    sender.publish(b"camera/doorbell/image", &std::fs::read(&photos[2]).unwrap()).unwrap();
     wait_for_pictures(&cloud, "doorbell", &photos[..3].iter().collect::<Vec<_>>());
     cloud.stop();
     broker.stop();
@@ -266,10 +261,7 @@ fn wait_for_pictures(cloud: &Cloud, device: &str, photos: &[&PathBuf]) {
 }
 
 fn hashes_of(cloud: &Cloud, device: &str) -> Option<Vec<String>> {
-    let (status, body) = cloud
-        .api()
-        .get(&format!("/api/v1/pictures?device={device}&limit=500"))
-        .ok()?;
+    let (status, body) = cloud.api().get(&format!("/api/v1/pictures?device={device}&limit=500")).ok()?;
     if status != 200 {
         return None;
     }

@@ -44,11 +44,9 @@ fn a_thousand_presses_without_a_broker_are_all_stored_later() {
     assert!(confirmed.len() >= PRESSES);
 
     cloud.start();
-    let device = cloud
-        .api()
-        .wait_for_device("porch", Duration::from_secs(180), |device| {
-            device["waiting"] == 0 && device["stored"].as_u64() >= Some(PRESSES as u64)
-        });
+    let device = cloud.api().wait_for_device("porch", Duration::from_secs(180), |device| {
+        device["waiting"] == 0 && device["stored"].as_u64() >= Some(PRESSES as u64)
+    });
     assert_eq!(device["missing"], 0, "{device:#}");
     let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
     memory = memory.max(peak_memory_bytes(camera.pid()));

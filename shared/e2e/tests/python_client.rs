@@ -56,10 +56,7 @@ fn the_reference_client_uploads_whole_pictures_and_parts() {
     let quarantined = api.json("/api/v1/quarantine");
     assert_eq!(quarantined["count"], 0, "all was understood: {quarantined:#}");
     let pictures = api.pictures("porch");
-    assert!(
-        pictures.iter().all(|picture| picture["width"].as_u64() > Some(100)),
-        "{pictures:#?}"
-    );
+    assert!(pictures.iter().all(|picture| picture["width"].as_u64() > Some(100)), "{pictures:#?}");
     let found = audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
     assert_eq!((found.stored, found.tombstones), (4, 1));
 
@@ -96,9 +93,7 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
     // Earlier messages may still arrive, and the cloud can only request the rest of a capture it has begun to
     // receive.
     let store = cloud.store();
-    eventually("some parts are committed", SOON, || {
-        (store.part_count() > 0).then_some(())
-    });
+    eventually("some parts are committed", SOON, || (store.part_count() > 0).then_some(()));
     camera.kill();
     let half = camera.events(0).iter().any(|event| event["event"] == "stored");
     assert!(!half, "it was to be killed in the middle");
@@ -132,9 +127,7 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
     cloud.start();
     camera.expect_some(1, "wanted", since, SOON);
     camera.expect_some(1, "stored", since, SOON);
-    let device = cloud
-        .api()
-        .wait_for_device("porch", SOON, |device| device["stored"] == 2);
+    let device = cloud.api().wait_for_device("porch", SOON, |device| device["stored"] == 2);
     assert_eq!(device["missing"], 0, "{device:#}");
     audit(&cloud.store(), &camera.saved(), &photos::all(&album));
     camera.stop();
@@ -173,11 +166,7 @@ fn the_reference_client_keeps_everything_without_a_receipt() {
     receipt("77777777777777777777777777777777", 1, &hash);
     camera.expect_some(1, "foreign", 0, SOON);
     let device = cloud.api().wait_for_device("porch", SOON, |device| device["held"] == 1);
-    assert_eq!(
-        (&device["stored"], &device["missing"]),
-        (&json!(0), &json!(0)),
-        "{device:#}"
-    );
+    assert_eq!((&device["stored"], &device["missing"]), (&json!(0), &json!(0)), "{device:#}");
     let said = camera.events(0);
     let of = |kind: &str| said.iter().filter(|event| event["event"] == kind).count();
     assert_eq!((of("sent"), of("stored")), (0, 0), "nothing went out: {said:#?}");

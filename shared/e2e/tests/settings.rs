@@ -159,12 +159,7 @@ fn a_restart_command_restarts_and_is_answered_once() {
     let asked = api.send_command("porch", "restart");
     let id = asked["id"].as_str().unwrap();
     let done = api.wait_for_command("porch", id, "done", SOON);
-    let stages: Vec<_> = done["stages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["stage"].clone())
-        .collect();
+    let stages: Vec<_> = done["stages"].as_array().unwrap().iter().map(|one| one["stage"].clone()).collect();
     assert_eq!(stages, ["sent", "accepted", "done"]);
     // The same process id, another program: it was ready again, and takes pictures.
     let said = camera.events(since);
@@ -206,11 +201,7 @@ fn uploads_respect_the_bandwidth_limit() {
     let pressed = camera.press_and_save(8, SOON);
     camera.expect_stored(&pressed, Duration::from_secs(120));
     let took = began.elapsed();
-    let bytes: u64 = api
-        .pictures("porch")
-        .iter()
-        .map(|one| one["bytes"].as_u64().unwrap())
-        .sum();
+    let bytes: u64 = api.pictures("porch").iter().map(|one| one["bytes"].as_u64().unwrap()).sum();
     // One second of credit, and the last message may exceed it: one part is at most 256 KiB.
     let at_least = bytes.saturating_sub(RATE + 256 * 1024) * 1000 / RATE;
     assert!(at_least > 1000, "{bytes} bytes prove nothing");

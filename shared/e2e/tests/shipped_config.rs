@@ -56,12 +56,7 @@ fn cameras_are_isolated(name: &str, release: Release) {
     // A client with the porch's password subscribes to everything, and gets only the porch's messages.
     let mut spy =
         Client::connect_as(deployed.plain_port, "spy", "porch", "one for the porch").expect("a name and its password");
-    for filter in [
-        "#",
-        "keepsake/v1/+/down/#",
-        "keepsake/v1/shed/#",
-        "keepsake/v1/shed/down/receipt",
-    ] {
+    for filter in ["#", "keepsake/v1/+/down/#", "keepsake/v1/shed/#", "keepsake/v1/shed/down/receipt"] {
         // 2.0 grants a subscription and then delivers nothing.
         let _ = spy.subscribe(filter);
     }
@@ -89,12 +84,7 @@ fn cameras_are_isolated(name: &str, release: Release) {
         let all = cloud.api().json("/api/v1/quarantine")["quarantine"].clone();
         (!all.as_array()?.is_empty()).then_some(all)
     });
-    let devices: Vec<&Value> = quarantined
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| &one["device"])
-        .collect();
+    let devices: Vec<&Value> = quarantined.as_array().unwrap().iter().map(|one| &one["device"]).collect();
     assert_eq!(devices, ["porch"]);
 
     println!("{name}: {}, {found:?}", deployed.broker.version());
@@ -121,10 +111,7 @@ fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
     deployed.broker.start();
 
     let mut cloud = Cloud::new(&folder)
-        .flag(&format!(
-            "--mqtt-broker-url=mqtt://cloud@127.0.0.1:{}",
-            deployed.plain_port
-        ))
+        .flag(&format!("--mqtt-broker-url=mqtt://cloud@127.0.0.1:{}", deployed.plain_port))
         .flag(&format!("--mqtt-password-file={}", cloud_password.display()));
     cloud.launch_only();
     cloud.api().wait_until_up(SOON);
@@ -185,10 +172,7 @@ fn an_untrusted_broker_gets_nothing() {
     // The right certificate, but the camera trusts another CA: fixed while it runs.
     deployed.replace_certificate(&good);
     deployed.broker.start();
-    for (believed, says) in [
-        (&stranger, "signed by an unknown CA"),
-        (&remade, "was the CA replaced?"),
-    ] {
+    for (believed, says) in [(&stranger, "signed by an unknown CA"), (&remade, "was the CA replaced?")] {
         fs::copy(believed.certificate(), &ca).unwrap();
         porch.start();
         expect_reported_once(&porch, says);
@@ -251,15 +235,8 @@ fn a_cameras_credentials_cannot_disconnect_the_cloud_or_another_camera() {
     let certificate: &[&str] = &["--cert", &certificate, "--key", &key];
     let store = cloud.api().json("/api/v1/system")["store"].as_str().expect("an id")[..8].to_owned();
     let shed_id = format!("shed.{}", &confirmed[0].install.to_string()[..8]);
-    for client_id in [
-        &format!("cloud.frames.{store}"),
-        &format!("cloud.control.{store}"),
-        &shed_id,
-    ] {
-        for (port, credentials) in [
-            (deployed.password_port, password),
-            (deployed.certificate_port, certificate),
-        ] {
+    for client_id in [&format!("cloud.frames.{store}"), &format!("cloud.control.{store}"), &shed_id] {
+        for (port, credentials) in [(deployed.password_port, password), (deployed.certificate_port, certificate)] {
             let done = as_client(port, client_id, credentials);
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         }
@@ -268,11 +245,7 @@ fn a_cameras_credentials_cannot_disconnect_the_cloud_or_another_camera() {
     }
     confirmed.extend(shed.press_and_save(1, SOON));
     shed.expect_stored(&confirmed[1..], SOON);
-    let disconnected = shed
-        .run_events()
-        .iter()
-        .filter(|event| event["event"] == "disconnected")
-        .count();
+    let disconnected = shed.run_events().iter().filter(|event| event["event"] == "disconnected").count();
     assert_eq!(disconnected, 0, "{}", shed.log());
     let sessions = cloud.log().matches("subscribed at the broker").count();
     assert_eq!(sessions, 2, "{}", cloud.log());

@@ -138,9 +138,9 @@ fn start_after_damage(camera: &mut Appliance, damage: Damage) {
 fn expect_all_stored(cloud: &Cloud, cameras: &mut [Appliance]) {
     let mut confirmed: Vec<CaptureKey> = Vec::new();
     for camera in cameras.iter_mut() {
-        let device = cloud.api().wait_for_device(camera.device(), SOON, |device| {
-            device["stored"] == 6 && device["waiting"] == 0
-        });
+        let device = cloud
+            .api()
+            .wait_for_device(camera.device(), SOON, |device| device["stored"] == 6 && device["waiting"] == 0);
         assert_eq!(device["pressed"], 6, "{device:#}");
         assert_eq!(device["missing"], 0, "{device:#}");
         assert_eq!(device["conflicts"], 0, "{device:#}");

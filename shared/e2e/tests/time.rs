@@ -29,11 +29,7 @@ fn press(camera: &mut Appliance, clock: &SimulatedClock, n: usize) -> Vec<Presse
         .map(|_| {
             let from_us = clock.true_us();
             let saved = camera.press_and_save(1, WITHIN);
-            Pressed {
-                capture: saved[0],
-                from_us,
-                to_us: clock.true_us(),
-            }
+            Pressed { capture: saved[0], from_us, to_us: clock.true_us() }
         })
         .collect()
 }
@@ -77,11 +73,7 @@ fn check_intervals(api: &Api, all: &[Pressed]) -> Vec<Value> {
         let latest = taken["latest_us"].as_i64().unwrap();
         let earliest = taken["earliest_us"].as_i64().unwrap_or(i64::MIN);
         let contains = earliest <= pressed.to_us && pressed.from_us <= latest;
-        assert!(
-            contains,
-            "{taken} does not contain {} to {}",
-            pressed.from_us, pressed.to_us
-        );
+        assert!(contains, "{taken} does not contain {} to {}", pressed.from_us, pressed.to_us);
     }
     stated
 }
@@ -157,10 +149,7 @@ fn stored_pictures_are_corrected_too() {
     clock.synchronize(0);
     eventually("all of them corrected", WITHIN, || {
         let after = all.iter().map(|pressed| taken(&cloud.api(), pressed));
-        after
-            .into_iter()
-            .all(|taken| taken["state"] == "corrected")
-            .then_some(())
+        after.into_iter().all(|taken| taken["state"] == "corrected").then_some(())
     });
     let after = check_intervals(&cloud.api(), &all);
     assert!(after.iter().all(|taken| width_us(taken) < S), "{after:?}");
@@ -249,14 +238,7 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
     let states: Vec<&str> = stated.iter().filter_map(|taken| taken["state"].as_str()).collect();
     assert_eq!(
         states,
-        [
-            "synchronised",
-            "estimated",
-            "estimated",
-            "estimated",
-            "estimated",
-            "synchronised"
-        ]
+        ["synchronised", "estimated", "estimated", "estimated", "estimated", "synchronised"]
     );
     // Not before the time that was known last, and not after the boot that knew it again.
     for taken in &stated[1..5] {

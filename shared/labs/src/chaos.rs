@@ -254,29 +254,20 @@ impl Checkers {
         let Some(broker) = broker else {
             let web = HttpProxy::start(cloud.http_port(), cloud.database());
             cloud.start();
-            return Self {
-                url: web.url(),
-                mqtt: None,
-                http: Some(web),
-            };
+            return Self { url: web.url(), mqtt: None, http: Some(web) };
         };
         let proxy = MqttProxy::start(broker.port(), cloud.database());
         cloud.ingest_through(proxy.port());
         cloud.start();
         let observer = ReceiptObserver::start(broker.port(), cloud.database());
         observer.wait_until_subscribed(STEP_TIMEOUT);
-        Self {
-            url: broker.url(),
-            mqtt: Some((observer, proxy)),
-            http: None,
-        }
+        Self { url: broker.url(), mqtt: Some((observer, proxy)), http: None }
     }
 
     /// Returns how many captures in receipts and how many acknowledgements were checked.
     fn verdict(self) -> (u64, u64) {
         let mqtt = self.mqtt.map(|(observer, proxy)| (observer.verdict(), proxy.verdict()));
-        mqtt.or(self.http.map(|web| (web.verdict(), 0)))
-            .expect("one of the two was started")
+        mqtt.or(self.http.map(|web| (web.verdict(), 0))).expect("one of the two was started")
     }
 }
 
@@ -293,9 +284,7 @@ fn shares(plan: &Plan) -> Vec<(Fault, usize)> {
 /// Calls `act` `n` times, spread over the time before, during and after this fault.
 fn at_random_moments(n: usize, fault: Fault, seed: &mut Seed, mut act: impl FnMut(usize)) {
     let start = Instant::now();
-    let mut moments: Vec<Duration> = (0..n)
-        .map(|_| seed.duration_up_to(LEAD_MAX * 2 + fault.outage_max()))
-        .collect();
+    let mut moments: Vec<Duration> = (0..n).map(|_| seed.duration_up_to(LEAD_MAX * 2 + fault.outage_max())).collect();
     moments.sort();
     for (number, moment) in moments.into_iter().enumerate() {
         thread::sleep(moment.saturating_sub(start.elapsed()));

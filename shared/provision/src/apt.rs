@@ -45,9 +45,7 @@ impl Apt {
             let name = folder.join(name);
             fs::create_dir_all(&name).with_context(|| format!("create {}", name.display()))?;
         }
-        let folder = folder
-            .canonicalize()
-            .with_context(|| format!("find {}", folder.display()))?;
+        let folder = folder.canonicalize().with_context(|| format!("find {}", folder.display()))?;
         let configuration = configuration(&folder, sources.is_some(), architecture);
         for (name, text) in [
             ("status", ""),

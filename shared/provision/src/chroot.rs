@@ -94,9 +94,7 @@ impl ForeignBinaries {
         ensure!(arch == Arch::Arm64, "only arm64 is emulated");
         let folder = Path::new(BINFMT);
         if !folder.join("register").exists() {
-            let mounted = Command::new("mount")
-                .args(["-t", "binfmt_misc", "none", BINFMT])
-                .status();
+            let mounted = Command::new("mount").args(["-t", "binfmt_misc", "none", BINFMT]).status();
             ensure!(
                 mounted.is_ok_and(|status| status.success()),
                 "mount {BINFMT}: does this kernel have binfmt_misc?"
@@ -162,10 +160,7 @@ impl Chroot {
             .arg(&archive))
         .context("unpack the system")?;
         // The names of this computer mean nothing inside.
-        for (file, content) in [
-            ("hostname", "keepsake\n"),
-            ("hosts", "127.0.0.1 localhost\n127.0.1.1 keepsake\n"),
-        ] {
+        for (file, content) in [("hostname", "keepsake\n"), ("hosts", "127.0.0.1 localhost\n127.0.1.1 keepsake\n")] {
             fs::write(system.root.join("etc").join(file), content).with_context(|| format!("write /etc/{file}"))?;
         }
         Ok(system)
@@ -297,9 +292,7 @@ impl BootedSystem {
     /// Runs a script as root and returns its output, even if it fails.
     pub fn try_script(&self, script: &str) -> Result<Output> {
         let mut command = self.command();
-        command
-            .args(["bash", "-eo", "pipefail", "-c", script])
-            .stdin(Stdio::null());
+        command.args(["bash", "-eo", "pipefail", "-c", script]).stdin(Stdio::null());
         command.output().context("enter the machine")
     }
 
@@ -368,9 +361,7 @@ fn cgroups() -> Result<PathBuf> {
         let folder = words.nth(1)?;
         (words.next()? == "cgroup2").then(|| PathBuf::from(folder))
     });
-    found
-        .next()
-        .context("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup")
+    found.next().context("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup")
 }
 
 /// The kernel removes only empty cgroups, so this starts at the leaves.
@@ -410,12 +401,10 @@ fn debootstrap(release: Release, arch: Arch, packages: &str, archive: &Path) -> 
     if !arch.is_own() {
         // Checking every certificate takes QEMU a quarter of an hour, and nothing here needs one. /usr/local/sbin
         // comes first in PATH.
-        command
-            .env("PATH", "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .args([
-                "--essential-hook=ln -s /bin/true \"$1\"/usr/local/sbin/update-ca-certificates",
-                "--customize-hook=rm \"$1\"/usr/local/sbin/update-ca-certificates",
-            ]);
+        command.env("PATH", "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin").args([
+            "--essential-hook=ln -s /bin/true \"$1\"/usr/local/sbin/update-ca-certificates",
+            "--customize-hook=rm \"$1\"/usr/local/sbin/update-ca-certificates",
+        ]);
     }
     if release == Release::Ubuntu2404 {
         // Debian's mmdebstrap adds it by default.

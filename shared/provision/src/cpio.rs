@@ -18,11 +18,7 @@ pub struct Archive<W> {
 
 impl<W: Write> Archive<W> {
     pub fn new(to: W) -> Self {
-        Self {
-            to,
-            inode: 0,
-            written: 0,
-        }
+        Self { to, inode: 0, written: 0 }
     }
 
     /// Directories come before what is in them.

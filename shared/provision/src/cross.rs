@@ -87,11 +87,7 @@ pub fn build(arch: Arch, packages: &[&str]) -> Result<()> {
     cargo
         .args(["build", "--release"])
         .args(arch.target_arguments())
-        .args(
-            packages
-                .iter()
-                .flat_map(|name| ["--package".to_owned(), format!("keepsake-{name}")]),
-        )
+        .args(packages.iter().flat_map(|name| ["--package".to_owned(), format!("keepsake-{name}")]))
         .args(["--features", "keepsake-appliance/v4l"]);
     if !arch.is_own() {
         ensure_compiler(arch)?;

@@ -166,10 +166,7 @@ fn download(folder: &Path, selection: Selection<'_>, source: Source) -> Result<V
         Selection::Matching(package, matches) => {
             let all = apt.dependencies(package)?;
             let names: Vec<&str> = all.iter().map(String::as_str).filter(|name| matches(name)).collect();
-            ensure!(
-                !names.is_empty(),
-                "{package} depends on none of the packages that are needed"
-            );
+            ensure!(!names.is_empty(), "{package} depends on none of the packages that are needed");
             apt.download(&names)?;
         }
     }
@@ -244,11 +241,7 @@ mod tests {
         let command = prefix.command("usr/sbin/program").unwrap();
         assert_eq!(
             command.get_args().collect::<Vec<_>>(),
-            [
-                "--library-path".as_ref(),
-                own.as_os_str(),
-                folder.join("usr/sbin/program").as_os_str()
-            ]
+            ["--library-path".as_ref(), own.as_os_str(), folder.join("usr/sbin/program").as_os_str()]
         );
         assert_eq!(program(command), loader);
     }

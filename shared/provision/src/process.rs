@@ -20,10 +20,7 @@ use serde_json::Value;
 /// It cannot be started or fails; with its arguments and its last lines.
 pub fn run(command: &mut Command) -> Result<Vec<u8>> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("run {name}"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {name}"))?;
     if output.status.success() {
         return Ok(output.stdout);
     }
@@ -164,9 +161,7 @@ impl Program {
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log_file);
         die_with_parent(&mut command);
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
         events.set_ended(false);
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("stdout is piped");
@@ -284,10 +279,7 @@ pub fn last_words(log: &Path, events: &Events) -> String {
     let text = String::from_utf8_lossy(&text);
     let events: Vec<String> = {
         let all = events.since(0);
-        all[all.len().saturating_sub(15)..]
-            .iter()
-            .map(Value::to_string)
-            .collect()
+        all[all.len().saturating_sub(15)..].iter().map(Value::to_string).collect()
     };
     format!(
         "--- last events\n{}\n--- end of {}\n{}",

@@ -77,12 +77,7 @@ impl Qemu {
             .arg(format!("file:{}", console.display()));
         let events = Arc::default();
         let program = Program::start(command, &events, &log);
-        Ok(Vm {
-            program,
-            events,
-            console,
-            log,
-        })
+        Ok(Vm { program, events, console, log })
     }
 }
 

@@ -12,10 +12,7 @@ pub const ALREADY_BUILT: &str = "KEEPSAKE_PROGRAMS_BUILT";
 /// Returns the directory of the workspace.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .expect("this crate is two folders below the root")
-        .to_owned()
+    here.ancestors().nth(2).expect("this crate is two folders below the root").to_owned()
 }
 
 /// Returns the directory of the profile this program was built with, such as `target/debug`.
@@ -32,10 +29,7 @@ pub fn profile_dir() -> PathBuf {
 /// Returns the directory cargo builds into.
 pub fn target() -> PathBuf {
     let profile = profile_dir();
-    profile
-        .parent()
-        .expect("the folder of a profile is in a target folder")
-        .to_owned()
+    profile.parent().expect("the folder of a profile is in a target folder").to_owned()
 }
 
 /// Returns the directory below `target/` that keeps what was fetched, created if it is missing.
@@ -111,10 +105,6 @@ fn build_profile(arguments: &[&str]) -> Result<()> {
         .stdin(Stdio::null())
         .status()
         .context("run cargo")?;
-    ensure!(
-        status.success(),
-        "cargo build {} has failed, see above",
-        arguments.join(" ")
-    );
+    ensure!(status.success(), "cargo build {} has failed, see above", arguments.join(" "));
     Ok(())
 }

@@ -104,12 +104,8 @@ pub const SETTINGS: &[Setting] = &[
     optional_integer("capture_interval_s", 1, 7 * DAY_S, "seconds", 0)
         .live("Takes a picture automatically at this interval. 0: only when requested."),
     text("status_file", path, ""),
-    text(
-        "cloud.url",
-        |url| url.parse::<CloudUrl>().map(drop),
-        "mqtt://127.0.0.1:1883",
-    )
-    .connection("The address of the cloud."),
+    text("cloud.url", |url| url.parse::<CloudUrl>().map(drop), "mqtt://127.0.0.1:1883")
+        .connection("The address of the cloud."),
     text("cloud.user", credential, "").connection("User name for the broker. Empty: none."),
     text("cloud.password", credential, "")
         .connection("Password for the broker. Empty: none.")
@@ -146,11 +142,7 @@ pub const SETTINGS: &[Setting] = &[
     choice("spool.when_full", &["refuse", "drop-oldest"], "refuse").live(
         "When the card is full of pictures that are not uploaded yet: refuse presses, or delete the oldest picture.",
     ),
-    choice(
-        "camera.backend",
-        &["auto", "v4l", "rpicam", "simulated", "none"],
-        "auto",
-    ),
+    choice("camera.backend", &["auto", "v4l", "rpicam", "simulated", "none"], "auto"),
     text("camera.device", path, ""),
     integer("camera.width", 64, 8192, "pixels", 1920)
         .live("Requested width. The camera uses the nearest size it supports."),
@@ -220,11 +212,7 @@ const fn integer(key: &'static str, min: u64, max: u64, unit: &'static str, defa
 }
 
 const fn optional_integer(key: &'static str, min: u64, max: u64, unit: &'static str, default: u64) -> Setting {
-    setting(
-        key,
-        ValueKind::OptionalInteger { min, max, unit },
-        RawValue::Integer(default),
-    )
+    setting(key, ValueKind::OptionalInteger { min, max, unit }, RawValue::Integer(default))
 }
 
 const fn integer_enum(key: &'static str, of: &'static [&'static str], unit: &'static str, default: u64) -> Setting {
@@ -333,9 +321,9 @@ impl Setting {
     /// Returns the end of a sentence that begins with the name and says which values are valid.
     pub fn constraint(&self) -> String {
         match self.kind {
-            ValueKind::Integer { min, max, unit } => format!("must be a whole number, {min} to {max} {unit}")
-                .trim_end()
-                .to_owned(),
+            ValueKind::Integer { min, max, unit } => {
+                format!("must be a whole number, {min} to {max} {unit}").trim_end().to_owned()
+            }
             ValueKind::OptionalInteger { min, max, unit } => {
                 format!("must be 0 or a whole number, {min} to {max} {unit}")
             }
@@ -349,19 +337,11 @@ impl Setting {
     }
 
     const fn live(self, description: &'static str) -> Self {
-        Self {
-            scope: Scope::Live,
-            description,
-            ..self
-        }
+        Self { scope: Scope::Live, description, ..self }
     }
 
     const fn connection(self, description: &'static str) -> Self {
-        Self {
-            scope: Scope::Connection,
-            description,
-            ..self
-        }
+        Self { scope: Scope::Connection, description, ..self }
     }
 
     const fn secret(self) -> Self {

@@ -105,18 +105,12 @@ impl FromStr for CloudUrl {
         let six = host.contains(':');
         let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if host.is_empty() || host.len() > 253 || !(six || host.chars().all(sound)) {
-            return Err(format!(
-                "has the host {host:?}, which is neither a host name nor an IP address"
-            ));
+            return Err(format!("has the host {host:?}, which is neither a host name nor an IP address"));
         }
         if six && host.parse::<std::net::Ipv6Addr>().is_err() {
             return Err("needs brackets around an IPv6 address, such as mqtt://[::1]:1883".to_owned());
         }
-        Ok(Self {
-            scheme,
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Self { scheme, host: host.to_owned(), port })
     }
 }
 
@@ -178,12 +172,7 @@ impl FromStr for QuietHours {
             (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
         };
         text.split_once('-')
-            .and_then(|(from, until)| {
-                Some(Self {
-                    from_minute: minute(from)?,
-                    until_minute: minute(until)?,
-                })
-            })
+            .and_then(|(from, until)| Some(Self { from_minute: minute(from)?, until_minute: minute(until)? }))
             .ok_or_else(|| "must look like 22:00-06:30".to_owned())
     }
 }
@@ -191,14 +180,7 @@ impl FromStr for QuietHours {
 impl fmt::Display for QuietHours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (from, until) = (self.from_minute, self.until_minute);
-        write!(
-            f,
-            "{:02}:{:02}-{:02}:{:02}",
-            from / 60,
-            from % 60,
-            until / 60,
-            until % 60
-        )
+        write!(f, "{:02}:{:02}-{:02}:{:02}", from / 60, from % 60, until / 60, until % 60)
     }
 }
 
@@ -214,10 +196,8 @@ impl FromStr for RgbPins {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let pins: Option<Vec<u8>> = text
-            .split(',')
-            .map(|pin| pin.trim().parse().ok().filter(|pin| *pin <= PIN_MAX))
-            .collect();
+        let pins: Option<Vec<u8>> =
+            text.split(',').map(|pin| pin.trim().parse().ok().filter(|pin| *pin <= PIN_MAX)).collect();
         match pins.as_deref() {
             Some(&[red, green, blue]) if red != green && green != blue && blue != red => Ok(Self { red, green, blue }),
             Some(_) | None => {
@@ -244,15 +224,7 @@ mod tests {
         let pins: RgbPins = "27, 22,23".parse().unwrap();
         assert_eq!((pins.red, pins.green, pins.blue), (27, 22, 23));
         assert_eq!(pins.to_string(), "27,22,23");
-        for wrong in [
-            "27",
-            "27,22",
-            "27,22,22",
-            "27,22,28",
-            "red,22,23",
-            "1,2,3,4",
-            "27,22,-1",
-        ] {
+        for wrong in ["27", "27,22", "27,22,22", "27,22,28", "red,22,23", "1,2,3,4", "27,22,-1"] {
             assert!(wrong.parse::<RgbPins>().is_err(), "{wrong}");
         }
     }
@@ -304,14 +276,7 @@ mod tests {
     #[test]
     fn quiet_hours_may_span_midnight() {
         let night: QuietHours = "22:00-06:30".parse().unwrap();
-        for (minute, dark) in [
-            (22 * 60, true),
-            (1439, true),
-            (0, true),
-            (389, true),
-            (390, false),
-            (1319, false),
-        ] {
+        for (minute, dark) in [(22 * 60, true), (1439, true), (0, true), (389, true), (390, false), (1319, false)] {
             assert_eq!(night.contains(minute), dark, "minute {minute}");
         }
         let siesta: QuietHours = "13:00-15:00".parse().unwrap();

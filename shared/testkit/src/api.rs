@@ -28,11 +28,7 @@ impl Api {
             .http_status_as_error(false)
             .build()
             .into();
-        Self {
-            base: format!("http://{address}"),
-            agent,
-            key: None,
-        }
+        Self { base: format!("http://{address}"), agent, key: None }
     }
 
     /// Returns the same API with an API token.
@@ -161,9 +157,7 @@ impl Api {
         if let Some(key) = &self.key {
             request = request.header("authorization", key);
         }
-        let mut answer = request
-            .send_json(body)
-            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut answer = request.send_json(body).unwrap_or_else(|error| panic!("{path}: {error}"));
         let json: Value = answer.body_mut().read_json().expect("an answer in JSON");
         assert_eq!(answer.status().as_u16(), expected, "{path}: {json}");
         json
@@ -184,12 +178,7 @@ impl Api {
     pub fn set_settings(&self, device: &str, values: &Value) -> Value {
         let path = format!("/api/v1/devices/{device}/settings");
         let version = self.json(&path)["version"].clone();
-        self.send(
-            ureq::Agent::put,
-            &path,
-            &json!({"version": version, "values": values}),
-            200,
-        )
+        self.send(ureq::Agent::put, &path, &json!({"version": version, "values": values}), 200)
     }
 
     /// Waits until the settings of a camera have this state, and returns them.

@@ -31,10 +31,7 @@ impl CaptureKey {
             install: text("install").parse().expect("an install id"),
             sequence: event["sequence"].as_u64().expect("a sequence"),
             // A `saved` event has the full hash, a `stored` event its beginning.
-            hash: text("hash")
-                .get(..16)
-                .and_then(|start| start.parse().ok())
-                .expect("a hash"),
+            hash: text("hash").get(..16).and_then(|start| start.parse().ok()).expect("a hash"),
         }
     }
 }
@@ -144,10 +141,7 @@ impl Appliance {
     /// Starts it and waits until it is ready for a press.
     pub fn start(&mut self) {
         if let Err(missed) = self.try_start() {
-            panic!(
-                "the camera was not ready ({missed:?})\n{}",
-                last_words(&self.log, &self.events)
-            );
+            panic!("the camera was not ready ({missed:?})\n{}", last_words(&self.log, &self.events));
         }
     }
 
@@ -157,9 +151,7 @@ impl Appliance {
     /// [`WaitError`] when it ended, or was not ready in time.
     pub fn try_start(&mut self) -> Result<(), WaitError> {
         self.launch();
-        self.wait(0, READY_WITHIN, |said| {
-            said.iter().any(|event| event["event"] == "ready").then_some(())
-        })
+        self.wait(0, READY_WITHIN, |said| said.iter().any(|event| event["event"] == "ready").then_some(()))
     }
 
     /// Waits until the broker has accepted it in this run.
@@ -336,15 +328,9 @@ impl Appliance {
     /// Returns the spool id and the next number that the last start announced.
     pub fn ready(&self) -> (SpoolId, u64) {
         let said = self.events.since(self.run_start);
-        let ready = said
-            .iter()
-            .find(|event| event["event"] == "ready")
-            .expect("a camera that was ready");
+        let ready = said.iter().find(|event| event["event"] == "ready").expect("a camera that was ready");
         let install = ready["install"].as_str().expect("an install");
-        (
-            install.parse().expect("an install id"),
-            ready["next"].as_u64().expect("a next number"),
-        )
+        (install.parse().expect("an install id"), ready["next"].as_u64().expect("a next number"))
     }
 
     /// Returns the warnings of the current run.
@@ -401,10 +387,7 @@ impl Appliance {
 
 /// Returns the captures in events of this kind, in their order.
 pub fn capture_keys(said: &[Value], kind: &str) -> Vec<CaptureKey> {
-    said.iter()
-        .filter(|event| event["event"] == kind)
-        .map(CaptureKey::of)
-        .collect()
+    said.iter().filter(|event| event["event"] == kind).map(CaptureKey::of).collect()
 }
 
 /// Checks whether this machine allows mounting a file system that only our own process sees.

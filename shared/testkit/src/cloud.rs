@@ -88,10 +88,7 @@ impl Cloud {
     /// Starts it and waits until it is ready.
     pub fn start(&mut self) {
         if let Err(missed) = self.try_start() {
-            panic!(
-                "the cloud was not ready ({missed:?})\n{}",
-                last_words(&self.log, &self.events)
-            );
+            panic!("the cloud was not ready ({missed:?})\n{}", last_words(&self.log, &self.events));
         }
     }
 

@@ -42,10 +42,7 @@ impl Demo {
     pub fn read_until(&mut self, text: &str) -> Result<String> {
         loop {
             let mut line = String::new();
-            let read = self
-                .screen
-                .read_line(&mut line)
-                .context("read the output of the demo")?;
+            let read = self.screen.read_line(&mut line).context("read the output of the demo")?;
             ensure!(read > 0, "the demo ended before it printed {text:?}:\n{}", self.output);
             self.output.push_str(&line);
             if line.contains(text) {
@@ -69,9 +66,7 @@ impl Demo {
     /// Presses Ctrl-C, and returns everything that the terminal has shown.
     pub fn stop(mut self) -> Result<String> {
         self.keyboard.write_all(b"\x03").context("press Ctrl-C")?;
-        self.screen
-            .read_to_string(&mut self.output)
-            .context("read the output of the demo")?;
+        self.screen.read_to_string(&mut self.output).context("read the output of the demo")?;
         drop(self.program);
         Ok(self.output)
     }

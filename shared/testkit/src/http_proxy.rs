@@ -200,21 +200,16 @@ fn replaced_answer(harm: HttpFault) -> Option<Vec<u8>> {
             "text/html",
             b"<!doctype html><title>Welcome</title>Please log in to use this network.",
         )),
-        HttpFault::Redirect => Some(response(
-            "307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/",
-            "text/html",
-            b"",
-        )),
+        HttpFault::Redirect => {
+            Some(response("307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/", "text/html", b""))
+        }
         HttpFault::TooLarge => Some(response("413 Request Entity Too Large", "text/html", b"<h1>nginx</h1>")),
         HttpFault::Nothing => Some(response("200 OK", "application/json", b"")),
     }
 }
 
 fn response(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 

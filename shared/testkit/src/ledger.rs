@@ -25,16 +25,8 @@ pub struct Audit {
 ///
 /// `confirmed`: every capture that an event called saved. `photos`: every photograph the cameras could take.
 pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -> Audit {
-    let originals: BTreeSet<Hash> = photos
-        .iter()
-        .map(|photo| Hash::of(&photos::without_comments(photo)))
-        .collect();
-    let mut found = Audit {
-        stored: 0,
-        tombstones: 0,
-        conflicts: 0,
-        bytes: 0,
-    };
+    let originals: BTreeSet<Hash> = photos.iter().map(|photo| Hash::of(&photos::without_comments(photo))).collect();
+    let mut found = Audit { stored: 0, tombstones: 0, conflicts: 0, bytes: 0 };
     let mut stored: BTreeSet<CaptureKey> = BTreeSet::new();
     let mut unmarked: BTreeMap<(SpoolId, u64), u32> = BTreeMap::new();
     let mut numbers: BTreeMap<SpoolId, BTreeSet<u64>> = BTreeMap::new();
@@ -63,10 +55,7 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
         .expect("read every picture");
 
     let twice: Vec<_> = unmarked.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(
-        twice.is_empty(),
-        "two pictures of one number, neither marked: {twice:?}"
-    );
+    assert!(twice.is_empty(), "two pictures of one number, neither marked: {twice:?}");
     let lost: Vec<_> = confirmed.iter().filter(|name| !stored.contains(name)).collect();
     assert!(
         lost.is_empty(),

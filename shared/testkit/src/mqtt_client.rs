@@ -45,10 +45,7 @@ impl Packet {
                 return Ok(Some(Self { first, body }));
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a length of more than four bytes",
-        ))
+        Err(io::Error::new(io::ErrorKind::InvalidData, "a length of more than four bytes"))
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -260,10 +257,7 @@ mod tests {
     #[test]
     fn a_packet_is_read_as_it_was_written() {
         for length in [0, 1, 127, 128, 16_383, 16_384, 300_000] {
-            let packet = Packet {
-                first: 0x32,
-                body: vec![7; length],
-            };
+            let packet = Packet { first: 0x32, body: vec![7; length] };
             let bytes = packet.to_bytes();
             assert_eq!(Packet::read(&mut &bytes[..]).unwrap(), Some(packet));
         }
@@ -273,10 +267,7 @@ mod tests {
 
     #[test]
     fn a_publication_is_taken_apart() {
-        let packet = Packet {
-            first: 0x32,
-            body: b"\0\x03a/b\x01\x02hello".to_vec(),
-        };
+        let packet = Packet { first: 0x32, body: b"\0\x03a/b\x01\x02hello".to_vec() };
         assert_eq!(
             packet.publication(),
             Some(Publication {
@@ -285,10 +276,7 @@ mod tests {
                 payload: b"hello".to_vec()
             })
         );
-        let acknowledgement = Packet {
-            first: 0x40,
-            body: vec![1, 2],
-        };
+        let acknowledgement = Packet { first: 0x40, body: vec![1, 2] };
         assert_eq!(acknowledgement.acknowledges(), Some(0x0102));
         assert_eq!(acknowledgement.publication(), None);
     }

@@ -236,9 +236,9 @@ impl Observations {
                 Err(_) => self.witness.query(|store| store.has_quarantined(hash)),
             },
             MessageKind::Event => match codec::decode::<Event>(payload) {
-                Ok(Event::Tombstone(_)) => self
-                    .witness
-                    .query(|store| Ok(store.has_event(hash)? || store.has_quarantined(hash)?)),
+                Ok(Event::Tombstone(_)) => {
+                    self.witness.query(|store| Ok(store.has_event(hash)? || store.has_quarantined(hash)?))
+                }
                 Ok(Event::Fault(_) | Event::Boot(_)) | Err(_) => return,
             },
             // These leave no row: a status replaces the one before it, an inventory is answered.
@@ -305,10 +305,7 @@ mod tests {
         let publish = Packet { first: 0x32, body };
         broker.write_all(&publish.to_bytes()).unwrap();
         assert_eq!(Packet::read(&mut cloud).unwrap(), Some(publish));
-        let ack = Packet {
-            first: 0x40,
-            body: vec![0, 7],
-        };
+        let ack = Packet { first: 0x40, body: vec![0, 7] };
         cloud.write_all(&ack.to_bytes()).unwrap();
         assert_eq!(Packet::read(&mut broker).unwrap(), Some(ack));
         catch_unwind(AssertUnwindSafe(|| proxy.verdict()))

@@ -49,11 +49,7 @@ impl ReceiptObserver {
                 }
             })
         };
-        Self {
-            seen,
-            stop,
-            thread: Some(thread),
-        }
+        Self { seen, stop, thread: Some(thread) }
     }
 
     /// Waits until it is subscribed.
@@ -74,11 +70,7 @@ impl ReceiptObserver {
     pub fn verdict(mut self) -> u64 {
         self.end();
         let seen = self.seen.lock().unwrap();
-        assert!(
-            seen.violations.is_empty(),
-            "receipts before their commit (P2): {:#?}",
-            seen.violations
-        );
+        assert!(seen.violations.is_empty(), "receipts before their commit (P2): {:#?}", seen.violations);
         assert!(seen.checked > 0, "an observer that saw no receipt proves nothing");
         seen.checked
     }
@@ -121,10 +113,7 @@ fn listen(mqtt_port: u16, database: &Location, seen: &Mutex<Observations>) -> st
             }
         };
         let lies = store.violations(&receipt);
-        let device = heard
-            .topic
-            .parse::<Topic>()
-            .map_or(heard.topic, |topic| topic.device.to_string());
+        let device = heard.topic.parse::<Topic>().map_or(heard.topic, |topic| topic.device.to_string());
         let mut seen = seen.lock().unwrap();
         seen.checked += receipt.stored.len() as u64;
         seen.violations.extend(lies);
@@ -159,10 +148,7 @@ impl ReceiptChecker {
         for (sequence, hash) in &receipt.stored {
             let fate = self.query(|store| store.fate(receipt.spool, *sequence, *hash));
             if !matches!(fate, Ok(Some(_))) {
-                lies.push(format!(
-                    "{}-{sequence} with {hash} has the fate {fate:?}",
-                    receipt.spool
-                ));
+                lies.push(format!("{}-{sequence} with {hash} has the fate {fate:?}", receipt.spool));
             }
         }
         lies
@@ -208,10 +194,7 @@ mod tests {
         };
         let good = receipt(stored.sequence, stored.hash);
         assert_eq!(witness.violations(&good), Vec::<String>::new());
-        let elsewhere = Receipt {
-            spool: SpoolId([9; 16]),
-            ..good
-        };
+        let elsewhere = Receipt { spool: SpoolId([9; 16]), ..good };
         for lie in [
             receipt(stored.sequence + 1, stored.hash),
             receipt(stored.sequence, HashPrefix([9; 8])),

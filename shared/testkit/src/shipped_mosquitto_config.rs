@@ -26,9 +26,7 @@ pub struct ShippedMosquitto {
 
 /// Returns a file as it is shipped.
 pub fn shipped_file(file: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../cloud/deploy/mosquitto")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/deploy/mosquitto").join(file);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
 }
 
@@ -42,18 +40,13 @@ impl ShippedMosquitto {
         let configuration = |own: &Path| {
             let own = own.display();
             let text = shipped_file("keepsake.conf");
-            let (text, for_cloud) = text
-                .split_once("#listener 8885\n")
-                .expect("the listener of a cloud elsewhere");
+            let (text, for_cloud) = text.split_once("#listener 8885\n").expect("the listener of a cloud elsewhere");
             let for_cloud = for_cloud.replace('#', "");
             let mut text = format!("{text}listener {cloud_port} 127.0.0.1\n{for_cloud}");
             for (from, to) in [
                 ("listener 8883\n", format!("listener {password_port} 127.0.0.1\n")),
                 ("listener 8884\n", format!("listener {certificate_port} 127.0.0.1\n")),
-                (
-                    "listener 1883 127.0.0.1\n",
-                    format!("listener {plain_port} 127.0.0.1\n"),
-                ),
+                ("listener 1883 127.0.0.1\n", format!("listener {plain_port} 127.0.0.1\n")),
                 ("/etc/mosquitto/", format!("{own}/")),
             ] {
                 assert!(text.contains(from), "the shipped file has no {from:?}");
@@ -83,8 +76,7 @@ impl ShippedMosquitto {
 
     /// Adds a user and writes the password into a file for programs. Call it before the start.
     pub fn add_user(&self, user: &str, password: &str) -> PathBuf {
-        self.broker
-            .add_user(&self.folder.join("keepsake.passwd"), user, password);
+        self.broker.add_user(&self.folder.join("keepsake.passwd"), user, password);
         let file = self.folder.join(format!("{user}.password"));
         fs::write(&file, format!("{password}\n")).expect("write a file in the folder of the test");
         file

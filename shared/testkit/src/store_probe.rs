@@ -23,9 +23,7 @@ pub struct Location(String);
 impl Location {
     /// Returns the SQLite database that a cloud creates in its data directory by default.
     pub fn in_folder(data: &Path) -> Self {
-        let file = SqliteConnectOptions::new()
-            .filename(data.join("keepsake.sqlite"))
-            .read_only(true);
+        let file = SqliteConnectOptions::new().filename(data.join("keepsake.sqlite")).read_only(true);
         Self(file.to_url_lossy().into())
     }
 
@@ -86,10 +84,7 @@ impl StoreProbe {
         let Location(url) = database.into();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let connection = runtime.block_on(within(AnyConnection::connect(&url)))?;
-        Ok(Self {
-            runtime,
-            connection: RefCell::new(connection),
-        })
+        Ok(Self { runtime, connection: RefCell::new(connection) })
     }
 
     /// Returns the highest fate that this capture has with this hash.
@@ -100,12 +95,7 @@ impl StoreProbe {
         // A tombstone of a range has one row for its first sequence or one for each: both count.
         let query =
             sqlx::query("SELECT MAX(fate) FROM fate WHERE spool = ? AND sequence = ? AND SUBSTR(hash, 1, 8) = ?");
-        let row = self.one(
-            query
-                .bind(install.0.to_vec())
-                .bind(bigint(sequence.get()))
-                .bind(hash.0.to_vec()),
-        )?;
+        let row = self.one(query.bind(install.0.to_vec()).bind(bigint(sequence.get())).bind(hash.0.to_vec()))?;
         row.try_get(0)
     }
 
@@ -270,10 +260,7 @@ fn bytes_of<const N: usize>(row: &AnyRow, column: usize) -> sqlx::Result<[u8; N]
 }
 
 fn decode(column: usize, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
-    sqlx::Error::ColumnDecode {
-        index: column.to_string(),
-        source: Box::new(source),
-    }
+    sqlx::Error::ColumnDecode { index: column.to_string(), source: Box::new(source) }
 }
 
 #[cfg(test)]
@@ -316,9 +303,7 @@ pub(crate) mod tests {
                     .bind(bigint(named.sequence))
                     .bind(Hash::of(bytes).0.to_vec())
             };
-            self.execute(key(sqlx::query(
-                "INSERT INTO fate (spool, sequence, hash, fate) VALUES (?, ?, ?, 2)",
-            )));
+            self.execute(key(sqlx::query("INSERT INTO fate (spool, sequence, hash, fate) VALUES (?, ?, ?, 2)")));
             let picture = sqlx::query(
                 "INSERT INTO picture (spool, sequence, hash, arrival, device, bytes, content_type, width, height,
                      cause, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised,
@@ -361,12 +346,7 @@ pub(crate) mod tests {
         for (start, len) in [(0_i64, 40_i64), (30, 30), (80, 20)] {
             let part =
                 sqlx::query("INSERT INTO part (spool, sequence, hash, start, len, bytes) VALUES (?, 2, ?, ?, ?, X'')");
-            database.execute(
-                part.bind(stored.install.0.to_vec())
-                    .bind(vec![5_u8; 32])
-                    .bind(start)
-                    .bind(len),
-            );
+            database.execute(part.bind(stored.install.0.to_vec()).bind(vec![5_u8; 32]).bind(start).bind(len));
         }
         let store = StoreProbe::open(&*folder).unwrap();
         for (offset, len, committed) in [

@@ -41,10 +41,7 @@ impl TestCa {
         params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.self_signed(&key).expect("sign one's own certificate");
         fs::write(folder.join("ca.crt"), certificate.pem()).expect("write the authority");
-        Self {
-            folder: folder.to_owned(),
-            issuer: Issuer::new(params, key),
-        }
+        Self { folder: folder.to_owned(), issuer: Issuer::new(params, key) }
     }
 
     pub fn certificate(&self) -> PathBuf {

@@ -79,14 +79,10 @@ pub fn client(files: &TlsFiles, now: Arc<dyn TimeProvider>) -> Result<Arc<Client
     let certificates = certificates("the certificate", &identity.certificate)?;
     let key = read("the key", &identity.key)?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => FileError::Empty {
-            what: "private key",
-            path: identity.key.clone(),
-        },
-        _ => FileError::Damaged {
-            what: "private key",
-            path: identity.key.clone(),
-        },
+        rustls::pki_types::pem::Error::NoItemsFound => {
+            FileError::Empty { what: "private key", path: identity.key.clone() }
+        }
+        _ => FileError::Damaged { what: "private key", path: identity.key.clone() },
     })?;
     config
         .with_client_auth_cert(certificates, key)
@@ -117,10 +113,9 @@ fn authorities(files: &TlsFiles) -> Result<RootCertStore, FileError> {
         };
     };
     for certificate in certificates("the authorities", path)? {
-        store.add(certificate).map_err(|_| FileError::Damaged {
-            what: "authority",
-            path: path.clone(),
-        })?;
+        store
+            .add(certificate)
+            .map_err(|_| FileError::Damaged { what: "authority", path: path.clone() })?;
     }
     Ok(store)
 }
@@ -129,25 +124,15 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
     let bytes = read(what, path)?;
     let certificates = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| FileError::Damaged {
-            what: "certificate",
-            path: path.to_owned(),
-        })?;
+        .map_err(|_| FileError::Damaged { what: "certificate", path: path.to_owned() })?;
     if certificates.is_empty() {
-        return Err(FileError::Empty {
-            what: "certificate",
-            path: path.to_owned(),
-        });
+        return Err(FileError::Empty { what: "certificate", path: path.to_owned() });
     }
     Ok(certificates)
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, FileError> {
-    std::fs::read(path).map_err(|source| FileError::Read {
-        what,
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read(path).map_err(|source| FileError::Read { what, path: path.to_owned(), source })
 }
 
 /// The wall clock with a lower bound. A Pi has no battery-backed clock and can start with a date before the
@@ -170,9 +155,7 @@ impl ClockFloor {
 impl TimeProvider for ClockFloor {
     fn current_time(&self) -> Option<UnixTime> {
         let floor = Duration::from_secs(self.0.load(Ordering::Relaxed));
-        Some(UnixTime::since_unix_epoch(
-            floor.max(Duration::from_secs(UnixTime::now().as_secs())),
-        ))
+        Some(UnixTime::since_unix_epoch(floor.max(Duration::from_secs(UnixTime::now().as_secs()))))
     }
 }
 
@@ -307,14 +290,8 @@ mod tests {
         let (certificate, key) = made_for("camera");
         let (_, other_key) = made_for("another");
         let (good, nothing) = (write("good.pem", &certificate), write("nothing.pem", "hello"));
-        let broken = write(
-            "broken.pem",
-            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        );
-        let ca = |path: &Path| TlsFiles {
-            ca: Some(path.to_owned()),
-            identity: None,
-        };
+        let broken = write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        let ca = |path: &Path| TlsFiles { ca: Some(path.to_owned()), identity: None };
         assert!(client(&ca(&good), Arc::new(DefaultTimeProvider)).is_ok());
         assert!(refused(&ca(&folder.path().join("gone.pem"))).contains("gone.pem"));
         assert!(refused(&ca(&nothing)).contains("nothing.pem contains no certificate"));
@@ -323,10 +300,7 @@ mod tests {
         let (key, other_key) = (write("key.pem", &key), write("other.pem", &other_key));
         let identity = |key: &Path| TlsFiles {
             ca: Some(good.clone()),
-            identity: Some(Identity {
-                certificate: good.clone(),
-                key: key.to_owned(),
-            }),
+            identity: Some(Identity { certificate: good.clone(), key: key.to_owned() }),
         };
         assert!(client(&identity(&key), Arc::new(DefaultTimeProvider)).is_ok());
         assert!(refused(&identity(&other_key)).contains("does not match"));

@@ -17,18 +17,12 @@ use crate::cargo_tool::CargoTool;
 
 mod check;
 
-const CARGO_DEB: CargoTool = CargoTool {
-    name: "cargo-deb",
-    version: "3.8.0",
-};
+const CARGO_DEB: CargoTool = CargoTool { name: "cargo-deb", version: "3.8.0" };
 
 /// The settings that differ in the service: the line of `camera.toml`, and the packaged one.
 const SERVICE_SETTINGS: [(&str, &str); 2] = [
     ("dir = \"keepsake-spool\"", "dir = \"/var/lib/keepsake/pictures\""),
-    (
-        "status_file = \"\"",
-        "status_file = \"/var/lib/keepsake/CAMERA-STATUS.txt\"",
-    ),
+    ("status_file = \"\"", "status_file = \"/var/lib/keepsake/CAMERA-STATUS.txt\""),
 ];
 
 #[derive(clap::Args)]
@@ -75,9 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         };
         let packages = make_both(arch, arguments.deb_version.as_deref())?;
         for file in [&packages.appliance, &packages.cloud] {
-            let bytes = fs::metadata(file)
-                .with_context(|| format!("find {}", file.display()))?
-                .len();
+            let bytes = fs::metadata(file).with_context(|| format!("find {}", file.display()))?.len();
             println!("{} ({} KiB)", file.display(), bytes >> 10);
         }
         if let Some(older) = older {

@@ -20,26 +20,14 @@ pub(crate) const VMTEST: Delegate = Delegate {
     binary: "vmtest",
     features: &["--features", "v4l"],
 };
-pub(crate) const CHAOS: Delegate = Delegate {
-    package: "keepsake-labs",
-    binary: "chaos",
-    features: &[],
-};
-pub(crate) const EMULATE: Delegate = Delegate {
-    package: "keepsake-labs",
-    binary: "emulate",
-    features: &[],
-};
+pub(crate) const CHAOS: Delegate = Delegate { package: "keepsake-labs", binary: "chaos", features: &[] };
+pub(crate) const EMULATE: Delegate = Delegate { package: "keepsake-labs", binary: "emulate", features: &[] };
 pub(crate) const SCREENSHOTS: Delegate = Delegate {
     package: "keepsake-labs",
     binary: "screenshots",
     features: &[],
 };
-pub(crate) const IMAGE: Delegate = Delegate {
-    package: "image-build",
-    binary: "image",
-    features: &[],
-};
+pub(crate) const IMAGE: Delegate = Delegate { package: "image-build", binary: "image", features: &[] };
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -50,11 +38,7 @@ pub(crate) struct Arguments {
 impl Delegate {
     /// Builds and runs it; returns whether it succeeded.
     pub(crate) fn run(self, arguments: &Arguments) -> Result<bool> {
-        let status = self
-            .command()
-            .args(&arguments.arguments)
-            .status()
-            .context("run cargo")?;
+        let status = self.command().args(&arguments.arguments).status().context("run cargo")?;
         Ok(status.success())
     }
 

@@ -59,11 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         None => Some(3),
     };
     let mut cloud = Cloud::start(&listen, &data)?;
-    println!(
-        "The dashboard is on http://{}/, the data in {}",
-        cloud.http,
-        data.display()
-    );
+    println!("The dashboard is on http://{}/, the data in {}", cloud.http, data.display());
     // After counted presses the cloud stops, and the link with it.
     if let Some(link) = &cloud.setup
         && presses.is_none()
@@ -83,13 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 
 fn build() -> Result<()> {
     let status = workspace::cargo()
-        .args([
-            "build",
-            "--package",
-            "keepsake-cloud",
-            "--package",
-            "keepsake-appliance",
-        ])
+        .args(["build", "--package", "keepsake-cloud", "--package", "keepsake-appliance"])
         .status()
         .context("run cargo")?;
     if !status.success() {
@@ -144,9 +134,7 @@ impl Cloud {
         });
         let address = |what: &str| -> Result<String> {
             let address = ready["ready"][what].as_str();
-            Ok(address
-                .with_context(|| format!("{what} is missing in {line}"))?
-                .to_owned())
+            Ok(address.with_context(|| format!("{what} is missing in {line}"))?.to_owned())
         };
         Ok(Self {
             program,
@@ -280,11 +268,7 @@ fn press_and_count(presses: u32, camera: &mut Camera, cloud: &mut Cloud, heard: 
         eprintln!("{error:#}");
     }
 
-    let stored = cloud
-        .pictures_after(before)?
-        .iter()
-        .filter(|id| seen.saved.contains_key(*id))
-        .count() as u64;
+    let stored = cloud.pictures_after(before)?.iter().filter(|id| seen.saved.contains_key(*id)).count() as u64;
     for told in &seen.failures {
         println!("no picture: {told}");
     }

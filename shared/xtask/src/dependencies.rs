@@ -7,14 +7,8 @@ use keepsake_provision::workspace;
 
 use crate::cargo_tool::CargoTool;
 
-const DENY: CargoTool = CargoTool {
-    name: "cargo-deny",
-    version: "0.20.2",
-};
-const MACHETE: CargoTool = CargoTool {
-    name: "cargo-machete",
-    version: "0.9.2",
-};
+const DENY: CargoTool = CargoTool { name: "cargo-deny", version: "0.20.2" };
+const MACHETE: CargoTool = CargoTool { name: "cargo-machete", version: "0.9.2" };
 
 /// Runs these checks of cargo-deny; returns whether they found nothing.
 pub(crate) fn deny(checks: &[&str]) -> Result<bool> {

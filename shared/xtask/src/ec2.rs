@@ -88,9 +88,7 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
          echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin",
     )?;
     let name = cloud.file_name().context("a package has a name")?;
-    machine
-        .system
-        .copy_in(cloud, &format!("/home/admin/{}", name.to_string_lossy()))?;
+    machine.system.copy_in(cloud, &format!("/home/admin/{}", name.to_string_lossy()))?;
 
     let began = Instant::now();
     let said = as_admin(&machine, code_block(PAGE, "The commands", "sh")?)?;
@@ -100,11 +98,7 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
         .find(|line| line.starts_with("/setup?code="))
         .with_context(|| format!("no link for the first owner: {said}"))?;
     let server = machine.script("mysqld --version 2>/dev/null || mariadbd --version")?;
-    report_ok(&format!(
-        "the commands work, in {} s, with {}",
-        began.elapsed().as_secs(),
-        server.trim()
-    ));
+    report_ok(&format!("the commands work, in {} s, with {}", began.elapsed().as_secs(), server.trim()));
     let key = create_owner(&machine, link)?;
     check_ready(&machine)?;
     check_open_ports(&machine)?;
@@ -123,10 +117,7 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     wait_for_counters(&machine, &key, 6)?;
     let since_us = restored.context("the clock is set")?.as_micros();
     let again = stored_since(&machine, &key, since_us)?;
-    ensure!(
-        again == 3,
-        "{again} pictures instead of 3 were stored after the restoration"
-    );
+    ensure!(again == 3, "{again} pictures instead of 3 were stored after the restoration");
     camera.check_database(&machine)?;
     report_ok("last night's backup is restored, and the camera has brought what was missing");
     camera.press_and_store(1)?;
@@ -255,11 +246,8 @@ fn stored_since(machine: &BootedSystem, key: &str, since_us: u128) -> Result<usi
     let said = machine.script(&curl_command("/api/v1/pictures", &header))?;
     let said: Value = serde_json::from_str(&said).context("pictures as JSON")?;
     let pictures = said["pictures"].as_array().context("a list of pictures")?;
-    let later = |picture: &&Value| {
-        picture["stored_us"]
-            .as_u64()
-            .is_some_and(|stored_us| u128::from(stored_us) > since_us)
-    };
+    let later =
+        |picture: &&Value| picture["stored_us"].as_u64().is_some_and(|stored_us| u128::from(stored_us) > since_us);
     Ok(pictures.iter().filter(later).count())
 }
 
@@ -283,11 +271,8 @@ impl Camera {
             let from = machine.system.root.join("etc/keepsake").join(from);
             system.copy_in(&from, &format!("/etc/keepsake/{to}"))?;
         }
-        fs::write(
-            system.root.join("etc/keepsake/camera.toml"),
-            code_block(PAGE, "A camera", "toml")?,
-        )
-        .context("write camera.toml")?;
+        fs::write(system.root.join("etc/keepsake/camera.toml"), code_block(PAGE, "A camera", "toml")?)
+            .context("write camera.toml")?;
         fs::write(system.root.join("etc/hosts"), format!("127.0.0.1 localhost {HOST}\n")).context("write hosts")?;
         system.script("appliance check-config /etc/keepsake/camera.toml")?;
 
@@ -304,17 +289,8 @@ impl Camera {
             .stderr(File::create(&log).context("create a file for its log")?);
         let mut program = ChildGuard::start(&mut command, "the camera")?;
         let button = program.child().stdin.take().context("open its standard input")?;
-        let mut camera = Self {
-            program,
-            button,
-            events,
-            log,
-            presses: 0,
-            _system: system,
-        };
-        camera.eventually("a connection", |events| {
-            events.iter().any(|event| event["event"] == "connected")
-        })?;
+        let mut camera = Self { program, button, events, log, presses: 0, _system: system };
+        camera.eventually("a connection", |events| events.iter().any(|event| event["event"] == "connected"))?;
         let processor = machine.script("uname -m")?;
         report_ok(&format!(
             "a camera for arm64 runs on {} and is let in by TLS, name and password",

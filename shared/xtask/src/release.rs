@@ -74,9 +74,7 @@ fn collect(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf
         fs::copy(file, &copy).with_context(|| format!("copy {}", file.display()))?;
         let name = name.to_string_lossy();
         let sum = sha256(&copy)?;
-        let bytes = fs::metadata(&copy)
-            .with_context(|| format!("find {}", copy.display()))?
-            .len();
+        let bytes = fs::metadata(&copy).with_context(|| format!("find {}", copy.display()))?.len();
         entries.push(json!({"name": name, "bytes": bytes, "sha256": sum}));
         // Two blanks, as `sha256sum` writes and reads them.
         sums.push_str(&format!("{sum}  {name}\n"));
@@ -101,12 +99,7 @@ fn commit() -> Result<String> {
             .stdin(Stdio::null())
             .output()
             .context("run git")?;
-        ensure!(
-            output.status.success(),
-            "git {}: {}",
-            arguments.join(" "),
-            output.status
-        );
+        ensure!(output.status.success(), "git {}: {}", arguments.join(" "), output.status);
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let changed = git(&["status", "--porcelain"])?;

@@ -74,9 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         verify.step("vmtest: GPIO and V4L2 in a virtual machine", Verify::vmtest);
         verify.step("systemd units", Verify::units);
         verify.step("docs", |_| docs());
-        verify.step("deny: bans, licences, sources", |_| {
-            dependencies::deny(&["bans", "licenses", "sources"])
-        });
+        verify.step("deny: bans, licences, sources", |_| dependencies::deny(&["bans", "licenses", "sources"]));
         verify.step("machete: unused dependencies", |_| dependencies::unused());
         verify.step("demo, 20 presses", Verify::demo);
     }
@@ -234,9 +232,7 @@ impl Verify {
 
     /// Runs a demo in a directory of its own on a free port, and checks its times.
     fn demo(&mut self) -> Result<bool> {
-        let data = workspace::target()
-            .join("tmp")
-            .join(format!("demo-{}", std::process::id()));
+        let data = workspace::target().join("tmp").join(format!("demo-{}", std::process::id()));
         // Not the file of this program: the tests have built it again in the meantime.
         let output = workspace::cargo()
             .args(["demo", "--presses", "20", "--port", "0", "--data"])
@@ -254,9 +250,8 @@ impl Verify {
         ] {
             let found = number_after(&said, what);
             if found.is_none_or(|ms| ms > most) {
-                self.notes.push(format!(
-                    "SLOW: {what} should be at most {most} ms and was {found:?} on this machine"
-                ));
+                self.notes
+                    .push(format!("SLOW: {what} should be at most {most} ms and was {found:?} on this machine"));
             }
         }
         let _ = fs::remove_dir_all(&data);
@@ -300,13 +295,7 @@ fn clippy(features: &[&str]) -> Result<bool> {
 
 /// Builds the programs that the end-to-end tests start.
 fn build(features: &[&str]) -> Result<bool> {
-    let build = [
-        "build",
-        "--package",
-        "keepsake-cloud",
-        "--package",
-        "keepsake-appliance",
-    ];
+    let build = ["build", "--package", "keepsake-cloud", "--package", "keepsake-appliance"];
     cargo(&[&build[..], features].concat())
 }
 
@@ -365,10 +354,7 @@ mod tests {
                 "test result: ok. {passed} passed; {failed} failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s"
             )
         };
-        assert_eq!(
-            sum_of(&[line(8, 0), line(15, 2)]),
-            "2 test programs: 23 passed; 2 failed; 2 ignored"
-        );
+        assert_eq!(sum_of(&[line(8, 0), line(15, 2)]), "2 test programs: 23 passed; 2 failed; 2 ignored");
     }
 
     #[test]

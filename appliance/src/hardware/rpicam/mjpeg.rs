@@ -32,12 +32,7 @@ pub(super) enum Step {
 
 impl MjpegSplitter {
     pub(super) fn new(picture_bytes_max: usize) -> Self {
-        Self {
-            bytes: Vec::new(),
-            walk: None,
-            noise: 0,
-            picture_bytes_max,
-        }
+        Self { bytes: Vec::new(), walk: None, noise: 0, picture_bytes_max }
     }
 
     pub(super) fn add(&mut self, bytes: &[u8]) {
@@ -53,14 +48,9 @@ impl MjpegSplitter {
             Ok(Some(whole)) => {
                 self.walk = None;
                 self.noise = 0;
-                Some(Step::Whole {
-                    len: whole.len,
-                    size: whole.size,
-                })
+                Some(Step::Whole { len: whole.len, size: whole.size })
             }
-            Ok(None) if self.bytes.len() > self.picture_bytes_max => Some(Step::TooLarge {
-                bytes: self.bytes.len(),
-            }),
+            Ok(None) if self.bytes.len() > self.picture_bytes_max => Some(Step::TooLarge { bytes: self.bytes.len() }),
             Ok(None) => None,
             Err(_) => {
                 // Not to be found again.
@@ -112,9 +102,7 @@ mod tests {
     fn jpeg(side: u16) -> Vec<u8> {
         let mut jpeg = Vec::new();
         let side = side.max(8);
-        let pixels: Vec<u8> = (0..u32::from(side) * u32::from(side) * 3)
-            .map(|n| (n * n).to_le_bytes()[0])
-            .collect();
+        let pixels: Vec<u8> = (0..u32::from(side) * u32::from(side) * 3).map(|n| (n * n).to_le_bytes()[0]).collect();
         jpeg_encoder::Encoder::new(&mut jpeg, 80)
             .encode(&pixels, side, side, jpeg_encoder::ColorType::Rgb)
             .unwrap();

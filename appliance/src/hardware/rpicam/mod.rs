@@ -63,11 +63,7 @@ pub struct RpicamCamera {
 impl RpicamCamera {
     /// Keeps the settings; the program is started by the first frame.
     pub fn open(settings: &settings::CameraSettings) -> Self {
-        Self {
-            program: None,
-            settings: settings.clone(),
-            process: None,
-        }
+        Self { program: None, settings: settings.clone(), process: None }
     }
 
     /// Returns true if the program is installed; whether there is a camera shows when it runs.
@@ -99,19 +95,11 @@ impl RpicamCamera {
     }
 
     fn failed(&self, what: impl Into<String>) -> CameraError {
-        CameraError::Failed {
-            camera: self.name(),
-            what: what.into(),
-            source: None,
-        }
+        CameraError::Failed { camera: self.name(), what: what.into(), source: None }
     }
 
     fn start(&self) -> Result<Process, CameraError> {
-        let not_installed = |source| CameraError::NotFound {
-            camera: self.name(),
-            fix: NOT_INSTALLED.into(),
-            source,
-        };
+        let not_installed = |source| CameraError::NotFound { camera: self.name(), fix: NOT_INSTALLED.into(), source };
         let program = self.program().ok_or_else(|| not_installed(None))?;
         let arguments = self.arguments()?;
         tracing::info!(program = %program.display(), ?arguments, "the camera starts");
@@ -120,18 +108,10 @@ impl RpicamCamera {
 
     fn arguments(&self) -> Result<Vec<String>, CameraError> {
         let settings = &self.settings;
-        let mut arguments: Vec<String> = [
-            "--nopreview",
-            "--timeout",
-            "0",
-            "--codec",
-            "mjpeg",
-            "--flush",
-            "--output",
-            "-",
-        ]
-        .map(str::to_owned)
-        .into();
+        let mut arguments: Vec<String> =
+            ["--nopreview", "--timeout", "0", "--codec", "mjpeg", "--flush", "--output", "-"]
+                .map(str::to_owned)
+                .into();
         let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         add("--quality", QUALITY.to_string());
         add("--framerate", FRAME_RATE.to_string());
@@ -169,8 +149,7 @@ impl RpicamCamera {
             process.picture_after(UNDER_WAY, until)
         } else {
             // All its frames are from after the press.
-            self.warm_up(&process, until)
-                .and_then(|()| process.picture_after(0, until))
+            self.warm_up(&process, until).and_then(|()| process.picture_after(0, until))
         };
         match taken {
             Ok(picture) => {
@@ -201,27 +180,16 @@ impl RpicamCamera {
         let (status, said) = process.end();
         let has_said = |words: &[&str]| words.iter().any(|words| said.contains(words));
         match ended {
-            StreamEnd::TimedOut => CameraError::TimedOut {
-                camera: self.name(),
-                after_ms: asked.elapsed().as_millis(),
-            },
+            StreamEnd::TimedOut => CameraError::TimedOut { camera: self.name(), after_ms: asked.elapsed().as_millis() },
             StreamEnd::NoPictures => self.failed("what rpicam-vid writes are no JPEGs"),
-            StreamEnd::TooLarge(bytes) => self.failed(format!(
-                "a frame of {bytes} bytes and more is above camera.frame_bytes_max"
-            )),
+            StreamEnd::TooLarge(bytes) => {
+                self.failed(format!("a frame of {bytes} bytes and more is above camera.frame_bytes_max"))
+            }
             StreamEnd::Closed if has_said(&["no cameras available", "selected camera is not"]) => {
-                CameraError::NotFound {
-                    camera: self.name(),
-                    fix: NO_CAMERA.into(),
-                    source: None,
-                }
+                CameraError::NotFound { camera: self.name(), fix: NO_CAMERA.into(), source: None }
             }
             StreamEnd::Closed
-                if has_said(&[
-                    "in use by another process",
-                    "failed to acquire camera",
-                    "Device or resource busy",
-                ]) =>
+                if has_said(&["in use by another process", "failed to acquire camera", "Device or resource busy"]) =>
             {
                 self.failed("another program uses it: stop that one")
             }

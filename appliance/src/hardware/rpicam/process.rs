@@ -124,9 +124,7 @@ impl Process {
             state.wanted = Some(state.begun + under_way + 1);
             state.picture = None;
         }
-        let mut state = self
-            .shared
-            .wait(until, |state| state.picture.is_some() || state.ended.is_some());
+        let mut state = self.shared.wait(until, |state| state.picture.is_some() || state.ended.is_some());
         state.wanted = None;
         match (state.picture.take(), &state.ended) {
             (Some(picture), _) => Ok(picture),
@@ -151,10 +149,7 @@ impl Process {
         let state = self.shared.wait(until, |state| state.said_all);
         let said = state.said.join("\n");
         drop(state);
-        (
-            status.map_or_else(|| "killed".to_owned(), |status| status.to_string()),
-            said,
-        )
+        (status.map_or_else(|| "killed".to_owned(), |status| status.to_string()), said)
     }
 
     fn kill(&mut self) -> Option<std::process::ExitStatus> {
@@ -229,11 +224,7 @@ fn read_output(mut from: impl Read, shared: &Shared) {
     let mut piece = [0; 1024];
     let mut line = Vec::new();
     let keep = |line: &mut Vec<u8>| {
-        let text: String = String::from_utf8_lossy(line)
-            .trim()
-            .chars()
-            .take(LINE_CHARS_MAX)
-            .collect();
+        let text: String = String::from_utf8_lossy(line).trim().chars().take(LINE_CHARS_MAX).collect();
         line.clear();
         if text.is_empty() || text.starts_with('#') {
             return;

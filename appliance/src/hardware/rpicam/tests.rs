@@ -22,9 +22,7 @@ struct FakeProgram {
 impl FakeProgram {
     /// `writes`: shell, run in the folder, that writes frames to stdout. `frame NAME` writes one and waits a moment.
     fn new(writes: &str) -> Self {
-        let program = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
+        let program = Self { folder: tempfile::tempdir().unwrap() };
         for (name, grey) in [("dark", 40), ("bright", 200)] {
             fs::write(program.path(name), jpeg(grey)).unwrap();
         }
@@ -57,10 +55,7 @@ impl FakeProgram {
     }
 
     fn camera(&self, set: impl FnOnce(&mut settings::CameraSettings)) -> RpicamCamera {
-        let mut settings = settings::CameraSettings {
-            warm_up_frames: 0,
-            ..settings::Config::default().camera
-        };
+        let mut settings = settings::CameraSettings { warm_up_frames: 0, ..settings::Config::default().camera };
         set(&mut settings);
         RpicamCamera {
             program: Some(self.path("rpicam-vid")),

@@ -94,10 +94,7 @@ impl SimulatedButton {
     }
 
     fn touch(&self) -> ButtonEdge {
-        ButtonEdge {
-            down: self.down,
-            at_boottime_us: clock::boottime_us(),
-        }
+        ButtonEdge { down: self.down, at_boottime_us: clock::boottime_us() }
     }
 
     fn take_signal(&self) -> bool {
@@ -273,10 +270,7 @@ impl SimulatedCamera {
     pub fn open(config: &Config) -> Result<Self, HardwareError> {
         let settings = &config.simulated;
         let source = if settings.photos.as_os_str().is_empty() {
-            Source::Scene {
-                width: config.camera.width,
-                height: config.camera.height,
-            }
+            Source::Scene { width: config.camera.width, height: config.camera.height }
         } else {
             Source::Photographs(photographs(&settings.photos)?)
         };
@@ -341,11 +335,7 @@ impl super::Camera for SimulatedCamera {
             Source::Photographs(paths) => self.photograph(paths)?,
             Source::Scene { width, height } => scene::drawn(*width, *height, self.frames + 1, clock_face()),
         };
-        let failed = |what: String| CameraError::Failed {
-            camera: "simulated".to_owned(),
-            what,
-            source: None,
-        };
+        let failed = |what: String| CameraError::Failed { camera: "simulated".to_owned(), what, source: None };
         let (width, height) = check_jpeg(&plain).map_err(|e| failed(e.to_string()))?;
         self.frames += 1;
         let comment = format!("keepsake frame {} of boot {} run {}", self.frames, self.boot, self.run);
@@ -537,10 +527,7 @@ mod tests {
         let mut camera = camera(|c| c.simulated.camera_missing_presses = 2);
         for _ in 0..2 {
             let error = camera.frame(LONG).unwrap_err();
-            assert_eq!(
-                error.reason(),
-                keepsake_protocol::event::TombstoneReason::CameraNotFound
-            );
+            assert_eq!(error.reason(), keepsake_protocol::event::TombstoneReason::CameraNotFound);
         }
         camera.frame(LONG).unwrap();
     }
@@ -550,10 +537,7 @@ mod tests {
         let mut camera = camera(|c| c.simulated.frame_ms = 60_000);
         let asked = Instant::now();
         let error = camera.frame(Duration::from_millis(30)).unwrap_err();
-        assert_eq!(
-            error.reason(),
-            keepsake_protocol::event::TombstoneReason::CameraTimedOut
-        );
+        assert_eq!(error.reason(), keepsake_protocol::event::TombstoneReason::CameraTimedOut);
         assert!(asked.elapsed() < LONG);
     }
 
@@ -570,10 +554,7 @@ mod tests {
 
     #[test]
     fn the_led_is_a_dot_with_its_meaning() {
-        let state = LedState::On {
-            brightness: 100,
-            colour: [0, 255, 0],
-        };
+        let state = LedState::On { brightness: 100, colour: [0, 255, 0] };
         let line = drawn(state, "one long", "In the cloud.");
         let dot = "\x1b[38;2;0;255;0m●\x1b[0m";
         assert_eq!(line, format!("\r{dot} one long: In the cloud.\x1b[K"));

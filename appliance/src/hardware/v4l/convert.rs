@@ -86,9 +86,7 @@ impl Layout {
 
     /// `None`: no format that is known here.
     pub fn of(fourcc: [u8; 4]) -> Option<Self> {
-        Self::KNOWN
-            .into_iter()
-            .find_map(|(known, layout)| (known == fourcc).then_some(layout))
+        Self::KNOWN.into_iter().find_map(|(known, layout)| (known == fourcc).then_some(layout))
     }
 
     /// The stride of the first plane.
@@ -204,13 +202,7 @@ impl<'a> Lines<'a> {
                 std::array::from_fn(|n| stretched(level(n), 128, 128, 224)),
             )
         };
-        Some(Self {
-            raw,
-            frame,
-            stride,
-            luma,
-            chroma,
-        })
+        Some(Self { raw, frame, stride, luma, chroma })
     }
 
     /// One line of the first plane.
@@ -263,9 +255,7 @@ impl ImageBuffer for Lines<'_> {
         let chroma_from = self.stride * usize::from(self.raw.height);
         match self.raw.layout {
             Layout::Packed { lumas, cb, cr } => {
-                let lumas = line
-                    .chunks_exact(4)
-                    .flat_map(|four| [luma(&four[lumas[0]]), luma(&four[lumas[1]])]);
+                let lumas = line.chunks_exact(4).flat_map(|four| [luma(&four[lumas[0]]), luma(&four[lumas[1]])]);
                 buffers[0].extend(lumas.take(width));
                 let every_fourth = |from: usize| line[from..].iter().step_by(4);
                 self.add_chroma(every_fourth(cb), every_fourth(cr), buffers);
@@ -339,18 +329,14 @@ mod tests {
     use crate::hardware::testing::without_tables;
 
     fn decoded(jpeg: &[u8]) -> image::RgbImage {
-        image::load_from_memory_with_format(jpeg, image::ImageFormat::Jpeg)
-            .unwrap()
-            .into_rgb8()
+        image::load_from_memory_with_format(jpeg, image::ImageFormat::Jpeg).unwrap().into_rgb8()
     }
 
     /// A JPEG of 32 x 16 pixels, and the same without its Huffman tables.
     fn with_and_without_tables() -> (Vec<u8>, Vec<u8>) {
         let pixels: Vec<u8> = (0..32 * 16 * 3u32).map(|n| (n * 7).to_le_bytes()[0]).collect();
         let mut whole = Vec::new();
-        Encoder::new(&mut whole, 80)
-            .encode(&pixels, 32, 16, ColorType::Rgb)
-            .unwrap();
+        Encoder::new(&mut whole, 80).encode(&pixels, 32, 16, ColorType::Rgb).unwrap();
         let bare = without_tables(&whole);
         (whole, bare)
     }
@@ -379,11 +365,7 @@ mod tests {
         } else {
             [16.0 + 219.0 * luma, 128.0 + 224.0 * cb, 128.0 + 224.0 * cr]
         };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "clamped to a byte"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
         scaled.map(|n| n.round().clamp(0.0, 255.0) as u8)
     }
 

@@ -7,12 +7,8 @@ use std::path::{Path, PathBuf};
 /// beside it, and numbers stay for nothing.
 pub(super) fn device_paths_below(dev: &Path) -> Vec<PathBuf> {
     let listed = |folder: &Path| {
-        let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-            .collect();
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         // video10 after video9, index1 after index0.
         paths.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
         paths

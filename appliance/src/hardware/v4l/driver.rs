@@ -216,11 +216,7 @@ mod tests {
 
     #[test]
     fn the_nearest_size_of_steps_is_one_of_them() {
-        let steps = Sizes::Steps {
-            min: size(16, 16),
-            max: size(1920, 1088),
-            step: size(8, 16),
-        };
+        let steps = Sizes::Steps { min: size(16, 16), max: size(1920, 1088), step: size(8, 16) };
         for (requested, nearest) in [
             (size(1920, 1080), size(1920, 1088)),
             (size(4096, 4096), size(1920, 1088)),
@@ -231,22 +227,13 @@ mod tests {
             assert_eq!(steps.nearest(requested), nearest, "{requested}");
         }
         // Drivers that say nonsense are no reason to panic.
-        let nonsense = Sizes::Steps {
-            min: size(640, 480),
-            max: size(320, 240),
-            step: size(0, 0),
-        };
+        let nonsense = Sizes::Steps { min: size(640, 480), max: size(320, 240), step: size(0, 0) };
         assert_eq!(nonsense.nearest(size(1920, 1080)), size(640, 480));
     }
 
     #[test]
     fn percents_of_a_range_are_values_it_has() {
-        let range = |min, max, step| ControlRange {
-            min,
-            max,
-            step,
-            default: 0,
-        };
+        let range = |min, max, step| ControlRange { min, max, step, default: 0 };
         for (range, percent, value) in [
             (range(0, 255, 1), 0, 0),
             (range(0, 255, 1), 50, 127),

@@ -96,10 +96,7 @@ impl Device for OpenDevice {
         };
         Ok(NegotiatedFormat {
             fourcc: Fourcc(given.fourcc.repr),
-            size: Size {
-                width: given.width,
-                height: given.height,
-            },
+            size: Size { width: given.width, height: given.height },
             stride: given.stride,
             full_range,
             rec709: matches!(given.colorspace, Colorspace::Rec709),
@@ -133,11 +130,7 @@ impl Device for OpenDevice {
         // The crate can ask for all controls at once only, and does not survive those of newer kernels.
         // SAFETY: the descriptor is open as long as the device, and this request takes such a struct.
         let asked = unsafe {
-            v4l::v4l2::ioctl(
-                self.0.handle().fd(),
-                v4l::v4l2::vidioc::VIDIOC_QUERYCTRL,
-                (&raw mut control).cast(),
-            )
+            v4l::v4l2::ioctl(self.0.handle().fd(), v4l::v4l2::vidioc::VIDIOC_QUERYCTRL, (&raw mut control).cast())
         };
         match asked {
             Ok(()) if control.flags & v4l::v4l_sys::V4L2_CTRL_FLAG_DISABLED != 0 => Ok(None),
@@ -164,32 +157,17 @@ impl Device for OpenDevice {
 
     fn stream(&self, buffers: u32) -> io::Result<Box<dyn Stream>> {
         let stream = catch_panic(|| mmap::Stream::with_buffers(&self.0, Type::VideoCapture, buffers))?;
-        Ok(Box::new(MappedStream {
-            stream: Some(stream),
-            runs: false,
-        }))
+        Ok(Box::new(MappedStream { stream: Some(stream), runs: false }))
     }
 }
 
 fn sizes(size: &FrameSizeEnum) -> Sizes {
     match size {
-        FrameSizeEnum::Discrete(one) => Sizes::One(Size {
-            width: one.width,
-            height: one.height,
-        }),
+        FrameSizeEnum::Discrete(one) => Sizes::One(Size { width: one.width, height: one.height }),
         FrameSizeEnum::Stepwise(steps) => Sizes::Steps {
-            min: Size {
-                width: steps.min_width,
-                height: steps.min_height,
-            },
-            max: Size {
-                width: steps.max_width,
-                height: steps.max_height,
-            },
-            step: Size {
-                width: steps.step_width,
-                height: steps.step_height,
-            },
+            min: Size { width: steps.min_width, height: steps.min_height },
+            max: Size { width: steps.max_width, height: steps.max_height },
+            step: Size { width: steps.step_width, height: steps.step_height },
         },
     }
 }
@@ -231,11 +209,7 @@ impl Stream for MappedStream {
         let (buffer, meta) = CaptureStream::next(stream)?;
         self.runs = true;
         let used = usize::try_from(meta.bytesused).unwrap_or(usize::MAX);
-        let us = meta
-            .timestamp
-            .sec
-            .saturating_mul(1_000_000)
-            .saturating_add(meta.timestamp.usec);
+        let us = meta.timestamp.sec.saturating_mul(1_000_000).saturating_add(meta.timestamp.usec);
         let monotonic = meta.flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC;
         let began = meta.flags & Flags::TSTAMP_SRC_MASK == Flags::TSTAMP_SRC_SOE;
         let stamp = u64::try_from(us).ok().filter(|_| monotonic);

@@ -64,10 +64,7 @@ pub(crate) async fn list(State(site): State<AppState>, Path(device): Path<String
     let now_us = now_us();
     let commands = site.store.commands(&device, LIMIT).await?;
     Ok(Json(Commands {
-        commands: commands
-            .into_iter()
-            .map(|command| dto::Command::at(command, now_us))
-            .collect(),
+        commands: commands.into_iter().map(|command| dto::Command::at(command, now_us)).collect(),
     }))
 }
 

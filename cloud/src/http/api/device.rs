@@ -78,12 +78,7 @@ pub(crate) async fn send_message(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Down>, DeviceError> {
-    let words = [
-        MessageKind::Have,
-        MessageKind::Status,
-        MessageKind::Event,
-        MessageKind::Reply,
-    ];
+    let words = [MessageKind::Have, MessageKind::Status, MessageKind::Event, MessageKind::Reply];
     let leaf = words
         .into_iter()
         .find(|word| word.name() == leaf)
@@ -95,10 +90,7 @@ pub(crate) async fn send_message(
         kind: MessageKind::Receipt.name().to_owned(),
         message: serde_json::value::to_raw_value(receipt).expect("a receipt becomes JSON"),
     });
-    Ok(Json(Down {
-        messages: told.collect(),
-        next: None,
-    }))
+    Ok(Json(Down { messages: told.collect(), next: None }))
 }
 
 /// `GET /api/v1/down`: what there is to tell, as soon as there is something.
@@ -144,10 +136,7 @@ fn device_of(principal: &Principal, headers: &HeaderMap, asked: Option<&str>) ->
     if principal.may_act_for(&device) {
         return Ok(device);
     }
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        format!("This API token is not valid for {device}."),
-    ))
+    Err(Problem::new(StatusCode::FORBIDDEN, format!("This API token is not valid for {device}.")))
 }
 
 /// Puts one message into the queue and waits for what became of it.
@@ -199,12 +188,7 @@ async fn enqueue_and_wait(
 
 /// Reads a body of at most `most` bytes, while the bodies read at once stay within their memory.
 async fn read(site: &AppState, headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, DeviceError> {
-    let too_large = || {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("The message is longer than {most} bytes."),
-        )
-    };
+    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The message is longer than {most} bytes."));
     let said = headers.get(header::CONTENT_LENGTH);
     let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
     // Without a length it may become as long as allowed.
@@ -240,10 +224,9 @@ async fn read(site: &AppState, headers: &HeaderMap, body: Body, most: usize) -> 
 fn receipts(verdict: IngestResponse) -> Result<Vec<Receipt>, Problem> {
     match verdict {
         IngestResponse::Receipts(receipts) => Ok(receipts),
-        IngestResponse::Quarantined(reason) => Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            format!("Kept in quarantine: {reason}."),
-        )),
+        IngestResponse::Quarantined(reason) => {
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("Kept in quarantine: {reason}.")))
+        }
     }
 }
 

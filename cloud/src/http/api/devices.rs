@@ -43,9 +43,7 @@ pub(crate) async fn list(State(site): State<AppState>) -> HttpResult<Json<Device
 /// The counters over all cameras.
 pub(crate) async fn counters(State(site): State<AppState>) -> HttpResult<Json<dto::Totals>> {
     let devices = site.store.devices(now_us()).await?;
-    Ok(Json(
-        devices.iter().map(|device| device.counters).sum::<Counters>().into(),
-    ))
+    Ok(Json(devices.iter().map(|device| device.counters).sum::<Counters>().into()))
 }
 
 pub(crate) async fn one(State(site): State<AppState>, Path(device): Path<String>) -> HttpResult<Json<dto::Device>> {

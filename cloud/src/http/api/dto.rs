@@ -134,10 +134,7 @@ pub(crate) struct Totals {
 
 impl From<store::Counters> for Totals {
     fn from(counters: store::Counters) -> Self {
-        Self {
-            pressed: counters.pressed(),
-            counted: counters.into(),
-        }
+        Self { pressed: counters.pressed(), counted: counters.into() }
     }
 }
 
@@ -226,11 +223,7 @@ impl From<store::Device> for Device {
 
 /// Returns how many captures a camera retains although it has a receipt for them.
 pub(crate) fn retained(status: &keepsake_protocol::presence::Status) -> u64 {
-    status
-        .spools
-        .iter()
-        .map(|held| held.kept.count())
-        .fold(0, u64::saturating_add)
+    status.spools.iter().map(|held| held.kept.count()).fold(0, u64::saturating_add)
 }
 
 #[derive(Debug, Serialize)]
@@ -251,10 +244,7 @@ struct Capture {
 
 impl From<CaptureId> for Capture {
     fn from(capture: CaptureId) -> Self {
-        Self {
-            spool: capture.spool,
-            sequence: capture.sequence,
-        }
+        Self { spool: capture.spool, sequence: capture.sequence }
     }
 }
 
@@ -320,10 +310,7 @@ pub(crate) struct Event {
 
 impl From<store::DeviceEvent> for Event {
     fn from(told: store::DeviceEvent) -> Self {
-        Self {
-            at_us: told.at_us,
-            event: told.event,
-        }
+        Self { at_us: told.at_us, event: told.event }
     }
 }
 

@@ -63,11 +63,7 @@ pub(crate) async fn ready(State(site): State<AppState>) -> (StatusCode, Json<Rea
         StatusCode::SERVICE_UNAVAILABLE
     };
     let ready = reasons.is_empty();
-    let readiness = Readiness {
-        ready,
-        reasons,
-        warnings: warnings(&site),
-    };
+    let readiness = Readiness { ready, reasons, warnings: warnings(&site) };
     (status, Json(readiness))
 }
 

@@ -83,11 +83,7 @@ pub(crate) async fn image(
     }
     let bytes = site.store.image(picture.arrival).await?;
     let bytes = bytes.ok_or_else(|| Problem::not_found("such picture"))?;
-    let name = format!(
-        "inline; filename=\"{}.{}\"",
-        picture.id(),
-        picture.content_type.extension()
-    );
+    let name = format!("inline; filename=\"{}.{}\"", picture.id(), picture.content_type.extension());
     let mut response = ranged(&headers, &etag, bytes, picture.content_type.as_str());
     if let Ok(name) = HeaderValue::from_str(&name) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
@@ -172,10 +168,7 @@ fn ranged(headers: &HeaderMap, etag: &str, bytes: Vec<u8>, content_type: &'stati
 }
 
 fn sent(bytes: Vec<u8>, content_type: &'static str, etag: &str) -> Response {
-    let kind = [
-        (header::CONTENT_TYPE, content_type),
-        (header::CONTENT_SECURITY_POLICY, PICTURE_POLICY),
-    ];
+    let kind = [(header::CONTENT_TYPE, content_type), (header::CONTENT_SECURITY_POLICY, PICTURE_POLICY)];
     (kind, kept_forever(etag), bytes).into_response()
 }
 

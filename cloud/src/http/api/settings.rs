@@ -71,10 +71,7 @@ struct Trial {
 
 impl From<&TrialStatus> for Trial {
     fn from(trial: &TrialStatus) -> Self {
-        Self {
-            names: trial.names.clone(),
-            remaining_s: trial.remaining_s,
-        }
+        Self { names: trial.names.clone(), remaining_s: trial.remaining_s }
     }
 }
 
@@ -158,10 +155,7 @@ pub(crate) async fn change(
     let values = validate(wanted, before)?;
     let (version, said) = said(camera);
     let ahead = (progress(before, version, said) == SettingsProgress::Ahead).then_some(version);
-    let changed = site
-        .store
-        .update_settings(&camera.id, based_on, ahead, &values, now_us())
-        .await?;
+    let changed = site.store.update_settings(&camera.id, based_on, ahead, &values, now_us()).await?;
     match changed {
         SettingsUpdate::To(desired) => {
             site.announcer.send_settings(&camera.id).await;
@@ -230,10 +224,9 @@ pub(crate) fn values_from_form(fields: &[(String, String)], before: Option<&Devi
         let value = match setting.kind {
             _ if setting.secret && text.is_empty() && kept => HIDDEN.into(),
             _ if text.is_empty() => continue,
-            ValueKind::Integer { .. } | ValueKind::OptionalInteger { .. } | ValueKind::IntegerEnum { .. } => text
-                .trim()
-                .parse::<u64>()
-                .map_or_else(|_| text.as_str().into(), Value::from),
+            ValueKind::Integer { .. } | ValueKind::OptionalInteger { .. } | ValueKind::IntegerEnum { .. } => {
+                text.trim().parse::<u64>().map_or_else(|_| text.as_str().into(), Value::from)
+            }
             ValueKind::Bool => text.parse::<bool>().map_or_else(|_| text.as_str().into(), Value::from),
             ValueKind::Choice(_) | ValueKind::Text(_) => text.as_str().into(),
         };
@@ -366,32 +359,18 @@ mod tests {
     use super::*;
 
     fn desired(version: u64, revision: u64) -> DeviceSettings {
-        DeviceSettings {
-            version,
-            revision,
-            values: Map::new(),
-            changed_us: 0,
-        }
+        DeviceSettings { version, revision, values: Map::new(), changed_us: 0 }
     }
 
     #[test]
     fn how_far_wishes_got_is_what_the_camera_says() {
-        let said = |revision| SettingsReport {
-            revision,
-            ..SettingsReport::default()
-        };
+        let said = |revision| SettingsReport { revision, ..SettingsReport::default() };
         let rejected = SettingsReport {
-            rejected: vec![RejectedSetting {
-                name: "capture_interval_s".into(),
-                reason: "no".into(),
-            }],
+            rejected: vec![RejectedSetting { name: "capture_interval_s".into(), reason: "no".into() }],
             ..said(7)
         };
         let trying = SettingsReport {
-            trial: Some(TrialStatus {
-                names: vec!["cloud.url".into()],
-                remaining_s: 3,
-            }),
+            trial: Some(TrialStatus { names: vec!["cloud.url".into()], remaining_s: 3 }),
             ..said(7)
         };
         let wished = desired(3, 7);
@@ -426,10 +405,7 @@ mod tests {
             values(json!({"cloud.password": HIDDEN, "capture_interval_s": null, "light.mode": "heartbeat"})),
             Some(&before),
         );
-        assert_eq!(
-            kept.unwrap(),
-            values(json!({"cloud.password": "sesame", "light.mode": "heartbeat"}))
-        );
+        assert_eq!(kept.unwrap(), values(json!({"cloud.password": "sesame", "light.mode": "heartbeat"})));
         assert!(!format!("{:?}", shown(&before)).contains("sesame"));
         let wrong = validate(
             values(json!({"capture_interval_s": -1, "device": "x", "nonsense": 1, "light.mode": "heartbeat"})),
@@ -437,11 +413,7 @@ mod tests {
         );
         let Problem { status, detail, .. } = wrong.unwrap_err();
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-        for says in [
-            "capture_interval_s must be 0 or",
-            "device is only set",
-            "nonsense is no setting",
-        ] {
+        for says in ["capture_interval_s must be 0 or", "device is only set", "nonsense is no setting"] {
             assert!(detail.contains(says), "{detail}");
         }
     }

@@ -39,10 +39,7 @@ pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpRes
     let RequestContext { site, principal, .. } = context;
     let unwelcome = credentials::until_revoked(site.clone(), principal, secret);
     let Ok(place) = site.streams.clone().try_acquire_owned() else {
-        return Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Too many live connections.",
-        ));
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many live connections."));
     };
     // Listening first and reading afterwards misses nothing in between.
     let news = site.live.subscribe();
@@ -70,9 +67,7 @@ pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpRes
     // An open stream would keep a stopping server from ever ending.
     let events = events.take_until(Box::pin(stop)).take_until(Box::pin(unwelcome));
     // An event and not a comment, as scripts cannot see comments, and a page should notice a dead line.
-    let beat = KeepAlive::new()
-        .interval(BEAT)
-        .event(Event::default().event("beat").data("{}"));
+    let beat = KeepAlive::new().interval(BEAT).event(Event::default().event("beat").data("{}"));
     let sse = Sse::new(events).keep_alive(beat);
     Ok(([("x-accel-buffering", "no")], sse).into_response())
 }
@@ -146,8 +141,7 @@ impl EventStream {
             for picture in page {
                 self.told = picture.arrival;
                 let id = picture.arrival.to_string();
-                self.ready
-                    .push_back(event("picture", &dto::Picture::from(picture)).id(id));
+                self.ready.push_back(event("picture", &dto::Picture::from(picture)).id(id));
             }
             // The rest is read once these are sent, so that a page that was away for long takes no more memory.
             if !self.behind || self.ready.len() >= 1000 {

@@ -61,9 +61,7 @@ pub(crate) async fn page(context: RequestContext) -> Response {
 
 pub(crate) async fn list(context: RequestContext) -> HttpResult<Json<Tokens>> {
     let tokens = context.store.tokens().await?;
-    Ok(Json(Tokens {
-        tokens: tokens.into_iter().map(TokenInfo::from).collect(),
-    }))
+    Ok(Json(Tokens { tokens: tokens.into_iter().map(TokenInfo::from).collect() }))
 }
 
 #[derive(Deserialize)]
@@ -101,10 +99,7 @@ pub(crate) async fn add(context: RequestContext, given: FormOrJson<NewToken>) ->
         let view = view(&context, shown).await;
         return Ok(handlers::draw(&context, view, templates::tokens_page).await);
     }
-    let body = CreatedToken {
-        key: key.into(),
-        token: secret.as_str().to_owned(),
-    };
+    let body = CreatedToken { key: key.into(), token: secret.as_str().to_owned() };
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 

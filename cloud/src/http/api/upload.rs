@@ -71,12 +71,8 @@ async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<Pi
             format!("A picture is at most {} bytes.", site.config.capture_bytes_max),
         ));
     }
-    let content_type = ContentType::sniff(&image).ok_or_else(|| {
-        Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "The image is neither a JPEG nor a PNG.",
-        )
-    })?;
+    let content_type = ContentType::sniff(&image)
+        .ok_or_else(|| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The image is neither a JPEG nor a PNG."))?;
     if let Some(reason) = site.backpressure.state().reason() {
         let why = format!("Uploads are paused: {reason}.");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
@@ -93,8 +89,7 @@ async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<Pi
     };
     let picture = site.store.upload(device, &upload, now_us()).await?;
     site.live.publish(ChangeEvent::Pictures);
-    site.live
-        .publish(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
+    site.live.publish(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
     site.thumbnails.notify_one();
     Ok(picture.id())
 }

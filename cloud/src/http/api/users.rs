@@ -58,9 +58,7 @@ pub(crate) async fn page(context: RequestContext) -> Response {
 
 pub(crate) async fn list(context: RequestContext) -> HttpResult<Json<Users>> {
     let users = context.store.users().await?;
-    Ok(Json(Users {
-        users: users.into_iter().map(UserInfo::from).collect(),
-    }))
+    Ok(Json(Users { users: users.into_iter().map(UserInfo::from).collect() }))
 }
 
 #[derive(Deserialize)]
@@ -97,11 +95,7 @@ pub(crate) async fn reset(
         return Err(Problem::bad_request("Change your own password on your account page."));
     }
     let link = invite(&context, user.id).await?;
-    tracing::info!(
-        name = user.name,
-        by = actor_name(&context.principal),
-        "took the password away"
-    );
+    tracing::info!(name = user.name, by = actor_name(&context.principal), "took the password away");
     invitation_response(&context, given.is_form, user, link).await
 }
 
@@ -158,10 +152,7 @@ async fn invitation_response(
         let view = view(context, Some((user.name, link))).await;
         return Ok(handlers::draw(context, view, templates::users_page).await);
     }
-    let body = InvitedUser {
-        user: user.into(),
-        invitation: link,
-    };
+    let body = InvitedUser { user: user.into(), invitation: link };
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 

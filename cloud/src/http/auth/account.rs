@@ -73,10 +73,7 @@ async fn set_password(context: &RequestContext, fields: PasswordForm) -> HttpRes
     context.auth_state.reset_throttle(&address);
     check_strength(&fields.new, &name).map_err(Problem::bad_request)?;
     let hash = context.auth_state.passwords.hash(fields.new).await?;
-    context
-        .store
-        .change_password(current_user.id, &hash, Some(current_user.session))
-        .await?;
+    context.store.change_password(current_user.id, &hash, Some(current_user.session)).await?;
     context.auth_state.changed();
     tracing::info!(%name, from = %context.caller.address, "changed the password");
     Ok(())
@@ -120,11 +117,7 @@ pub(crate) async fn me(context: RequestContext) -> HttpResult<Json<Me>> {
             return Err(Problem::not_found("such user"));
         }
     };
-    Ok(Json(Me {
-        name: name.clone(),
-        role,
-        kind,
-    }))
+    Ok(Json(Me { name: name.clone(), role, kind }))
 }
 
 async fn view(context: &RequestContext, wrong: Option<String>) -> HttpResult<templates::AccountView> {

@@ -101,10 +101,7 @@ pub(crate) mod tests {
     #[test]
     fn only_this_computer_without_a_proxy_is_local() {
         let check = |peer: &str, all: &[(&'static str, &'static str)], expected: bool| {
-            let peer = Peer {
-                address: peer.parse().unwrap(),
-                tls: false,
-            };
+            let peer = Peer { address: peer.parse().unwrap(), tls: false };
             let caller = ClientInfo::of(peer, &headers(all));
             assert_eq!(caller.local, expected, "{peer:?} {all:?}");
         };
@@ -116,13 +113,7 @@ pub(crate) mod tests {
                 check("127.0.0.1", &[("host", host), (name, "10.0.0.2")], false);
             }
         }
-        for host in [
-            "",
-            "evil.example",
-            "localhost.evil.example",
-            "10.0.0.1",
-            "a@localhost@b",
-        ] {
+        for host in ["", "evil.example", "localhost.evil.example", "10.0.0.1", "a@localhost@b"] {
             check("127.0.0.1", &[("host", host)], false);
         }
     }
@@ -130,18 +121,12 @@ pub(crate) mod tests {
     #[test]
     fn only_a_proxy_on_this_computer_is_believed() {
         let check = |peer: &str, all: &[(&'static str, &'static str)], address: &str, secure| {
-            let peer = Peer {
-                address: peer.parse().unwrap(),
-                tls: false,
-            };
+            let peer = Peer { address: peer.parse().unwrap(), tls: false };
             let caller = ClientInfo::of(peer, &headers(all));
             assert_eq!(caller.address, address.parse::<IpAddr>().unwrap(), "{all:?}");
             assert_eq!(caller.secure, secure, "{all:?}");
         };
-        let told = [
-            ("x-forwarded-for", "1.2.3.4, 203.0.113.7"),
-            ("x-forwarded-proto", "https"),
-        ];
+        let told = [("x-forwarded-for", "1.2.3.4, 203.0.113.7"), ("x-forwarded-proto", "https")];
         check("127.0.0.1", &told, "203.0.113.7", true);
         check("198.51.100.1", &told, "198.51.100.1", false);
         check("127.0.0.1", &[("x-forwarded-for", "<b>")], "127.0.0.1", false);

@@ -76,24 +76,12 @@ async fn identify_token(site: &AppState, headers: &HeaderMap, caller: ClientInfo
         None => None,
     };
     let (Some(secret), Some(token)) = (shown, token) else {
-        site.auth_state
-            .throttle(&ThrottleKey::Key(caller.network()))
-            .map_err(Denial::Problem)?;
-        return Err(Denial::Problem(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "Invalid or revoked API token.",
-        )));
+        site.auth_state.throttle(&ThrottleKey::Key(caller.network())).map_err(Denial::Problem)?;
+        return Err(Denial::Problem(Problem::new(StatusCode::UNAUTHORIZED, "Invalid or revoked API token.")));
     };
     let principal = match &token.scope {
-        TokenScope::Role(role) => Principal::ApiToken {
-            id: token.id,
-            name: token.name.clone(),
-            role: *role,
-        },
-        TokenScope::Camera(device) => Principal::Camera {
-            id: token.id,
-            device: device.clone(),
-        },
+        TokenScope::Role(role) => Principal::ApiToken { id: token.id, name: token.name.clone(), role: *role },
+        TokenScope::Camera(device) => Principal::Camera { id: token.id, device: device.clone() },
     };
     site.auth_state.remember(&secret, &principal);
     record_use(site, CredentialUse::Token(token));
@@ -157,8 +145,5 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         return None;
     };
     let (scheme, key) = only.to_str().ok()?.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| key.trim())
-        .filter(|key| !key.is_empty())
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim()).filter(|key| !key.is_empty())
 }

@@ -15,9 +15,7 @@ pub(crate) fn refusal(method: &Method, headers: &HeaderMap) -> Option<Problem> {
     if headers.get_all(header::HOST).iter().count() != 1
         || header_text(headers, header::HOST).parse::<Authority>().is_err()
     {
-        return Some(Problem::bad_request(
-            "The request must have exactly one valid Host header.",
-        ));
+        return Some(Problem::bad_request("The request must have exactly one valid Host header."));
     }
     // A browser adds no key by itself, so what has one is meant.
     if is_safe(method) || headers.contains_key(header::AUTHORIZATION) {
@@ -57,9 +55,7 @@ fn is_our_origin(headers: &HeaderMap) -> bool {
     };
     // Before a proxy that speaks TLS for us it is https.
     let origin = origin.to_str().unwrap_or("");
-    let host = origin
-        .strip_prefix("http://")
-        .or_else(|| origin.strip_prefix("https://"));
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     host.is_some_and(|host| host.eq_ignore_ascii_case(header_text(headers, header::HOST)))
 }
 
@@ -89,11 +85,7 @@ mod tests {
         ] {
             let all: Vec<_> = [vec![host], more].concat();
             let headers = headers(&all);
-            assert_eq!(
-                refusal(&Method::POST, &headers).is_some(),
-                cross_site_problem,
-                "{all:?}"
-            );
+            assert_eq!(refusal(&Method::POST, &headers).is_some(), cross_site_problem, "{all:?}");
             assert_eq!(is_same_site(&headers), ours, "{all:?}");
             assert!(refusal(&Method::GET, &headers).is_none());
         }

@@ -25,10 +25,7 @@ impl From<StoreError> for Denial {
 }
 
 pub(crate) fn forbidden() -> Denial {
-    Denial::Problem(Problem::new(
-        StatusCode::FORBIDDEN,
-        "You don't have permission. Ask an owner for access.",
-    ))
+    Denial::Problem(Problem::new(StatusCode::FORBIDDEN, "You don't have permission. Ask an owner for access."))
 }
 
 pub(crate) fn denial_response(refusal: Denial, request: &Request) -> Response {
@@ -44,10 +41,9 @@ pub(crate) fn denial_response(refusal: Denial, request: &Request) -> Response {
             return Redirect::to(&format!("/login?next={}", escaped(request))).into_response();
         }
         Denial::LoginRequired if page => return Redirect::to("/login").into_response(),
-        Denial::LoginRequired => Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "Log in, or send an API token as `Authorization: Bearer …`.",
-        ),
+        Denial::LoginRequired => {
+            Problem::new(StatusCode::UNAUTHORIZED, "Log in, or send an API token as `Authorization: Bearer …`.")
+        }
         Denial::HasOwner if page => return Redirect::to("/login").into_response(),
         Denial::HasOwner => Problem::new(StatusCode::CONFLICT, "This cloud already has an owner."),
         Denial::Problem(problem) => problem,
@@ -59,20 +55,14 @@ pub(crate) fn denial_response(refusal: Denial, request: &Request) -> Response {
     let mut response = problem.into_response();
     if unauthorized {
         let headers = response.headers_mut();
-        headers.insert(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Bearer realm=\"keepsake\""),
-        );
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keepsake\""));
     }
     response
 }
 
 /// The address of a request as a value in a query.
 fn escaped(request: &Request) -> String {
-    let wanted = request
-        .uri()
-        .path_and_query()
-        .map_or("/", axum::http::uri::PathAndQuery::as_str);
+    let wanted = request.uri().path_and_query().map_or("/", axum::http::uri::PathAndQuery::as_str);
     wanted
         .bytes()
         .map(|byte| match byte {

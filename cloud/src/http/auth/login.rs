@@ -68,13 +68,7 @@ pub(crate) async fn setup(
     match make_owner(&context, fields).await {
         Ok(user) => start_session(&context, &headers, &user, "/").await,
         Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
-            templates::setup_page(
-                &context.visitor,
-                &templates::SetupView {
-                    wrong: Some(wrong),
-                    ..view
-                },
-            )
+            templates::setup_page(&context.visitor, &templates::SetupView { wrong: Some(wrong), ..view })
         })),
         Err(problem) => Err(problem),
     }
@@ -137,13 +131,7 @@ pub(crate) async fn login(
     match verify_credentials(&context, fields).await {
         Ok(user) => start_session(&context, &headers, &user, &next).await,
         Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
-            templates::login_page(
-                &context.visitor,
-                &templates::LoginView {
-                    wrong: Some(wrong),
-                    ..view
-                },
-            )
+            templates::login_page(&context.visitor, &templates::LoginView { wrong: Some(wrong), ..view })
         })),
         Err(problem) => Err(problem),
     }
@@ -201,11 +189,7 @@ pub(crate) async fn invitation_page(
 ) -> HttpResult<Response> {
     let code = asked.map_or_else(|_| String::new(), |Query(asked)| asked.code);
     let invited = context.store.invited(&TokenHash::of(&code), now_us()).await?;
-    let view = templates::InvitationView {
-        name: invited.map(|user| user.name),
-        code,
-        wrong: None,
-    };
+    let view = templates::InvitationView { name: invited.map(|user| user.name), code, wrong: None };
     let status = match view.name {
         Some(_) => StatusCode::OK,
         None => StatusCode::NOT_FOUND,
@@ -227,26 +211,13 @@ pub(crate) async fn accept_invitation(
     let FormOrJson { fields, .. } = given;
     let as_page = !wants_json(&headers);
     let secret = TokenHash::of(&fields.code);
-    let view = templates::InvitationView {
-        name: None,
-        code: fields.code.clone(),
-        wrong: None,
-    };
+    let view = templates::InvitationView { name: None, code: fields.code.clone(), wrong: None };
     let accepted = async {
-        context
-            .auth_state
-            .throttle(&ThrottleKey::Address(context.caller.network()))?;
-        let over = || {
-            Problem::new(
-                StatusCode::NOT_FOUND,
-                "This invitation has expired or was already used.",
-            )
-        };
+        context.auth_state.throttle(&ThrottleKey::Address(context.caller.network()))?;
+        let over = || Problem::new(StatusCode::NOT_FOUND, "This invitation has expired or was already used.");
         let user = context.store.invited(&secret, now_us()).await?;
         let user = user.ok_or_else(over)?;
-        context
-            .auth_state
-            .reset_throttle(&ThrottleKey::Address(context.caller.network()));
+        context.auth_state.reset_throttle(&ThrottleKey::Address(context.caller.network()));
         let name = new_name(&user.name)?;
         check_strength(&fields.password, &name).map_err(|why| (Some(user.name.clone()), Problem::bad_request(why)))?;
         let hash = context.auth_state.passwords.hash(fields.password).await?;
@@ -262,11 +233,7 @@ pub(crate) async fn accept_invitation(
         Err(FormError { name, problem }) if as_page => Ok(page_with_error(&problem, |wrong| {
             templates::invitation_page(
                 &context.visitor,
-                &templates::InvitationView {
-                    name,
-                    wrong: Some(wrong),
-                    ..view
-                },
+                &templates::InvitationView { name, wrong: Some(wrong), ..view },
             )
         })),
         Err(refused) => Err(refused.problem),
@@ -281,10 +248,7 @@ struct FormError {
 
 impl<E: Into<Problem>> From<E> for FormError {
     fn from(problem: E) -> Self {
-        Self {
-            name: None,
-            problem: problem.into(),
-        }
+        Self { name: None, problem: problem.into() }
     }
 }
 
@@ -306,10 +270,7 @@ pub(crate) async fn logout(context: RequestContext, headers: HeaderMap) -> HttpR
         Redirect::to("/login").into_response()
     };
     let headers = response.headers_mut();
-    headers.insert(
-        header::SET_COOKIE,
-        credentials::session_cookie(&context.site, context.caller, None),
-    );
+    headers.insert(header::SET_COOKIE, credentials::session_cookie(&context.site, context.caller, None));
     // What this browser has kept of pages and pictures goes too.
     headers.insert("clear-site-data", HeaderValue::from_static("\"cache\""));
     Ok(response)
@@ -324,24 +285,15 @@ struct NewSession<'a> {
 /// Begins a session and shows the way.
 async fn start_session(context: &RequestContext, headers: &HeaderMap, user: &User, next: &str) -> HttpResult<Response> {
     let secret = Token::new();
-    let agent = headers
-        .get(header::USER_AGENT)
-        .and_then(|agent| agent.to_str().ok())
-        .unwrap_or("");
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("");
     let address = context.caller.address.to_string();
     // A new login ends the old session of this browser.
     if let Principal::User { session, .. } = &context.principal {
         context.store.end_session(session).await?;
     }
-    context
-        .store
-        .create_session(user.id, &secret.hash(), &address, agent, now_us())
-        .await?;
+    context.store.create_session(user.id, &secret.hash(), &address, agent, now_us()).await?;
     let mut response = if wants_json(headers) {
-        let body = NewSession {
-            name: &user.name,
-            role: user.role,
-        };
+        let body = NewSession { name: &user.name, role: user.role };
         (StatusCode::CREATED, Json(body)).into_response()
     } else {
         Redirect::to(next).into_response()

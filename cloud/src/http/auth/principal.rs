@@ -53,15 +53,8 @@ mod tests {
     fn a_camera_speaks_for_itself_alone() {
         let (porch, field): (DeviceId, DeviceId) = ("porch".parse().unwrap(), "field".parse().unwrap());
         let id = PrincipalId::new();
-        let program = |role| Principal::ApiToken {
-            id,
-            name: "x".to_owned(),
-            role,
-        };
-        let camera = Principal::Camera {
-            id,
-            device: porch.clone(),
-        };
+        let program = |role| Principal::ApiToken { id, name: "x".to_owned(), role };
+        let camera = Principal::Camera { id, device: porch.clone() };
         for (principal, for_porch, for_field) in [
             (Principal::Anonymous, false, false),
             (Principal::AnonymousUpload, true, true),

@@ -70,12 +70,10 @@ impl AuthState {
 
     /// Counts a try to guess something, or refuses it.
     pub(crate) fn throttle(&self, subject: &ThrottleKey) -> HttpResult<()> {
-        lock(&self.tries)
-            .record_attempt(subject, Instant::now())
-            .map_err(|wait| {
-                // Rounded up: who comes when told to must be let in.
-                Problem::retry_after(wait.as_secs() + 1, "Too many failed attempts.")
-            })
+        lock(&self.tries).record_attempt(subject, Instant::now()).map_err(|wait| {
+            // Rounded up: who comes when told to must be let in.
+            Problem::retry_after(wait.as_secs() + 1, "Too many failed attempts.")
+        })
     }
 
     pub(crate) fn reset_throttle(&self, subject: &ThrottleKey) {

@@ -83,13 +83,7 @@ fn reason(site: &PageContext, picture: &PictureView) -> Markup {
     let since_boot = format_duration(lang, picture.pressed.boottime_us);
     // A clock that starts in 1970 shows a time that would only confuse.
     let shown_us = Some(picture.pressed.wall_us).filter(|shown| *shown > NO_DATE_US);
-    let showed = |shown_us| {
-        t!(
-            lang,
-            "time-showed",
-            time = time(lang, shown_us, TimeFormat::Full, site.now_us)
-        )
-    };
+    let showed = |shown_us| t!(lang, "time-showed", time = time(lang, shown_us, TimeFormat::Full, site.now_us));
     match taken.source {
         TimeSource::Synchronised => t!(lang, "time-synchronised-press"),
         TimeSource::Corrected => html! {

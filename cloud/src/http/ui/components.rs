@@ -147,9 +147,7 @@ fn troubles(lang: Language, cameras: &[CameraView], hold: bool) -> Vec<(Tone, Ma
         false => t!(lang, "trouble-missing", count = count, cameras = cameras),
     });
     if hold {
-        add(Tone::Err, |c| c.counters.held, &|count, _| {
-            t!(lang, "trouble-hold", count = count)
-        });
+        add(Tone::Err, |c| c.counters.held, &|count, _| t!(lang, "trouble-hold", count = count));
     }
     add(Tone::Wait, |c| c.counters.told, &|count, cameras| {
         t!(lang, "trouble-failed", count = count, cameras = cameras)
@@ -258,30 +256,17 @@ mod tests {
     fn the_line_of_counters_is_exact() {
         let cases = [
             (
-                Counters {
-                    stored: 1204,
-                    ..Counters::default()
-                },
+                Counters { stored: 1204, ..Counters::default() },
                 false,
                 "1,204 pressed, 1,204 stored, 0 held, 0 missing",
             ),
             (
-                Counters {
-                    stored: 1000,
-                    deleted: 3,
-                    told: 5,
-                    held: 38,
-                    missing: 2,
-                },
+                Counters { stored: 1000, deleted: 3, told: 5, held: 38, missing: 2 },
                 false,
                 "1,048 pressed, 1,000 stored, 3 deleted, 5 without a picture, 38 held, 2 missing",
             ),
             (
-                Counters {
-                    stored: 1,
-                    held: 7,
-                    ..Counters::default()
-                },
+                Counters { stored: 1, held: 7, ..Counters::default() },
                 true,
                 "8 pressed, 1 stored, up to 7 held, at least 0 missing",
             ),
@@ -293,10 +278,7 @@ mod tests {
 
     fn summary(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone, String)>) {
         let (lead, troubles) = status_summary(Language::English, cameras, hold);
-        (
-            lead.0,
-            troubles.into_iter().map(|(tone, text)| (tone, text.0)).collect(),
-        )
+        (lead.0, troubles.into_iter().map(|(tone, text)| (tone, text.0)).collect())
     }
 
     #[test]
@@ -330,10 +312,7 @@ mod tests {
                 (&|camera: &mut CameraView| camera.conflicts = 2) as &dyn Fn(&mut CameraView),
                 "copied or restored",
             ),
-            (
-                &|camera| camera.damaged = 1,
-                "1 picture is damaged and cannot be displayed",
-            ),
+            (&|camera| camera.damaged = 1, "1 picture is damaged and cannot be displayed"),
             (&|camera| camera.counters.told = 5, "5 presses produced no picture"),
             (
                 &|camera| camera.counters.held = 4,
@@ -346,10 +325,7 @@ mod tests {
         }
         let mut new = camera("new", Some(Presence::Online));
         new.counters = Counters::default();
-        assert_eq!(
-            summary(&[new], false).0,
-            "1 of 1 online. No picture has been taken yet."
-        );
+        assert_eq!(summary(&[new], false).0, "1 of 1 online. No picture has been taken yet.");
     }
 
     #[test]
@@ -362,10 +338,7 @@ mod tests {
             (tone.as_str(), words.into_string())
         };
         assert_eq!(say(&|_| ()), ("ok", "Online".to_owned()));
-        assert_eq!(
-            say(&|c| c.queue.waiting = 38),
-            ("wait", "Online, 38 waiting".to_owned())
-        );
+        assert_eq!(say(&|c| c.queue.waiting = 38), ("wait", "Online, 38 waiting".to_owned()));
         let full = |c: &mut CameraView| {
             c.queue.waiting = 38;
             c.health.card_free = c.health.card_total / 11;

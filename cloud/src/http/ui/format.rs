@@ -200,13 +200,8 @@ mod tests {
 
     #[test]
     fn a_time_carries_its_moment_for_the_browser() {
-        let html = time(
-            Language::English,
-            1_795_270_327_412_000,
-            TimeFormat::Near,
-            1_795_270_400_000_000,
-        )
-        .into_string();
+        let html =
+            time(Language::English, 1_795_270_327_412_000, TimeFormat::Near, 1_795_270_400_000_000).into_string();
         assert_eq!(
             html,
             "<time datetime=\"2026-11-21T14:12:07.412Z\" data-as=\"near\" \

@@ -35,9 +35,7 @@ const QUARANTINE: u32 = 200;
 pub(crate) async fn cameras(site: RequestContext) -> Response {
     let view = async {
         let devices = site.store.devices(now_us()).await?;
-        Ok(templates::CamerasView {
-            cameras: devices.into_iter().map(camera_view).collect(),
-        })
+        Ok(templates::CamerasView { cameras: devices.into_iter().map(camera_view).collect() })
     };
     draw(&site, view.await, templates::cameras_page).await
 }
@@ -188,10 +186,7 @@ async fn around(site: &RequestContext) -> templates::PageContext {
         // The page must be drawn even when the store is away, to say so.
         quarantined: site.store.quarantine_count().await.unwrap_or(0),
         user: match &site.principal {
-            Principal::User { name, role, .. } => Some(templates::SignedInUser {
-                name: name.clone(),
-                role: *role,
-            }),
+            Principal::User { name, role, .. } => Some(templates::SignedInUser { name: name.clone(), role: *role }),
             Principal::Anonymous
             | Principal::ApiToken { .. }
             | Principal::Camera { .. }
@@ -235,11 +230,7 @@ async fn device_view(site: &AppState, device: &str) -> HttpResult<templates::Dev
             .collect(),
         faults: faults
             .into_iter()
-            .map(|(fault, told_us)| templates::FaultView {
-                number: fault.number,
-                text: fault.text,
-                told_us,
-            })
+            .map(|(fault, told_us)| templates::FaultView { number: fault.number, text: fault.text, told_us })
             .collect(),
         recent: recent.into_iter().map(picture_view).collect(),
         settings,
@@ -268,18 +259,12 @@ fn settings_view(camera: &store::Device, desired: Option<&store::DeviceSettings>
             connection: setting.scope == Scope::Connection,
             kind: match setting.kind {
                 _ if setting.secret => templates::FieldKind::Token,
-                ValueKind::Integer { min, max, unit } => templates::FieldKind::Number {
-                    min,
-                    max,
-                    or_zero: false,
-                    unit,
-                },
-                ValueKind::OptionalInteger { min, max, unit } => templates::FieldKind::Number {
-                    min,
-                    max,
-                    or_zero: true,
-                    unit,
-                },
+                ValueKind::Integer { min, max, unit } => {
+                    templates::FieldKind::Number { min, max, or_zero: false, unit }
+                }
+                ValueKind::OptionalInteger { min, max, unit } => {
+                    templates::FieldKind::Number { min, max, or_zero: true, unit }
+                }
                 ValueKind::Bool => templates::FieldKind::Choice(&["true", "false"]),
                 ValueKind::Choice(of) | ValueKind::IntegerEnum { of, .. } => templates::FieldKind::Choice(of),
                 ValueKind::Text(_) => templates::FieldKind::Text,
@@ -308,9 +293,7 @@ fn settings_view(camera: &store::Device, desired: Option<&store::DeviceSettings>
             SettingsProgress::Waiting => templates::SettingsState::Waiting,
             SettingsProgress::Applied => templates::SettingsState::Applied,
             SettingsProgress::Partly => templates::SettingsState::Partly,
-            SettingsProgress::Ahead => templates::SettingsState::Ahead {
-                version: camera_version,
-            },
+            SettingsProgress::Ahead => templates::SettingsState::Ahead { version: camera_version },
             SettingsProgress::Trying => {
                 let trying = said.and_then(|said| said.trial.clone());
                 templates::SettingsState::Trying {
@@ -319,10 +302,7 @@ fn settings_view(camera: &store::Device, desired: Option<&store::DeviceSettings>
                 }
             }
         },
-        rejected: rejected
-            .iter()
-            .map(|rejected| (rejected.name.clone(), rejected.reason.clone()))
-            .collect(),
+        rejected: rejected.iter().map(|rejected| (rejected.name.clone(), rejected.reason.clone())).collect(),
         fields,
         problem: None,
     })
@@ -349,11 +329,7 @@ async fn command_view(store: &store::Store, command: store::Command) -> HttpResu
     let mut stored = None;
     let mut uploading = None;
     if let Some(capture) = command.capture.filter(|_| command.command == CommandKind::Snap) {
-        stored = store
-            .pictures_of(capture)
-            .await?
-            .first()
-            .map(|picture| (picture.id(), picture.stored_us));
+        stored = store.pictures_of(capture).await?.first().map(|picture| (picture.id(), picture.stored_us));
         if stored.is_none() {
             uploading = store.progress(capture).await?;
         }
@@ -458,10 +434,7 @@ fn camera_view(device: store::Device) -> templates::CameraView {
         installs: device
             .installs
             .into_iter()
-            .map(|install| templates::SpoolView {
-                install: install.install,
-                counters: install.counters,
-            })
+            .map(|install| templates::SpoolView { install: install.install, counters: install.counters })
             .collect(),
     }
 }

@@ -50,12 +50,7 @@ struct TimelineStep {
 
 impl TimelineStep {
     fn done(name: Markup, at_us: Option<i64>, note: Option<Markup>) -> Self {
-        Self {
-            name,
-            state: StepState::Done,
-            at_us,
-            note,
-        }
+        Self { name, state: StepState::Done, at_us, note }
     }
 }
 
@@ -127,9 +122,7 @@ fn picture_steps(lang: Language, picture: &PictureView) -> Vec<TimelineStep> {
     steps.push(TimelineStep::done(name, sent_us.and_then(at), Some(note)));
 
     let total_us = press_to_stored_us(picture);
-    steps.push(stored(
-        sent_us.zip(total_us).map(|(sent, total)| step(lang, sent, total)),
-    ));
+    steps.push(stored(sent_us.zip(total_us).map(|(sent, total)| step(lang, sent, total))));
     steps
 }
 
@@ -163,12 +156,8 @@ fn command_steps(lang: Language, command: &CommandView, now_us: i64) -> Vec<Time
         let later = |s: &StageView| s.stage > stage && s.stage <= CommandStage::Done;
         command.stored.is_some() || command.stages.iter().any(later)
     };
-    let since_created = |at_us: i64| {
-        format_duration(
-            lang,
-            u64::try_from(at_us.saturating_sub(command.created_us)).unwrap_or(0),
-        )
-    };
+    let since_created =
+        |at_us: i64| format_duration(lang, u64::try_from(at_us.saturating_sub(command.created_us)).unwrap_or(0));
     let state = |done: bool| if done { StepState::Done } else { StepState::Next };
 
     let accepted = reached(CommandStage::Accepted);
@@ -201,14 +190,8 @@ fn command_steps(lang: Language, command: &CommandView, now_us: i64) -> Vec<Time
         name: t!(lang, "step-uploading"),
         state: state(stored_us.is_some()),
         at_us: None,
-        note: uploading.map(|(here, total)| {
-            t!(
-                lang,
-                "size-of",
-                part = size(here).as_str(),
-                total = size(total).as_str()
-            )
-        }),
+        note: uploading
+            .map(|(here, total)| t!(lang, "size-of", part = size(here).as_str(), total = size(total).as_str())),
     });
     steps.push(TimelineStep {
         name: t!(lang, "step-stored"),
@@ -264,12 +247,9 @@ mod tests {
             (vec![Accepted, Failed], "done failed next next next"),
             (vec![Expired], "done failed next next next"),
         ] {
-            let stages = said.iter().map(|stage| StageView {
-                stage: *stage,
-                at_us: 10,
-                after_us: Some(10),
-                text: None,
-            });
+            let stages =
+                said.iter()
+                    .map(|stage| StageView { stage: *stage, at_us: 10, after_us: Some(10), text: None });
             let command = CommandView {
                 id: "c".to_owned(),
                 command: keepsake_protocol::command::CommandKind::Snap,

@@ -216,12 +216,7 @@ pub struct FieldView {
 
 #[derive(Debug, Clone)]
 pub enum FieldKind {
-    Number {
-        min: u64,
-        max: u64,
-        or_zero: bool,
-        unit: &'static str,
-    },
+    Number { min: u64, max: u64, or_zero: bool, unit: &'static str },
     Choice(&'static [&'static str]),
     Text,
     Token,

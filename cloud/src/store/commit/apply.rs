@@ -51,9 +51,7 @@ impl Store {
         now_us: i64,
     ) -> Result<CommitOutcome> {
         if let Some((device, alive)) = speaker(deposit)
-            && !totals
-                .record_contact(tx, device, now_us, alive, self.limits.devices_max)
-                .await?
+            && !totals.record_contact(tx, device, now_us, alive, self.limits.devices_max).await?
         {
             return self.reject_for_space(tx, deposit, now_us).await;
         }
@@ -61,12 +59,7 @@ impl Store {
             IngestOp::Capture { device, header, bytes } => {
                 self.apply_capture(tx, totals, device, header, bytes, now_us).await
             }
-            IngestOp::Tombstone {
-                device,
-                tombstone,
-                hash,
-                payload,
-            } => {
+            IngestOp::Tombstone { device, tombstone, hash, payload } => {
                 spool::touch_spool(tx, device, tombstone.spool, tombstone.last().next(), now_us).await?;
                 tombstone::insert(tx, device, tombstone, *hash, payload, now_us).await?;
                 Ok(CommitOutcome::TombstoneStored {
@@ -75,28 +68,17 @@ impl Store {
                     hash: hash.prefix(),
                 })
             }
-            IngestOp::Event {
-                device,
-                kind,
-                hash,
-                payload,
-                line,
-                install,
-            } => {
+            IngestOp::Event { device, kind, hash, payload, line, install } => {
                 event::insert(tx, device, kind, *hash, payload, now_us, self.limits.events_max).await?;
                 if let Some(line) = line {
                     boot_clock::insert(tx, device, line, *hash, now_us).await?;
                 }
-                Ok(CommitOutcome::EventStored {
-                    awaited: install.map(|install| (install, hash.prefix())),
-                })
+                Ok(CommitOutcome::EventStored { awaited: install.map(|install| (install, hash.prefix())) })
             }
             IngestOp::Inventory { device, inventory } => apply_inventory(tx, device, inventory, now_us).await,
-            IngestOp::Status {
-                device,
-                status,
-                retained,
-            } => self.apply_status(tx, device, status, *retained, now_us).await,
+            IngestOp::Status { device, status, retained } => {
+                self.apply_status(tx, device, status, *retained, now_us).await
+            }
             IngestOp::Reply { device, reply } => {
                 commands::record_stage(tx, device, reply, now_us).await?;
                 Ok(CommitOutcome::ReplyStored)
@@ -123,13 +105,7 @@ impl Store {
                 quarantine::insert(tx, suspect, now_us, &self.limits).await?;
                 Ok(CommitOutcome::Quarantined)
             }
-            IngestOp::TooLarge {
-                install,
-                sequence,
-                hash,
-                reason,
-                ..
-            } => Ok(CommitOutcome::Refused {
+            IngestOp::TooLarge { install, sequence, hash, reason, .. } => Ok(CommitOutcome::Refused {
                 install: *install,
                 sequence: *sequence,
                 hash: *hash,
@@ -214,10 +190,7 @@ impl Store {
     /// What a deposit becomes that would need one camera too many.
     async fn reject_for_space(&self, tx: &mut AnyConnection, deposit: &IngestOp, now_us: i64) -> Result<CommitOutcome> {
         const REASON: &str = "this cloud has no room for another camera";
-        if let IngestOp::Upload {
-            device, hash, bytes, ..
-        } = deposit
-        {
+        if let IngestOp::Upload { device, hash, bytes, .. } = deposit {
             // Nobody keeps it and offers it again.
             let suspect = QuarantineEntry {
                 device: None,
@@ -275,10 +248,7 @@ async fn apply_inventory(
         install: have.spool,
         stored,
         want,
-        answers: InventoryAck {
-            id: have.id,
-            page: have.page,
-        },
+        answers: InventoryAck { id: have.id, page: have.page },
         next: fate::next(tx, have.spool).await?,
     })
 }
@@ -287,11 +257,7 @@ async fn apply_inventory(
 fn speaker(deposit: &IngestOp) -> Option<(&DeviceId, bool)> {
     match deposit {
         // The broker speaks in a last will, and repeats what it retained; neither is the camera speaking.
-        IngestOp::Status {
-            device,
-            status,
-            retained,
-        } => Some((device, !retained && status.reported_at.is_some())),
+        IngestOp::Status { device, status, retained } => Some((device, !retained && status.reported_at.is_some())),
         // It has no presence, and nothing is missed when it is silent.
         IngestOp::Upload { device, .. } => Some((device, false)),
         // Anyone may have written what cannot be understood.

@@ -82,9 +82,7 @@ pub(crate) async fn insert(
 fn covering(one: &BootClockOffset, other: &BootClockOffset) -> BootClockOffset {
     // Where a line was measured is given up, so it has to be as unsure as it is at the end of a long boot.
     let spread = |line: &BootClockOffset| {
-        let drift_us = line
-            .at_us
-            .map_or(0, |at| keepsake_protocol::clock::drift_us(at.max(LONG_BOOT_US)));
+        let drift_us = line.at_us.map_or(0, |at| keepsake_protocol::clock::drift_us(at.max(LONG_BOOT_US)));
         let whole = BootClockOffset {
             error_us: line.error_us.saturating_add(drift_us),
             at_us: None,
@@ -153,10 +151,7 @@ pub(crate) async fn correct(connection: &mut AnyConnection, pictures: &mut [Pict
         for boot in boots {
             query = query.bind(boot.0.as_slice());
         }
-        let rows = query
-            .fetch_all(&mut *connection)
-            .await
-            .context("read the lines of boots")?;
+        let rows = query.fetch_all(&mut *connection).await.context("read the lines of boots")?;
         for row in &rows {
             let boot: BootId = id(row.get::<&[u8], _>(0), "a boot id")?;
             let line = BootClockOffset {

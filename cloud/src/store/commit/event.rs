@@ -121,12 +121,10 @@ impl Store {
             .context("list faults")?;
             Ok(rows
                 .iter()
-                .filter_map(
-                    |row| match keepsake_protocol::codec::decode(row.get::<&[u8], _>(0)).ok()? {
-                        Event::Fault(fault) => Some((fault, row.get(1))),
-                        Event::Tombstone(_) | Event::Boot(_) => None,
-                    },
-                )
+                .filter_map(|row| match keepsake_protocol::codec::decode(row.get::<&[u8], _>(0)).ok()? {
+                    Event::Fault(fault) => Some((fault, row.get(1))),
+                    Event::Tombstone(_) | Event::Boot(_) => None,
+                })
                 .collect())
         })
         .await

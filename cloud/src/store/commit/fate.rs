@@ -86,11 +86,7 @@ pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<boo
         .execute(&mut *tx)
         .await
         .context("raise a fate to deleted")?;
-    let by = CounterDelta {
-        stored: -1,
-        deleted: 1,
-        ..CounterDelta::default()
-    };
+    let by = CounterDelta { stored: -1, deleted: 1, ..CounterDelta::default() };
     spool::add_to_counters(tx, key.install, by).await?;
     Ok(true)
 }
@@ -108,11 +104,7 @@ pub(crate) async fn mark_tombstone(
     let mut now = first;
     loop {
         if known.next_if_eq(&now.get()).is_none() {
-            let key = Key {
-                install,
-                sequence: now,
-                hash,
-            };
+            let key = Key { install, sequence: now, hash };
             insert(tx, key, TOMBSTONE).await?;
             told += 1;
         }
@@ -121,12 +113,7 @@ pub(crate) async fn mark_tombstone(
         }
         now = now.next();
     }
-    let by = CounterDelta {
-        sequences: told,
-        told,
-        stored: 0,
-        deleted: 0,
-    };
+    let by = CounterDelta { sequences: told, told, stored: 0, deleted: 0 };
     spool::add_to_counters(tx, install, by).await
 }
 

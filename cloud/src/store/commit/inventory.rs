@@ -108,20 +108,12 @@ pub(crate) async fn answer_inventory(
         for entry in window {
             if known.binary_search(entry).is_ok() {
                 stored.push(*entry);
-            } else if let Some((_, _, hash)) = unfinished
-                .iter()
-                .find(|(sequence, prefix, _)| (*sequence, *prefix) == *entry)
+            } else if let Some((_, _, hash)) =
+                unfinished.iter().find(|(sequence, prefix, _)| (*sequence, *prefix) == *entry)
             {
-                let key = Key {
-                    install: have.spool,
-                    sequence: entry.0,
-                    hash: *hash,
-                };
+                let key = Key { install: have.spool, sequence: entry.0, hash: *hash };
                 let ranges = part::missing(tx, key).await?;
-                want.push(ResendRequest {
-                    sequence: entry.0,
-                    ranges,
-                });
+                want.push(ResendRequest { sequence: entry.0, ranges });
             }
         }
     }
@@ -154,10 +146,7 @@ pub(crate) async fn missing_captures(
             }
             left -= missing.len();
             for number in missing {
-                wants.push(ResendRequest {
-                    sequence: sequence(to_bigint(number))?,
-                    ranges: Vec::new(),
-                });
+                wants.push(ResendRequest { sequence: sequence(to_bigint(number))?, ranges: Vec::new() });
             }
         }
         if !wants.is_empty() {

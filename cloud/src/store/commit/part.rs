@@ -177,10 +177,7 @@ async fn hashed(bytes: Vec<u8>) -> Result<(Vec<u8>, Hash)> {
         (bytes, hash)
     })
     .await
-    .map_err(|error| StoreError::Database {
-        what: "hash a capture",
-        source: Box::new(error),
-    })
+    .map_err(|error| StoreError::Database { what: "hash a capture", source: Box::new(error) })
 }
 
 /// Drops what has been without progress for longest until the camera is within its limits. The capture just

@@ -105,11 +105,7 @@ pub(crate) async fn remove(tx: &mut AnyConnection, arrival: i64) -> Result<()> {
         "DELETE FROM picture_bytes WHERE arrival = ?",
         "DELETE FROM picture WHERE arrival = ?",
     ] {
-        sqlx::query(statement)
-            .bind(arrival)
-            .execute(&mut *tx)
-            .await
-            .context("remove a picture")?;
+        sqlx::query(statement).bind(arrival).execute(&mut *tx).await.context("remove a picture")?;
     }
     Ok(())
 }
@@ -126,14 +122,12 @@ impl Store {
     pub async fn pictures(&self, device: Option<&DeviceId>, page: PageQuery, limit: u32) -> Result<Vec<Picture>> {
         let (statement, from): (&'static str, i64) = match (device.is_some(), page) {
             (false, PageQuery::After(after)) => (select!("WHERE arrival > ? ORDER BY arrival LIMIT ?"), after),
-            (false, PageQuery::Before(before)) => (
-                select!("WHERE arrival < ? ORDER BY arrival DESC LIMIT ?"),
-                before.unwrap_or(i64::MAX),
-            ),
-            (true, PageQuery::After(after)) => (
-                select!("WHERE device = ? AND arrival > ? ORDER BY arrival LIMIT ?"),
-                after,
-            ),
+            (false, PageQuery::Before(before)) => {
+                (select!("WHERE arrival < ? ORDER BY arrival DESC LIMIT ?"), before.unwrap_or(i64::MAX))
+            }
+            (true, PageQuery::After(after)) => {
+                (select!("WHERE device = ? AND arrival > ? ORDER BY arrival LIMIT ?"), after)
+            }
             (true, PageQuery::Before(before)) => (
                 select!("WHERE device = ? AND arrival < ? ORDER BY arrival DESC LIMIT ?"),
                 before.unwrap_or(i64::MAX),
@@ -221,8 +215,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn image(&self, arrival: i64) -> Result<Option<Vec<u8>>> {
-        self.blob("SELECT bytes FROM picture_bytes WHERE arrival = ?", arrival)
-            .await
+        self.blob("SELECT bytes FROM picture_bytes WHERE arrival = ?", arrival).await
     }
 
     /// The small version of a picture, JPEG.
@@ -230,8 +223,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn thumbnail(&self, arrival: i64) -> Result<Option<Vec<u8>>> {
-        self.blob("SELECT bytes FROM thumbnail WHERE arrival = ?", arrival)
-            .await
+        self.blob("SELECT bytes FROM thumbnail WHERE arrival = ?", arrival).await
     }
 
     async fn blob(&self, statement: &'static str, arrival: i64) -> Result<Option<Vec<u8>>> {
@@ -383,10 +375,7 @@ fn read(row: &AnyRow) -> Result<Picture> {
             sequence: sequence(row.get(2))?,
         },
         hash: id(row.get::<&[u8], _>(3), "a hash")?,
-        device: row
-            .get::<String, _>(4)
-            .parse()
-            .map_err(|_| corrupt("an odd camera name"))?,
+        device: row.get::<String, _>(4).parse().map_err(|_| corrupt("an odd camera name"))?,
         bytes: from_bigint(row.get(5)),
         content_type: serde_json::from_value(named(6)).map_err(|_| corrupt("an odd type"))?,
         width: pixels(7),
@@ -413,9 +402,7 @@ fn read(row: &AnyRow) -> Result<Picture> {
             READY => Thumbnail::Ready,
             _ => Thumbnail::None,
         },
-        color: row
-            .get::<Option<i64>, _>(25)
-            .and_then(|color| u32::try_from(color).ok()),
+        color: row.get::<Option<i64>, _>(25).and_then(|color| u32::try_from(color).ok()),
         not_before_us: row.get(26),
         taken: capture_time::upload_time(row.get(21)),
     };

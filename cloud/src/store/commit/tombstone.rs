@@ -18,11 +18,7 @@ pub(crate) async fn insert(
     payload: &[u8],
     now_us: i64,
 ) -> Result<()> {
-    let key = Key {
-        install: tombstone.spool,
-        sequence: tombstone.sequence,
-        hash,
-    };
+    let key = Key { install: tombstone.spool, sequence: tombstone.sequence, hash };
     let known: Option<i64> =
         sqlx::query_scalar("SELECT at_us FROM tombstone WHERE spool = ? AND sequence = ? AND hash = ?")
             .key(key)

@@ -82,9 +82,7 @@ impl Store {
                 .fetch_all(&self.readers)
                 .await
                 .context("list who is there")?;
-            rows.iter()
-                .map(|row| Ok((name(row)?, device_presence(row, now_us))))
-                .collect()
+            rows.iter().map(|row| Ok((name(row)?, device_presence(row, now_us)))).collect()
         })
         .await
     }

@@ -78,10 +78,7 @@ fn inject(arguments: &Arguments) -> bool {
     let mut lines = Vec::new();
     let (mut versions, mut all_well) = (Vec::new(), true);
     for (case, way, faults) in cases(arguments) {
-        let mut row = Row {
-            case: case.clone(),
-            cells: Vec::new(),
-        };
+        let mut row = Row { case: case.clone(), cells: Vec::new() };
         let plan = |name: &str, database| Plan {
             name: format!("{case}, {name}"),
             presses: usize::try_from(arguments.presses).expect("a few presses"),
@@ -91,10 +88,7 @@ fn inject(arguments: &Arguments) -> bool {
         };
         for database in &arguments.databases {
             let plan = plan(&database.name(), database.kind());
-            let cell = match (
-                database.kind(),
-                faults.iter().any(|fault| fault.needs_database_server()),
-            ) {
+            let cell = match (database.kind(), faults.iter().any(|fault| fault.needs_database_server())) {
                 (None, true) => "no server".to_owned(),
                 (None, false) | (Some(_), _) => match run_case(&plan, &mut seed) {
                     Ok(Some(figures)) => {

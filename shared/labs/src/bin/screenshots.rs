@@ -38,10 +38,7 @@ fn main() -> Result<()> {
     fs::create_dir_all(&images).with_context(|| format!("create {}", images.display()))?;
     for (from, to) in [("camera-en-light-1280.webp", "camera.webp"), ("demo.webp", "demo.webp")] {
         let bytes = fs::copy(folder.join(from), images.join(to)).with_context(|| format!("copy {from}"))?;
-        ensure!(
-            bytes <= README_BYTES_MAX,
-            "{to} has {bytes} bytes, {README_BYTES_MAX} at most"
-        );
+        ensure!(bytes <= README_BYTES_MAX, "{to} has {bytes} bytes, {README_BYTES_MAX} at most");
     }
     println!("screenshots: {}", folder.display());
     Ok(())
@@ -51,9 +48,8 @@ fn main() -> Result<()> {
 fn photograph_pages(browser: &mut Browser, folder: &Path) -> Result<()> {
     let data = TempDir::new("screenshots");
     let mut cloud = Cloud::started(&data);
-    let mut cameras: Vec<Appliance> = ["garden", "porch"]
-        .map(|name| Appliance::new(&data, name, &cloud.mqtt_url()))
-        .into();
+    let mut cameras: Vec<Appliance> =
+        ["garden", "porch"].map(|name| Appliance::new(&data, name, &cloud.mqtt_url())).into();
     for camera in &mut cameras {
         camera.start();
         camera.is_connected(SOON);

@@ -46,18 +46,9 @@ fn serve() -> Result<(), String> {
     boot::load_modules()?;
     let port = boot::port(super::protocol::PORT)?;
     boot::join_the_network()?;
-    let events = EventWriter(Arc::new(Mutex::new(
-        port.try_clone().map_err(|error| error.to_string())?,
-    )));
-    events.write(&Event::Up {
-        kernel: boot::kernel_release(),
-        after_ms: now_us() / 1000,
-    });
-    let mut guest = Guest {
-        tell: events.clone(),
-        chip: None,
-        program: None,
-    };
+    let events = EventWriter(Arc::new(Mutex::new(port.try_clone().map_err(|error| error.to_string())?)));
+    events.write(&Event::Up { kernel: boot::kernel_release(), after_ms: now_us() / 1000 });
+    let mut guest = Guest { tell: events.clone(), chip: None, program: None };
     for line in BufReader::new(port).lines() {
         let line = line.map_err(|error| format!("read the port: {error}"))?;
         let done = match serde_json::from_str(&line) {
@@ -99,12 +90,9 @@ impl Guest {
                 thread::sleep(Duration::from_millis(held_ms));
                 self.chip()?.press(pin, false)?;
             }
-            Request::Bounce {
-                pin,
-                edges,
-                within_ms,
-                held_ms,
-            } => self.bounce(pin, edges, Duration::from_millis(within_ms), held_ms)?,
+            Request::Bounce { pin, edges, within_ms, held_ms } => {
+                self.bounce(pin, edges, Duration::from_millis(within_ms), held_ms)?
+            }
             Request::Camera { plugged } => {
                 let file = if plugged { "bind" } else { "unbind" };
                 write(&format!("{CAMERA_DRIVER}/{file}"), CAMERA)?;
@@ -146,9 +134,7 @@ impl Guest {
         thread::sleep(Duration::from_millis(held_ms));
         let opening = burst(false)?;
         let took = closing.max(opening).as_micros();
-        self.tell.write(&Event::Bounced {
-            took_us: u64::try_from(took).unwrap_or(u64::MAX),
-        });
+        self.tell.write(&Event::Bounced { took_us: u64::try_from(took).unwrap_or(u64::MAX) });
         Ok(())
     }
 
@@ -172,14 +158,12 @@ impl Guest {
         }
         let mut child = command.spawn().map_err(|error| format!("start {PROGRAM}: {error}"))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        self.tell.forward_lines(stdout.ok_or("no standard output")?, |line| {
-            match serde_json::from_str(&line) {
+        self.tell
+            .forward_lines(stdout.ok_or("no standard output")?, |line| match serde_json::from_str(&line) {
                 Ok(event) => Event::Event { event },
                 Err(_) => Event::Log { line },
-            }
-        });
-        self.tell
-            .forward_lines(stderr.ok_or("no standard error")?, |line| Event::Log { line });
+            });
+        self.tell.forward_lines(stderr.ok_or("no standard error")?, |line| Event::Log { line });
         let child = Arc::new(Mutex::new(child));
         self.program = Some(child.clone());
         let tell = self.tell.clone();

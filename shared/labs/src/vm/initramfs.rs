@@ -97,10 +97,7 @@ mod tests {
     fn libraries_are_read_from_the_output_of_ldd() {
         let ldd = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\
                     \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
-        assert_eq!(
-            library_paths(ldd),
-            ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]
-        );
+        assert_eq!(library_paths(ldd), ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]);
     }
 
     #[test]
@@ -112,9 +109,7 @@ mod tests {
         let text = archive.finish().unwrap();
         let at = |name: &[u8]| {
             let hits = text.windows(name.len()).enumerate();
-            hits.filter(|(_, window)| *window == name)
-                .map(|(at, _)| at)
-                .collect::<Vec<_>>()
+            hits.filter(|(_, window)| *window == name).map(|(at, _)| at).collect::<Vec<_>>()
         };
         assert_eq!(at(b"lib\0").len(), 1);
         assert_eq!(at(b"lib/x\0").len(), 1);

@@ -40,16 +40,11 @@ impl Kernel {
         );
         let prefix = Prefix::fetch_matching("linux", "linux-image-amd64", is_kernel_package, Source::Suite(SUITE))?;
         let files = keepsake_provision::temp_dir::files(prefix.path());
-        let is_image = |file: &&PathBuf| {
-            file.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
-        };
+        let is_image =
+            |file: &&PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"));
         let image = files.iter().find(is_image);
         let image = image.context("the packages have no kernel in them")?.clone();
-        let modules = files
-            .into_iter()
-            .filter_map(|file| Some((module_name(&file)?, file)))
-            .collect();
+        let modules = files.into_iter().filter_map(|file| Some((module_name(&file)?, file))).collect();
         Ok(Self { prefix, image, modules })
     }
 
@@ -83,10 +78,7 @@ impl Kernel {
         for needed in dependencies(&bytes) {
             self.load(&needed, loaded)?;
         }
-        loaded.push(Module {
-            name: name.to_owned(),
-            bytes,
-        });
+        loaded.push(Module { name: name.to_owned(), bytes });
         Ok(())
     }
 }

@@ -84,12 +84,7 @@ mod tests {
         ]);
         assert_eq!(
             flash_kinds(&flashes(&events, 27)),
-            [
-                FlashKind::Short,
-                FlashKind::Long,
-                FlashKind::Counting,
-                FlashKind::Steady
-            ]
+            [FlashKind::Short, FlashKind::Long, FlashKind::Counting, FlashKind::Steady]
         );
         assert_eq!(flash_kinds(&flashes(&events, 22)), [FlashKind::Steady]);
         assert!(flashes(&events, 23).is_empty());
@@ -98,12 +93,6 @@ mod tests {
     #[test]
     fn a_lamp_that_was_lit_before_is_counted_from_its_next_flash() {
         let events = events(&[(27, false, 10), (27, true, 20), (27, false, 220)]);
-        assert_eq!(
-            flashes(&events, 27),
-            [Flash {
-                at_us: 20_000,
-                for_us: Some(200_000)
-            }]
-        );
+        assert_eq!(flashes(&events, 27), [Flash { at_us: 20_000, for_us: Some(200_000) }]);
     }
 }

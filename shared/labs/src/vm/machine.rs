@@ -65,14 +65,7 @@ impl Machine {
         let board = ["-M", "pc", "-m", &memory, "-nodefaults", "-no-user-config"];
         let serial = ["-device", "virtio-serial-pci", "-chardev", "stdio,id=requests"];
         let network = ["-device", "virtio-net-pci,netdev=net,romfile="];
-        let hardware = [
-            &cpu[..],
-            &board,
-            &serial,
-            &["-device", &port, "-netdev", "user,id=net"],
-            &network,
-        ]
-        .concat();
+        let hardware = [&cpu[..], &board, &serial, &["-device", &port, "-netdev", "user,id=net"], &network].concat();
         let machine = Self(qemu.boot(&boot, &hardware)?);
         machine.expect("the machine", 0, UP_WITHIN, |events| {
             events.iter().any(|event| event["type"] == "up").then_some(())
@@ -88,10 +81,7 @@ impl Machine {
         let since = self.event_count();
         self.write(request);
         let done = self.expect(&format!("{request:?}"), since, DONE_WITHIN, |events| {
-            events
-                .iter()
-                .find(|event| event["type"] == "done" || event["type"] == "failed")
-                .cloned()
+            events.iter().find(|event| event["type"] == "done" || event["type"] == "failed").cloned()
         });
         assert_eq!(done["type"], "done", "{request:?}: {}", done["text"]);
     }
@@ -105,9 +95,7 @@ impl Machine {
         self.request(request);
         let events = self.0.events().since(since);
         let event = events.iter().find(|event| event["type"] == kind);
-        event
-            .unwrap_or_else(|| panic!("{request:?} was answered without {kind}"))
-            .clone()
+        event.unwrap_or_else(|| panic!("{request:?} was answered without {kind}")).clone()
     }
 
     /// Returns the number of events so far.

@@ -23,12 +23,7 @@ pub enum Request {
     Press { pin: u8, held_ms: u64 },
     /// Press it with a contact that bounces: `edges` spread over `within_ms`, then it is held, and bounces in the
     /// same way when it opens.
-    Bounce {
-        pin: u8,
-        edges: u32,
-        within_ms: u64,
-        held_ms: u64,
-    },
+    Bounce { pin: u8, edges: u32, within_ms: u64, held_ms: u64 },
     /// Plug the camera in, or unplug it while it is in use.
     Camera { plugged: bool },
     /// Report the memory of the program.

@@ -70,11 +70,7 @@ impl fmt::Display for Kind {
 
 /// The settings without which a commit cannot be trusted, explicit even where they are the default. Flags of a test
 /// come later and win.
-const DURABLE: [&str; 3] = [
-    "--innodb-flush-log-at-trx-commit=1",
-    "--sync-binlog=1",
-    "--innodb-doublewrite=ON",
-];
+const DURABLE: [&str; 3] = ["--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1", "--innodb-doublewrite=ON"];
 
 /// Small enough to run several at once.
 const SMALL: [&str; 4] = [
@@ -164,10 +160,7 @@ impl Database {
         assert!(self.program.is_none(), "{} runs already", self.kind);
         // Its process id may belong to another process by now, and MySQL would not start beside that.
         let _ = fs::remove_file(self.data().join("s.lock"));
-        let mut command = self
-            .installation
-            .command(&self.data())
-            .expect("the command worked before");
+        let mut command = self.installation.command(&self.data()).expect("the command worked before");
         command
             .args(SMALL)
             .args(DURABLE)
@@ -260,9 +253,7 @@ impl Database {
 
     /// Runs one statement with all privileges.
     pub fn execute(&self, sql: &str) {
-        self.connect("")
-            .query_drop(sql)
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.connect("").query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// Kills every connection of a client except its own, and returns how many.
@@ -308,11 +299,7 @@ impl Database {
                 Some(Schema::create(base, name))
             }
             Err(why) => {
-                let how = format!(
-                    "{}, or name a server of yours in {}",
-                    kind.install_hint(),
-                    kind.url_variable()
-                );
+                let how = format!("{}, or name a server of yours in {}", kind.install_hint(), kind.url_variable());
                 not_run(what, format!("no {kind}: {why:#}"), &how);
                 None
             }
@@ -333,10 +320,7 @@ impl Schema {
         client
             .query_drop(format!("CREATE DATABASE {name}"))
             .unwrap_or_else(|error| panic!("create a database for a test: {error}"));
-        Self {
-            base: base.to_owned(),
-            name,
-        }
+        Self { base: base.to_owned(), name }
     }
 
     /// Returns its URL, as `--database` takes it.

@@ -86,8 +86,4 @@ impl MariaDb {
     }
 }
 
-const SCRIPTS: [&str; 3] = [
-    "mysql_system_tables.sql",
-    "mysql_performance_tables.sql",
-    "mysql_system_tables_data.sql",
-];
+const SCRIPTS: [&str; 3] = ["mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql"];

@@ -127,35 +127,17 @@ impl Mosquitto {
         // Started by root it would become another user, who may not write into this directory.
         let configuration = format!("user root\n{}", configuration(&folder));
         fs::write(folder.join("mosquitto.conf"), configuration).expect("write a file in the folder of the test");
-        Ok(Self {
-            origin,
-            version,
-            folder,
-            port,
-            program: None,
-        })
+        Ok(Self { origin, version, folder, port, program: None })
     }
 
     /// Adds a user to the password file with mosquitto_passwd.
     pub fn add_user(&self, file: &Path, user: &str, password: &str) {
-        let mut command = self
-            .origin
-            .password_command()
-            .expect("a mosquitto_passwd beside mosquitto");
+        let mut command = self.origin.password_command().expect("a mosquitto_passwd beside mosquitto");
         if !file.exists() {
             command.arg("-c");
         }
-        let done = command
-            .arg("-b")
-            .arg(file)
-            .args([user, password])
-            .output()
-            .expect("run mosquitto_passwd");
-        assert!(
-            done.status.success(),
-            "mosquitto_passwd: {}",
-            String::from_utf8_lossy(&done.stderr)
-        );
+        let done = command.arg("-b").arg(file).args([user, password]).output().expect("run mosquitto_passwd");
+        assert!(done.status.success(), "mosquitto_passwd: {}", String::from_utf8_lossy(&done.stderr));
     }
 
     /// Starts it and waits until it accepts connections.

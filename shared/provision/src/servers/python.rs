@@ -24,10 +24,7 @@ impl Python {
     pub fn or_skip(what: &str) -> Option<Self> {
         Self::new()
             .inspect_err(|why| {
-                let how = format!(
-                    "install python3 with venv and pip, and let pip fetch {}",
-                    PACKAGES.join(", ")
-                );
+                let how = format!("install python3 with venv and pip, and let pip fetch {}", PACKAGES.join(", "));
                 not_run(what, why, &how);
             })
             .ok()

@@ -78,9 +78,7 @@ impl Place<'_> {
         ensure!(kept.lines().count() >= 4, "there is not much to keep: {kept}");
 
         self.script(&install(new))?;
-        self.script(&format!(
-            "test \"$(dpkg-query -W -f '${{Version}}' keepsake-appliance)\" = {new}"
-        ))?;
+        self.script(&format!("test \"$(dpkg-query -W -f '${{Version}}' keepsake-appliance)\" = {new}"))?;
         self.check_kept(&kept)?;
         report_ok("an upgrade keeps pictures and changed settings");
         if let Self::Booted(machine) = self {
@@ -140,10 +138,7 @@ impl Place<'_> {
     fn check_installed(self) -> Result<()> {
         let groups = self.script("id -nG keepsake")?;
         for group in ["keepsake", "gpio", "video"] {
-            ensure!(
-                groups.split_whitespace().any(|one| one == group),
-                "keepsake is in {groups}"
-            );
+            ensure!(groups.split_whitespace().any(|one| one == group), "keepsake is in {groups}");
         }
         let owners = self.script(
             "stat -c '%n %U:%G %a' /etc/keepsake/camera.toml /etc/keepsake/cloud.toml /var/lib/keepsake /var/lib/keepsake-cloud",
@@ -171,12 +166,7 @@ impl Place<'_> {
             "cd /var/lib/keepsake && exec setpriv --reuid=keepsake --regid=keepsake --init-groups appliance self-test --config /etc/keepsake/camera.toml",
         )?;
         let said = lossy(&output.stdout);
-        ensure!(
-            output.status.code() == Some(1),
-            "{}: {said}{}",
-            output.status,
-            lossy(&output.stderr)
-        );
+        ensure!(output.status.code() == Some(1), "{}: {said}{}", output.status, lossy(&output.stderr));
         for part in ["light", "button", "camera"] {
             let line = said.lines().find(|line| line.starts_with(&format!("FAIL {part}")));
             ensure!(line.is_some_and(|line| line.len() > 40), "{part} is not told: {said}");
@@ -194,15 +184,12 @@ impl Place<'_> {
 
     fn check_units(self) -> Result<()> {
         for unit in UNITS {
-            let output = self.try_script(&format!(
-                "systemd-analyze verify --man=no /lib/systemd/system/{unit}.service 2>&1"
-            ))?;
+            let output =
+                self.try_script(&format!("systemd-analyze verify --man=no /lib/systemd/system/{unit}.service 2>&1"))?;
             let said = lossy(&output.stdout);
             let ours: Vec<&str> = said.lines().filter(|line| line.contains("keepsake")).collect();
             ensure!(output.status.success() && ours.is_empty(), "{unit}: {said}");
-            let said = self.script(&format!(
-                "systemd-analyze security --offline=true --no-pager {unit}.service"
-            ))?;
+            let said = self.script(&format!("systemd-analyze security --offline=true --no-pager {unit}.service"))?;
             let exposure = exposure(&said).with_context(|| format!("no score in {said}"))?;
             ensure!(exposure <= EXPOSURE_MAX, "{unit} is exposed by {exposure}: {said}");
             report_ok(&format!("{unit}: verified, exposure {exposure}"));
@@ -242,17 +229,10 @@ fn report_ok(what: &str) {
 
 /// Checks that without a button pin the service keeps trying and the log names the cause.
 fn check_start_without_button(machine: &BootedSystem) -> Result<()> {
-    let said = machine.eventually(
-        "the log says why",
-        SOON,
-        "journalctl -u keepsake-appliance -o cat | grep -m1 ERROR",
-    )?;
+    let said =
+        machine.eventually("the log says why", SOON, "journalctl -u keepsake-appliance -o cat | grep -m1 ERROR")?;
     report_ok(&format!("without a board the service says: {}", said.trim()));
-    machine.eventually(
-        "it is tried again",
-        SOON,
-        "[ $(systemctl show -P NRestarts keepsake-appliance) -ge 2 ]",
-    )?;
+    machine.eventually("it is tried again", SOON, "[ $(systemctl show -P NRestarts keepsake-appliance) -ge 2 ]")?;
     report_ok("and is tried again and again");
     Ok(())
 }
@@ -294,11 +274,7 @@ fn press(machine: &BootedSystem, stored: u32) -> Result<()> {
 }
 
 fn check_recovery(machine: &BootedSystem) -> Result<()> {
-    machine.eventually(
-        "the new version runs",
-        SOON,
-        "systemctl is-active -q keepsake-appliance keepsake-cloud",
-    )?;
+    machine.eventually("the new version runs", SOON, "systemctl is-active -q keepsake-appliance keepsake-cloud")?;
     press(machine, 2)?;
 
     // Both hang: they stop notifying, and systemd restarts them.

@@ -318,9 +318,7 @@ fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
             || (attribute.path().is_ident("cfg")
-                && attribute
-                    .parse_args::<syn::Ident>()
-                    .is_ok_and(|condition| condition == "test"))
+                && attribute.parse_args::<syn::Ident>().is_ok_and(|condition| condition == "test"))
     })
 }
 

@@ -79,9 +79,5 @@ fn a_doc_comment_begins_with_what_a_thing_does_or_is() {
             in_comment = is_doc;
         }
     }
-    assert_left(
-        &found,
-        DOC_OPENINGS_LEFT,
-        "begin with a verb (\"Returns …\") or a noun (\"The …\")",
-    );
+    assert_left(&found, DOC_OPENINGS_LEFT, "begin with a verb (\"Returns …\") or a noun (\"The …\")");
 }

@@ -118,9 +118,7 @@ const MEETING_POINTS: &[&str] = &["keepsake-protocol", "keepsake-tls"];
 
 fn layer_of(layers: Layers, file: &str) -> Layer {
     let fitting = layers.iter().filter(|(prefix, _)| file.starts_with(prefix));
-    let (_, layer) = fitting
-        .max_by_key(|(prefix, _)| prefix.len())
-        .expect("the first row fits every file");
+    let (_, layer) = fitting.max_by_key(|(prefix, _)| prefix.len()).expect("the first row fits every file");
     *layer
 }
 
@@ -137,32 +135,21 @@ fn is_impure(path: &[String]) -> bool {
 
 /// Fails when there is a finding that is not an exception, and when an exception is no longer needed.
 fn assert_exceptions(found: &BTreeSet<(String, String)>, exceptions: &[(&str, &str)], rule: &str) {
-    let exceptions = exceptions
-        .iter()
-        .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()));
+    let exceptions = exceptions.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned()));
     let exceptions: BTreeSet<(String, String)> = exceptions.collect();
     let list = |pairs: Vec<&(String, String)>| -> String {
-        pairs
-            .iter()
-            .map(|(from, to)| format!("    (\"{from}\", \"{to}\"),\n"))
-            .collect()
+        pairs.iter().map(|(from, to)| format!("    (\"{from}\", \"{to}\"),\n")).collect()
     };
     let new = list(found.difference(&exceptions).collect());
     assert!(new.is_empty(), "{rule}:\n{new}");
     let gone = list(exceptions.difference(found).collect());
-    assert!(
-        gone.is_empty(),
-        "remove these exceptions, they are no longer needed:\n{gone}"
-    );
+    assert!(gone.is_empty(), "remove these exceptions, they are no longer needed:\n{gone}");
 }
 
 #[test]
 fn imports_follow_the_direction_of_the_layers() {
     let mut against = BTreeSet::new();
-    for (folder, name, layers) in [
-        ("appliance", "keepsake_appliance", APPLIANCE),
-        ("cloud", "keepsake_cloud", CLOUD),
-    ] {
+    for (folder, name, layers) in [("appliance", "keepsake_appliance", APPLIANCE), ("cloud", "keepsake_cloud", CLOUD)] {
         let sources = Crate::read(folder, name);
         for (from, to) in sources.arrows() {
             let (from, to) = (shown(from), shown(to));
@@ -181,10 +168,7 @@ fn imports_follow_the_direction_of_the_layers() {
 #[test]
 fn decisions_use_neither_clocks_nor_tasks_nor_files() {
     let mut impure = BTreeSet::new();
-    for (folder, name, layers) in [
-        ("appliance", "keepsake_appliance", APPLIANCE),
-        ("cloud", "keepsake_cloud", CLOUD),
-    ] {
+    for (folder, name, layers) in [("appliance", "keepsake_appliance", APPLIANCE), ("cloud", "keepsake_cloud", CLOUD)] {
         for (file, path) in Crate::read(folder, name).foreign_uses() {
             let file = shown(file);
             let layer = layer_of(layers, &file);
@@ -217,11 +201,7 @@ fn a_foreign_crate_has_one_home() {
     }
     assert_exceptions(&away, AWAY_FROM_HOME_LEFT, "a foreign crate is used away from its home");
     let homes: usize = HOMES.iter().map(|(_, homes)| homes.len()).sum();
-    assert_eq!(
-        homes_seen.len(),
-        homes,
-        "only these homes use their crate: {homes_seen:?}"
-    );
+    assert_eq!(homes_seen.len(), homes, "only these homes use their crate: {homes_seen:?}");
 }
 
 #[test]
@@ -241,10 +221,7 @@ fn camera_and_cloud_meet_only_in_the_shared_crates() {
     );
     for package in packages {
         let dependencies = package["dependencies"].as_array().expect("a list of dependencies");
-        let product = dependencies
-            .iter()
-            .filter(|dependency| dependency["kind"].is_null())
-            .map(name);
+        let product = dependencies.iter().filter(|dependency| dependency["kind"].is_null()).map(name);
         let own: Vec<String> = product.filter(|dependency| members.contains(dependency)).collect();
         match name(package).as_str() {
             "keepsake-appliance" | "keepsake-cloud" => {
@@ -252,9 +229,7 @@ fn camera_and_cloud_meet_only_in_the_shared_crates() {
                 assert!(allowed, "{} depends on {own:?}", name(package));
             }
             other => {
-                let programs = own
-                    .iter()
-                    .filter(|own| matches!(own.as_str(), "keepsake-appliance" | "keepsake-cloud"));
+                let programs = own.iter().filter(|own| matches!(own.as_str(), "keepsake-appliance" | "keepsake-cloud"));
                 assert!(programs.count() < 2, "{other} depends on both programs");
             }
         }

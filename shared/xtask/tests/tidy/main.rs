@@ -27,10 +27,7 @@ fn files(directory: &Path, extensions: &[&str]) -> Vec<PathBuf> {
         .into_iter()
         .filter_entry(|entry| entry.file_name() != "target" && entry.file_name() != ".git")
         .map(|entry| entry.expect("read a source directory").into_path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|found| extensions.iter().any(|wanted| found == *wanted))
-        })
+        .filter(|path| path.extension().is_some_and(|found| extensions.iter().any(|wanted| found == *wanted)))
         .collect()
 }
 

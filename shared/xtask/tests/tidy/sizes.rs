@@ -18,10 +18,8 @@ const LONG_FILES_LEFT: usize = 0;
 const LONG_FUNCTIONS_LEFT: usize = 0;
 
 /// Functions that may be longer, each with the reason.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[(
-    "cloud/src/store/commit/apply.rs apply",
-    "one arm for each kind of message",
-)];
+const LONG_FUNCTIONS: &[(&str, &str)] =
+    &[("cloud/src/store/commit/apply.rs apply", "one arm for each kind of message")];
 
 #[test]
 fn no_file_of_product_code_is_too_long() {
@@ -83,9 +81,5 @@ fn no_function_is_too_long() {
             }
         }
     }
-    assert_left(
-        &long,
-        LONG_FUNCTIONS_LEFT,
-        "give the steps names, or give a reason in LONG_FUNCTIONS",
-    );
+    assert_left(&long, LONG_FUNCTIONS_LEFT, "give the steps names, or give a reason in LONG_FUNCTIONS");
 }

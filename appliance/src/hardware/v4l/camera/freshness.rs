@@ -41,12 +41,7 @@ pub(super) struct Freshness<'a> {
 impl<'a> Freshness<'a> {
     /// `pressed_us`: CLOCK_MONOTONIC. `ahead`: what is known of this stream.
     pub(super) fn new(pressed_us: u64, ahead: &'a mut TimestampSkew) -> Self {
-        Self {
-            pressed_us,
-            ahead,
-            passed_over: 0,
-            last: None,
-        }
+        Self { pressed_us, ahead, passed_over: 0, last: None }
     }
 
     /// `stamp`: of the next frame. `now_us`: CLOCK_MONOTONIC, when it was handed out.

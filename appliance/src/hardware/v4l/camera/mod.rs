@@ -88,12 +88,7 @@ impl V4lCamera {
 
     fn start(&mut self) -> Result<RunningStream, CameraError> {
         let asked = Instant::now();
-        let FoundDevice {
-            path,
-            device,
-            about,
-            offers,
-        } = negotiate::find(self.driver.as_ref(), &self.settings.device)?;
+        let FoundDevice { path, device, about, offers } = negotiate::find(self.driver.as_ref(), &self.settings.device)?;
         let suitable: Vec<_> = offers
             .iter()
             .filter(|offer| negotiate::matches_format(offer, &self.settings.format))
@@ -131,10 +126,7 @@ impl V4lCamera {
     }
 
     fn requested_size(&self) -> Size {
-        Size {
-            width: self.settings.width,
-            height: self.settings.height,
-        }
+        Size { width: self.settings.width, height: self.settings.height }
     }
 
     /// A press waits for a frame that began after it, so a camera that gives few of them is asked for more. One that gives
@@ -205,9 +197,9 @@ impl V4lCamera {
                 None
             } else {
                 match &running.pixels {
-                    Pixels::Jpeg(_) => from_mjpeg(given.bytes)
-                        .ok()
-                        .and_then(|(jpeg, ..)| brightness(&jpeg, ContentType::Jpeg)),
+                    Pixels::Jpeg(_) => {
+                        from_mjpeg(given.bytes).ok().and_then(|(jpeg, ..)| brightness(&jpeg, ContentType::Jpeg))
+                    }
                     Pixels::Raw(raw) => raw.brightness(given.bytes),
                 }
             };
@@ -237,11 +229,7 @@ impl V4lCamera {
             let bytes = given.bytes.len() as u64;
             if bytes > self.settings.frame_bytes_max {
                 let what = format!("a frame of {bytes} bytes is above camera.frame_bytes_max");
-                return Err(CameraError::Failed {
-                    camera,
-                    what,
-                    source: None,
-                });
+                return Err(CameraError::Failed { camera, what, source: None });
             }
             match picture_of(&given, &running.pixels, damaged.other_sizes) {
                 Ok((bytes, size)) => {
@@ -261,10 +249,7 @@ impl V4lCamera {
                 what: format!("{} damaged frames, the last one: {what}", damaged.frames),
                 source: None,
             },
-            None => CameraError::TimedOut {
-                camera,
-                after_ms: asked.elapsed().as_millis(),
-            },
+            None => CameraError::TimedOut { camera, after_ms: asked.elapsed().as_millis() },
         })
     }
 }
@@ -279,13 +264,7 @@ impl crate::hardware::Camera for V4lCamera {
     fn configure(&mut self, settings: &settings::CameraSettings) {
         let what_runs = |of: &settings::CameraSettings| {
             let size = (of.width, of.height);
-            (
-                size,
-                of.frames_per_s_min,
-                of.brightness_percent,
-                of.device.clone(),
-                of.format.clone(),
-            )
+            (size, of.frames_per_s_min, of.brightness_percent, of.device.clone(), of.format.clone())
         };
         // The next frame negotiates everything again.
         if what_runs(&self.settings) != what_runs(settings) {
@@ -321,10 +300,7 @@ impl crate::hardware::Camera for V4lCamera {
 
     fn describe(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
-        if let Some(RunningStream {
-            path, about, agreed, ..
-        }) = &self.running
-        {
+        if let Some(RunningStream { path, about, agreed, .. }) = &self.running {
             let DeviceInfo { driver, card, bus, .. } = about;
             lines.push(format!("{card} ({driver}, {bus}) at {}", path.display()));
             lines.push(format!("agreed on {} {}", agreed.fourcc, agreed.size));
@@ -388,10 +364,7 @@ fn picture_of(given: &DequeuedFrame<'_>, pixels: &Pixels, other_sizes: u32) -> R
         Pixels::Raw(raw) => {
             let jpeg = raw.to_jpeg(given.bytes).map_err(Damage::Encoding)?;
             let got = given.bytes.len();
-            let size = Size {
-                width: raw.width.into(),
-                height: raw.height.into(),
-            };
+            let size = Size { width: raw.width.into(), height: raw.height.into() };
             Ok((jpeg.ok_or(Damage::Short { got })?, size))
         }
     }
@@ -401,9 +374,9 @@ fn picture_of(given: &DequeuedFrame<'_>, pixels: &Pixels, other_sizes: u32) -> R
 fn is_transient(error: &CameraError) -> bool {
     match error {
         // A transient fault of the driver is a system error; anything else would only happen again.
-        CameraError::Failed {
-            source: Some(source), ..
-        } => !matches!(source.raw_os_error(), Some(libc::EBUSY | libc::ENOSPC)),
+        CameraError::Failed { source: Some(source), .. } => {
+            !matches!(source.raw_os_error(), Some(libc::EBUSY | libc::ENOSPC))
+        }
         CameraError::Failed { source: None, .. } | CameraError::NotFound { .. } | CameraError::TimedOut { .. } => false,
     }
 }
@@ -412,17 +385,10 @@ fn is_transient(error: &CameraError) -> bool {
 fn camera_error(path: &Path, doing: &str, asked: Instant, error: io::Error) -> CameraError {
     let camera = path.display().to_string();
     if error.kind() == io::ErrorKind::TimedOut {
-        return CameraError::TimedOut {
-            camera,
-            after_ms: asked.elapsed().as_millis(),
-        };
+        return CameraError::TimedOut { camera, after_ms: asked.elapsed().as_millis() };
     }
     if is_gone(&error) {
-        return CameraError::NotFound {
-            camera,
-            fix: negotiate::FIX.into(),
-            source: Some(error),
-        };
+        return CameraError::NotFound { camera, fix: negotiate::FIX.into(), source: Some(error) };
     }
     let advice = match error.raw_os_error() {
         Some(libc::EBUSY) => " (another program uses it: stop that one)",
@@ -440,7 +406,5 @@ fn camera_error(path: &Path, doing: &str, asked: Instant, error: io::Error) -> C
 }
 
 fn remaining(until: Instant) -> Duration {
-    until
-        .saturating_duration_since(Instant::now())
-        .max(Duration::from_millis(1))
+    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }

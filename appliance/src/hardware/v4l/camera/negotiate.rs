@@ -98,11 +98,7 @@ impl Problem {
                         .to_owned(),
                 source: None,
             },
-            Self::Useless(what) => CameraError::Failed {
-                camera,
-                what,
-                source: None,
-            },
+            Self::Useless(what) => CameraError::Failed { camera, what, source: None },
             Self::System(error) => CameraError::NotFound {
                 camera,
                 fix: match error.kind() {
@@ -139,12 +135,7 @@ fn open(driver: &dyn Driver, path: &Path) -> Result<FoundDevice, Problem> {
     if offers.is_empty() {
         return Err(Problem::NoCamera);
     }
-    Ok(FoundDevice {
-        path: path.to_owned(),
-        device,
-        about,
-        offers,
-    })
+    Ok(FoundDevice { path: path.to_owned(), device, about, offers })
 }
 
 fn has_picture(offers: &[FormatOption]) -> bool {

@@ -113,10 +113,7 @@ impl Driver for Kernel {
             .find(|device| device.path == path)
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
         error_of(device.open)?;
-        Ok(Box::new(Opened {
-            device: device.clone(),
-            world: self.0.clone(),
-        }))
+        Ok(Box::new(Opened { device: device.clone(), world: self.0.clone() }))
     }
 }
 
@@ -172,11 +169,7 @@ impl Device for Opened {
         let mut world = self.world.lock().unwrap();
         world.streams_begun += 1;
         let does = world.streams.pop_front().unwrap_or_default();
-        Ok(Box::new(Played {
-            does: does.into(),
-            bytes: Vec::new(),
-            failed: false,
-        }))
+        Ok(Box::new(Played { does: does.into(), bytes: Vec::new(), failed: false }))
     }
 }
 
@@ -210,19 +203,12 @@ impl Stream for Played {
             }
         };
         self.bytes = bytes;
-        Ok(DequeuedFrame {
-            bytes: &self.bytes,
-            stamp,
-            broken,
-        })
+        Ok(DequeuedFrame { bytes: &self.bytes, stamp, broken })
     }
 }
 
 fn size(width: u16, height: u16) -> Size {
-    Size {
-        width: width.into(),
-        height: height.into(),
-    }
+    Size { width: width.into(), height: height.into() }
 }
 
 fn offer(fourcc: &[u8; 4], sizes: &[Size]) -> FormatOption {
@@ -337,11 +323,7 @@ fn a_named_camera_that_is_missing_says_which_ones_are_there() {
 #[test]
 fn what_cannot_become_a_picture_is_named() {
     let h264 = camera_at(BY_ID, &[offer(b"H264", &[]), offer(b"pRAA", &[])]);
-    assert_error(
-        frame_of(h264, &[]),
-        CameraFailed,
-        &["none of MJPG JPEG YUYV", "it has H264 pRAA"],
-    );
+    assert_error(frame_of(h264, &[]), CameraFailed, &["none of MJPG JPEG YUYV", "it has H264 pRAA"]);
 
     let mut planes = raw_camera();
     (planes.about.capture, planes.about.multi_planar) = (false, true);
@@ -374,15 +356,8 @@ fn another_format_than_agreed_leads_to_the_next_offer() {
 
 #[test]
 fn the_nearest_size_wins_and_then_the_cheapest_format() {
-    let steps = Sizes::Steps {
-        min: size(32, 32),
-        max: size(1920, 1200),
-        step: size(16, 8),
-    };
-    let any = FormatOption {
-        fourcc: Fourcc(*b"NV12"),
-        sizes: vec![steps],
-    };
+    let steps = Sizes::Steps { min: size(32, 32), max: size(1920, 1200), step: size(16, 8) };
+    let any = FormatOption { fourcc: Fourcc(*b"NV12"), sizes: vec![steps] };
     let offers = [
         offer(b"YUYV", &[size(640, 480), size(1280, 720)]),
         offer(b"MJPG", &[size(1280, 720), size(1920, 1080)]),
@@ -431,11 +406,7 @@ fn a_camera_in_use_or_forbidden_names_the_fix() {
     let mut device = jpeg_camera();
     device.agree = Some(libc::EBUSY);
     let kernel = Kernel::of(&[device], &[]);
-    assert_error(
-        kernel.camera(|_| {}).frame(DEADLINE),
-        CameraFailed,
-        &["another program uses it"],
-    );
+    assert_error(kernel.camera(|_| {}).frame(DEADLINE), CameraFailed, &["another program uses it"]);
     let mut device = jpeg_camera();
     device.open = Some(libc::EACCES);
     let kernel = Kernel::of(&[device], &[]);
@@ -461,10 +432,7 @@ fn a_new_stream_without_a_frame_times_out_and_the_next_press_builds_another() {
 #[test]
 fn a_kept_stream_that_died_is_rebuilt_within_the_press() {
     for died in [Does::TimesOut, Does::Fails(libc::EIO), Does::Fails(libc::ENODEV)] {
-        let kernel = Kernel::of(
-            &[jpeg_camera()],
-            &[&[Does::Gives(jpeg(40)), died.clone()], &[Does::Gives(jpeg(80))]],
-        );
+        let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(jpeg(40)), died.clone()], &[Does::Gives(jpeg(80))]]);
         let mut camera = kernel.camera(|_| {});
         assert_grey(camera.frame(DEADLINE), 40);
         assert_grey(camera.frame(DEADLINE), 80);
@@ -590,12 +558,7 @@ fn a_frame_above_the_bound_names_the_setting() {
 fn frames_that_waited_in_the_driver_are_not_the_picture_of_this_press() {
     // Three buffers filled right after the last press, minutes ago.
     let old = [Does::GivesOld(jpeg(200)), Does::GivesOld(jpeg(200))];
-    let script = [
-        &[Does::Gives(jpeg(40))],
-        &old[..],
-        &[Does::GivesOld(jpeg(200)), Does::Gives(jpeg(80))],
-    ]
-    .concat();
+    let script = [&[Does::Gives(jpeg(40))], &old[..], &[Does::GivesOld(jpeg(200)), Does::Gives(jpeg(80))]].concat();
     let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
     let mut camera = kernel.camera(|_| {});
     assert_grey(camera.frame(DEADLINE), 40);
@@ -604,11 +567,7 @@ fn frames_that_waited_in_the_driver_are_not_the_picture_of_this_press() {
 
 #[test]
 fn frames_without_a_stamp_are_passed_over_by_number() {
-    let script = [
-        vec![Does::GivesUnstamped(jpeg(200)); 8],
-        vec![Does::GivesUnstamped(jpeg(80))],
-    ]
-    .concat();
+    let script = [vec![Does::GivesUnstamped(jpeg(200)); 8], vec![Does::GivesUnstamped(jpeg(80))]].concat();
     assert_grey(frame_of(jpeg_camera(), &script), 80);
 }
 
@@ -633,12 +592,7 @@ fn a_camera_that_starts_dark_is_waited_for_within_the_bounds() {
 #[test]
 fn brightness_is_a_share_of_the_range_and_is_put_back() {
     let mut device = jpeg_camera();
-    device.brightness = Some(ControlRange {
-        min: -64,
-        max: 64,
-        step: 1,
-        default: -10,
-    });
+    device.brightness = Some(ControlRange { min: -64, max: 64, step: 1, default: -10 });
     let gives = [Does::Gives(jpeg(99))];
     let kernel = Kernel::of(&[device], &[&gives[..]; 9]);
     let mut camera = kernel.camera(|_| {});
@@ -700,10 +654,7 @@ fn other_settings_hold_from_the_next_frame_on() {
 
 #[test]
 fn a_camera_describes_itself_and_its_formats() {
-    let offers = [
-        offer(b"MJPG", &[size(WIDTH, HEIGHT), size(32, 24)]),
-        offer(b"H264", &[]),
-    ];
+    let offers = [offer(b"MJPG", &[size(WIDTH, HEIGHT), size(32, 24)]), offer(b"H264", &[])];
     let kernel = Kernel::of(&[camera_at(BY_ID, &offers)], &[&[Does::Gives(jpeg(10))]]);
     let mut camera = kernel.camera(|_| {});
     assert_eq!(camera.describe(), Vec::<String>::new());

@@ -22,10 +22,7 @@ fn messages(language: &str, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, B
         for entry in resource.entries() {
             match entry {
                 ast::Entry::Message(message) => {
-                    let pattern = message
-                        .value
-                        .as_ref()
-                        .unwrap_or_else(|| panic!("{file}: {}", message.id.name));
+                    let pattern = message.value.as_ref().unwrap_or_else(|| panic!("{file}: {}", message.id.name));
                     let mut variables = BTreeSet::new();
                     collect_variables(pattern, &mut variables);
                     let before = messages.insert(message.id.name.to_owned(), variables);
@@ -139,11 +136,7 @@ fn every_report_is_written_by_some_code() {
         for piece in &pattern.pieces {
             if let Piece::Literal(literal) = piece {
                 let literal = literal.to_lowercase();
-                for part in literal
-                    .split(['.', '(', ')', ':'])
-                    .map(str::trim)
-                    .filter(|part| part.len() > 3)
-                {
+                for part in literal.split(['.', '(', ')', ':']).map(str::trim).filter(|part| part.len() > 3) {
                     let found = code.contains(part) || code.contains(part.strip_prefix("there is no ").unwrap_or(part));
                     assert!(found, "{}: no code writes {part:?}", pattern.key);
                 }
@@ -181,10 +174,7 @@ fn every_text_of_the_protocol_has_a_translation() {
 #[test]
 fn a_value_in_a_message_is_escaped_and_markup_is_not() {
     let link = html! { a href="/" { "<x>" } };
-    assert_eq!(
-        t!(Language::English, "welcome", name = "<b>&").0,
-        "Welcome, &lt;b&gt;&amp;"
-    );
+    assert_eq!(t!(Language::English, "welcome", name = "<b>&").0, "Welcome, &lt;b&gt;&amp;");
     assert_eq!(
         t!(Language::English, "last-report", time = link).0,
         "Last report <a href=\"/\">&lt;x&gt;</a>. Newer pictures are not known yet."
@@ -220,8 +210,5 @@ fn a_sentence_from_elsewhere_is_translated_by_its_english() {
         assert_eq!(translate(Language::Korean, english).0, korean);
         assert_eq!(translate(Language::English, english).0, english);
     }
-    assert_eq!(
-        sentence(Language::English, "the disk <is> full").0,
-        "The disk &lt;is&gt; full."
-    );
+    assert_eq!(sentence(Language::English, "the disk <is> full").0, "The disk &lt;is&gt; full.");
 }

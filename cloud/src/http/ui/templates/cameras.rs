@@ -63,10 +63,7 @@ fn tiles(site: &PageContext, cameras: &[CameraView]) -> Markup {
     let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
     let coarse = cameras.iter().any(|camera| camera.coarse);
     let (held, missing) = if coarse {
-        (
-            t!(lang, "at-most", count = sum.held),
-            t!(lang, "at-least", count = sum.missing),
-        )
+        (t!(lang, "at-most", count = sum.held), t!(lang, "at-least", count = sum.missing))
     } else {
         (count(sum.held).render(), count(sum.missing).render())
     };
@@ -183,9 +180,7 @@ pub(super) mod tests {
     /// The pages with views that show every state.
     pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
         let none = CamerasView { cameras: Vec::new() };
-        let hostile_cameras = CamerasView {
-            cameras: vec![hostile_device().camera],
-        };
+        let hostile_cameras = CamerasView { cameras: vec![hostile_device().camera] };
         vec![
             ("cameras", cameras_page(site, &cameras())),
             ("cameras-hold", cameras_page(&on_hold(site), &cameras())),
@@ -200,20 +195,11 @@ pub(super) mod tests {
         let shed = device().camera;
         let mut field = camera("north-field", Some(Presence::Offline));
         field.last_seen_us = NOW_US - 130 * MIN;
-        field.counters = Counters {
-            stored: 88,
-            held: 47,
-            ..Counters::default()
-        };
+        field.counters = Counters { stored: 88, held: 47, ..Counters::default() };
         field.queue.waiting = 47;
         field.latest = Some(picture("north-field", 88, NOW_US - 132 * MIN));
         let mut greenhouse = camera("greenhouse", Some(Presence::Online));
-        greenhouse.counters = Counters {
-            stored: 640,
-            held: 212,
-            missing: 2,
-            ..Counters::default()
-        };
+        greenhouse.counters = Counters { stored: 640, held: 212, missing: 2, ..Counters::default() };
         greenhouse.queue.waiting = 212;
         greenhouse.health.card_free = 1_000_000_000;
         greenhouse.coarse = true;
@@ -224,9 +210,7 @@ pub(super) mod tests {
         let mut lab = camera("camera", None);
         lab.light = None;
         lab.latest = None;
-        CamerasView {
-            cameras: vec![porch, shed, field, greenhouse, lab],
-        }
+        CamerasView { cameras: vec![porch, shed, field, greenhouse, lab] }
     }
 
     #[test]

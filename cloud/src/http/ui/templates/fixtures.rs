@@ -22,10 +22,7 @@ pub(crate) const HOSTILE: &str =
     "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp; style=\"x\" javascript:1";
 
 pub(crate) fn visitor(language: Language) -> Visitor {
-    Visitor {
-        language,
-        here: "/pictures?device=porch".to_owned(),
-    }
+    Visitor { language, here: "/pictures?device=porch".to_owned() }
 }
 
 pub(crate) fn site() -> PageContext {
@@ -45,10 +42,7 @@ pub(crate) fn site_in(language: Language) -> PageContext {
         warnings: Vec::new(),
         free_bytes: Some(31_800_000_000),
         quarantined: 0,
-        user: Some(SignedInUser {
-            name: "ada".to_owned(),
-            role: Role::Owner,
-        }),
+        user: Some(SignedInUser { name: "ada".to_owned(), role: Role::Owner }),
         role: Role::Owner,
         origin: "https://cam.example".to_owned(),
     }
@@ -118,10 +112,7 @@ pub(crate) fn camera(name: &str, presence: Option<Presence>) -> CameraView {
         presence,
         last_seen_us: NOW_US - 2 * S,
         status_us: None,
-        counters: Counters {
-            stored: 1204,
-            ..Counters::default()
-        },
+        counters: Counters { stored: 1204, ..Counters::default() },
         conflicts: 0,
         damaged: 0,
         queue: Queue::default(),
@@ -142,10 +133,7 @@ pub(crate) fn camera(name: &str, presence: Option<Presence>) -> CameraView {
         latest: Some(picture(name, 1204, NOW_US - 2 * S)),
         installs: vec![SpoolView {
             install: SpoolId([0xa1; 16]),
-            counters: Counters {
-                stored: 1204,
-                ..Counters::default()
-            },
+            counters: Counters { stored: 1204, ..Counters::default() },
         }],
     }
 }

@@ -162,10 +162,7 @@ pub(super) mod tests {
             ("setup-wrong", setup_page(visitor, &set_up(HOSTILE))),
             ("login", login_page(visitor, &log_in(""))),
             ("login-wrong", login_page(visitor, &log_in(HOSTILE))),
-            (
-                "invitation",
-                invitation_page(visitor, &invitation(Some("ada"), Some(HOSTILE))),
-            ),
+            ("invitation", invitation_page(visitor, &invitation(Some("ada"), Some(HOSTILE)))),
             ("invitation-over", invitation_page(visitor, &invitation(None, None))),
         ]
     }

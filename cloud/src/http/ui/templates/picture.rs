@@ -158,12 +158,7 @@ pub(super) mod tests {
         upload.cause = Cause::Upload;
         let other = picture("boat-shed", 13, NOW_US).id;
         let page = |picture: PictureView, twins: Vec<PictureId>| {
-            let view = PictureDetailView {
-                picture,
-                newer: Some(other),
-                older: Some(other),
-                twins,
-            };
+            let view = PictureDetailView { picture, newer: Some(other), older: Some(other), twins };
             picture_page(site, &view)
         };
         vec![
@@ -191,10 +186,7 @@ pub(super) mod tests {
         guessed.taken = taken(&guessed, None, &[]);
         let html = show(&guessed);
         assert!(html.contains("Estimated") && !html.contains("Synchronised"), "{html}");
-        assert!(
-            !html.contains("took "),
-            "no length of time between two clocks of which one was never set"
-        );
+        assert!(!html.contains("took "), "no length of time between two clocks of which one was never set");
         guessed.pressed.wall_us = 17 * S;
         guessed.taken = taken(&guessed, None, &[]);
         let html = show(&guessed);
@@ -232,16 +224,10 @@ pub(super) mod tests {
         assert!(html.contains("took 4.1 s"), "{html}");
 
         // And then back by a day, and called right again.
-        let back = BootClockOffset {
-            offset_us: line.offset_us - 24 * HOUR,
-            ..line.clone()
-        };
+        let back = BootClockOffset { offset_us: line.offset_us - 24 * HOUR, ..line.clone() };
         picture.taken = taken(&picture, None, &[line, back]);
         let html = show(&picture);
-        assert!(
-            html.contains("Estimated") && html.contains("contradicts itself"),
-            "{html}"
-        );
+        assert!(html.contains("Estimated") && html.contains("contradicts itself"), "{html}");
         assert!(html.contains("<h1>between <time") && !html.contains("took "), "{html}");
     }
 }

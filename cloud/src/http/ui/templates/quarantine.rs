@@ -68,10 +68,7 @@ pub(super) mod tests {
     pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
         vec![
             ("quarantine", quarantine_page(&on_hold(site), &quarantine())),
-            (
-                "quarantine-none",
-                quarantine_page(site, &QuarantineView { rows: Vec::new() }),
-            ),
+            ("quarantine-none", quarantine_page(site, &QuarantineView { rows: Vec::new() })),
         ]
     }
 

@@ -10,19 +10,10 @@ pub(super) fn texts(lang: Language) -> String {
         ("reconnecting", t!(lang, "reconnecting", time = "{time}")),
         ("newPicture", t!(lang, "new-picture")),
         ("newPictures", t!(lang, "new-pictures", count = "{count}")),
-        (
-            "pictureFrom",
-            t!(lang, "picture-from", from = "{from}", time = "{time}"),
-        ),
+        ("pictureFrom", t!(lang, "picture-from", from = "{from}", time = "{time}")),
         (
             "picturesFrom",
-            t!(
-                lang,
-                "pictures-from",
-                count = "{count}",
-                from = "{from}",
-                time = "{time}"
-            ),
+            t!(lang, "pictures-from", count = "{count}", from = "{from}", time = "{time}"),
         ),
         ("cameras", t!(lang, "cameras-count", count = "{count}")),
         ("sending", t!(lang, "sending")),

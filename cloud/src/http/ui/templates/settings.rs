@@ -211,12 +211,7 @@ fn explained(site: &PageContext, view: &SettingsView) -> Markup {
             None => t!(lang, "settings-applied", version = version),
         },
         SettingsState::Partly => {
-            t!(
-                lang,
-                "settings-partly",
-                version = version,
-                count = view.rejected.len() as u64
-            )
+            t!(lang, "settings-partly", version = version, count = view.rejected.len() as u64)
         }
         SettingsState::Trying { names, for_s } => t!(
             lang,
@@ -254,12 +249,7 @@ pub(super) mod tests {
             current: Some("60".to_owned()),
             rejected: None,
         };
-        let seconds = FieldKind::Number {
-            min: 1,
-            max: 604_800,
-            or_zero: true,
-            unit: "seconds",
-        };
+        let seconds = FieldKind::Number { min: 1, max: 604_800, or_zero: true, unit: "seconds" };
         SettingsView {
             device: "boat-shed".parse().unwrap(),
             version: 13,
@@ -271,12 +261,7 @@ pub(super) mod tests {
                 "is set by the command line of the camera, which overrides it".to_owned(),
             )],
             fields: vec![
-                field(
-                    "capture_interval_s",
-                    "Takes a picture automatically at this interval.",
-                    seconds,
-                    "60",
-                ),
+                field("capture_interval_s", "Takes a picture automatically at this interval.", seconds, "60"),
                 FieldView {
                     rejected: Some("is set by the command line of the camera, which overrides it".to_owned()),
                     ..field(
@@ -316,11 +301,7 @@ pub(super) mod tests {
     #[test]
     fn every_state_of_settings_is_said_in_words() {
         let said = |state, rejected| {
-            let view = SettingsView {
-                state,
-                rejected,
-                ..settings()
-            };
+            let view = SettingsView { state, rejected, ..settings() };
             settings_page(&site(), &view).into_string()
         };
         for (state, says) in [
@@ -328,10 +309,7 @@ pub(super) mod tests {
             (SettingsState::Waiting, "waiting for the camera"),
             (SettingsState::Applied, "is applied"),
             (
-                SettingsState::Trying {
-                    names: vec!["cloud.url".to_owned()],
-                    for_s: 240,
-                },
+                SettingsState::Trying { names: vec!["cloud.url".to_owned()], for_s: 240 },
                 "returns to the previous values in",
             ),
             (SettingsState::Ahead { version: 20 }, "restored from a backup"),

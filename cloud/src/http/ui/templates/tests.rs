@@ -74,15 +74,11 @@ fn every_text_is_from_a_message_file() {
         }
         let mut html = page.into_string();
         for sentence in SENTENCES {
-            html = html
-                .replace(&sentence.render().0, "")
-                .replace(&capitalize(sentence).render().0, "");
+            html = html.replace(&sentence.render().0, "").replace(&capitalize(sentence).render().0, "");
         }
         for text in shown_texts(&html) {
             let is_word = |word: &&str| word.chars().any(|letter| letter.is_ascii_alphabetic());
-            let words = text
-                .split(|letter: char| !letter.is_ascii_alphanumeric())
-                .filter(is_word);
+            let words = text.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(is_word);
             let unknown: Vec<_> = words.filter(|word| !WORDS.contains(word)).collect();
             if !unknown.is_empty() {
                 found.push(format!("{name}: {text:?}: {unknown:?}"));
@@ -153,22 +149,15 @@ fn assert_obeys_the_policy(name: &str, html: &str) {
         if element == "script" {
             scripts += 1;
             assert!(
-                tag.iter()
-                    .any(|(name, value)| name == "src" && value.starts_with("/assets/")),
+                tag.iter().any(|(name, value)| name == "src" && value.starts_with("/assets/")),
                 "{name}: {tag:?}"
             );
             assert!(rest.starts_with("</script>"), "{name}: inline script");
         }
         for (attribute, value) in &tag[1..] {
-            assert!(
-                !attribute.starts_with("on") && attribute != "style",
-                "{name}: {attribute}={value}"
-            );
+            assert!(!attribute.starts_with("on") && attribute != "style", "{name}: {attribute}={value}");
             if ["href", "src", "action", "data-src"].contains(&attribute.as_str()) {
-                assert!(
-                    value.starts_with('/') || value == "#main",
-                    "{name}: {attribute}={value}"
-                );
+                assert!(value.starts_with('/') || value == "#main", "{name}: {attribute}={value}");
             }
         }
     }
@@ -179,15 +168,8 @@ fn assert_obeys_the_policy(name: &str, html: &str) {
         "{name}: something was not escaped"
     );
     assert_eq!(html.matches("<h1").count(), 1, "{name}: one heading for the page");
-    assert!(
-        html.matches("role=\"status\"").count() <= 1,
-        "{name}: one voice for the page"
-    );
-    let mut ids: Vec<&str> = html
-        .split(" id=\"")
-        .skip(1)
-        .filter_map(|s| s.split('"').next())
-        .collect();
+    assert!(html.matches("role=\"status\"").count() <= 1, "{name}: one voice for the page");
+    let mut ids: Vec<&str> = html.split(" id=\"").skip(1).filter_map(|s| s.split('"').next()).collect();
     ids.sort_unstable();
     let all = ids.len();
     ids.dedup();

@@ -341,10 +341,7 @@ pub(super) mod tests {
     fn a_viewer_sees_no_link_that_only_an_owner_may_follow() {
         let account = |site| account_page(site, &account()).into_string();
         let owner = site();
-        let viewer = PageContext {
-            role: Role::Viewer,
-            ..site()
-        };
+        let viewer = PageContext { role: Role::Viewer, ..site() };
         assert!(account(&owner).contains("href=\"/users\""));
         assert!(!account(&viewer).contains("href=\"/users\""));
     }

@@ -33,11 +33,7 @@ impl Card {
         let file = folder.join("card.img");
         customize::unpack(image, &file)?;
         File::options().write(true).open(&file)?.set_len(BYTES)?;
-        let mut card = Self {
-            file,
-            folder: folder.to_owned(),
-            shipped: String::new(),
-        };
+        let mut card = Self { file, folder: folder.to_owned(), shipped: String::new() };
         card.shipped = card.text("camera.toml")?;
         Ok(card)
     }
@@ -170,9 +166,7 @@ impl Card {
             let (install, sequence) = name.split_once('_').context("install_number.jpg")?;
             let bytes = fs::read(&file)?;
             let named = CaptureKey {
-                install: install
-                    .parse()
-                    .map_err(|_| anyhow::anyhow!("{name} names no install"))?,
+                install: install.parse().map_err(|_| anyhow::anyhow!("{name} names no install"))?,
                 sequence: sequence.parse()?,
                 hash: keepsake_protocol::Hash::of(&bytes).prefix(),
             };
@@ -193,9 +187,7 @@ fn with(text: &str, (section, name, value): Setting<'_>) -> Result<String> {
         0
     } else {
         let header = format!("\n[{section}]");
-        text.find(&header)
-            .with_context(|| format!("there is no [{section}] in camera.toml"))?
-            + header.len()
+        text.find(&header).with_context(|| format!("there is no [{section}] in camera.toml"))? + header.len()
     };
     let line = format!("\n{name} = ");
     let at = text[begins..]
@@ -203,10 +195,7 @@ fn with(text: &str, (section, name, value): Setting<'_>) -> Result<String> {
         .with_context(|| format!("there is no {name} in [{section}] of camera.toml"))?
         + begins
         + line.len();
-    ensure!(
-        !text[begins..at].contains("\n["),
-        "there is no {name} in [{section}] of camera.toml"
-    );
+    ensure!(!text[begins..at].contains("\n["), "there is no {name} in [{section}] of camera.toml");
     let end = text[at..].find(['\r', '\n']).map_or(text.len(), |end| at + end);
     Ok(format!("{}{value}{}", &text[..at], &text[end..]))
 }
@@ -219,10 +208,7 @@ mod tests {
     fn a_setting_is_changed_where_it_stands_and_nothing_else_is() {
         let text = "# It begins so.\r\ndevice = \"\"\r\n\r\n[a]\r\nkind = 1\r\n\r\n[b]\r\nkind = 2\r\nlast = 3";
         let check = |setting, expected: &str| assert_eq!(with(text, setting).unwrap(), expected);
-        check(
-            ("", "device", "\"x\""),
-            &text.replace("device = \"\"", "device = \"x\""),
-        );
+        check(("", "device", "\"x\""), &text.replace("device = \"\"", "device = \"x\""));
         check(("b", "kind", "9"), &text.replace("kind = 2", "kind = 9"));
         check(("b", "last", "9"), &text.replace("last = 3", "last = 9"));
         for missing in [("a", "last", "9"), ("c", "kind", "9"), ("", "kind", "9")] {

@@ -165,11 +165,7 @@ impl Machine {
             if let Some(answer) = ask(self)? {
                 return Ok(answer);
             }
-            ensure!(
-                self.vm.is_running(),
-                "the emulated Pi has ended before {what}\n{}",
-                self.vm.last_words()
-            );
+            ensure!(self.vm.is_running(), "the emulated Pi has ended before {what}\n{}", self.vm.last_words());
             if began.elapsed() > WITHIN {
                 bail!("waited {WITHIN:?} for {what}\n{}", self.vm.last_words());
             }
@@ -251,11 +247,7 @@ impl Machine {
     /// Waits until it has switched itself off.
     pub(crate) fn wait_for_power_off(mut self) -> Result<()> {
         let status = self.vm.wait(WITHIN);
-        ensure!(
-            status.success(),
-            "QEMU has ended with {status}\n{}",
-            self.vm.last_words()
-        );
+        ensure!(status.success(), "QEMU has ended with {status}\n{}", self.vm.last_words());
         Ok(())
     }
 }

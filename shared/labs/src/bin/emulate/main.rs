@@ -88,11 +88,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, folder: &Path, checks: &mut Checks) -> Result<()> {
     let missing = host_tools::missing(&NEEDED);
-    ensure!(
-        missing.is_empty(),
-        "programs are missing: sudo apt-get install {}",
-        missing.join(" ")
-    );
+    ensure!(missing.is_empty(), "programs are missing: sudo apt-get install {}", missing.join(" "));
     let (image, person) = if arguments.raspios {
         (raspios_image(arguments, folder)?, raspios::PERSON)
     } else {

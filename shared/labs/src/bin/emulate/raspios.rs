@@ -102,9 +102,7 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
         run(copy.arg("-i").arg(&boot).arg(&file).arg("::"))?;
     }
     let mut ext4 = host_tools::command("mke2fs", 0)?;
-    ext4.args(["-q", "-t", "ext4", "-L", "rootfs", "-d"])
-        .arg(system)
-        .arg(&root);
+    ext4.args(["-q", "-t", "ext4", "-L", "rootfs", "-d"]).arg(system).arg(&root);
     run(ext4.arg(format!("{}k", ROOT.bytes >> 10)))?;
 
     let image = file_of("raspios-lite.img");
@@ -126,11 +124,7 @@ fn only(folder: &Path, begins: &str) -> Result<PathBuf> {
         name.to_string_lossy().starts_with(begins)
     });
     let one = found.next();
-    ensure!(
-        found.next().is_none(),
-        "there are several {begins}* in {}",
-        folder.display()
-    );
+    ensure!(found.next().is_none(), "there are several {begins}* in {}", folder.display());
     one.with_context(|| format!("there is no {begins}* in {}", folder.display()))
 }
 
@@ -195,11 +189,7 @@ impl Scenario<'_> {
         for (what, command, expected) in [
             ("it has the host name set in Imager", "uname -n", HOSTNAME),
             ("it has the user set in Imager", "id -un", PERSON),
-            (
-                "the service is active",
-                "systemctl is-active keepsake-appliance",
-                "active",
-            ),
+            ("the service is active", "systemctl is-active keepsake-appliance", "active"),
             (
                 "the service has its own user, created at boot",
                 "stat -c %U /proc/$(systemctl show -P MainPID keepsake-appliance)",

@@ -112,10 +112,7 @@ impl Scenario<'_> {
         let grown = self.card.data()?;
         self.checks.check(
             grown.start_bytes + grown.bytes > card::BYTES - (16 << 20),
-            format!(
-                "the data partition has grown to the end of the card: {} MiB",
-                grown.bytes >> 20
-            ),
+            format!("the data partition has grown to the end of the card: {} MiB", grown.bytes >> 20),
         );
         self.cut_power_during_burst(machine, Self::cut_power_and_check_card)?;
         Ok(ready_s)
@@ -194,10 +191,8 @@ impl Scenario<'_> {
                 machine.pin(LED_PIN)
             })
             .collect::<Result<Vec<_>>>()?;
-        self.checks.check(
-            lit.iter().all(|lit| *lit),
-            "the LED is lit steadily, by the register of the chip",
-        );
+        self.checks
+            .check(lit.iter().all(|lit| *lit), "the LED is lit steadily, by the register of the chip");
         self.check_time(&mut machine, time)?;
 
         machine.ssh("systemctl start keepsake-journal-tail.service")?;
@@ -297,11 +292,7 @@ impl Scenario<'_> {
     /// Returns the pictures in the cloud that belong to these commands.
     fn pictures_of(&self, asked: &BTreeSet<String>) -> Vec<Value> {
         let mut pictures = self.cloud.api().pictures(DEVICE);
-        pictures.retain(|picture| {
-            picture["command"]
-                .as_str()
-                .is_some_and(|command| asked.contains(command))
-        });
+        pictures.retain(|picture| picture["command"].as_str().is_some_and(|command| asked.contains(command)));
         pictures
     }
 
@@ -320,10 +311,7 @@ impl Scenario<'_> {
         let came = self.pictures_of(&asked).len();
         self.checks.check(
             came >= some && came < asked.len(),
-            format!(
-                "the power was cut during the burst: {came} of {} had arrived",
-                asked.len()
-            ),
+            format!("the power was cut during the burst: {came} of {} had arrived", asked.len()),
         );
         Ok(())
     }
@@ -338,18 +326,14 @@ impl Scenario<'_> {
         store.for_each_picture(|picture| {
             stored.insert((picture.install, picture.sequence));
         })?;
-        let held = pictures
-            .keys()
-            .filter(|named| !stored.contains(&(named.install, named.sequence)))
-            .count();
+        let held = pictures.keys().filter(|named| !stored.contains(&(named.install, named.sequence))).count();
         let gone = self.on_card.keys().filter(|named| !pictures.contains_key(named));
         let gone: Vec<CaptureKey> = gone.copied().collect();
         let lost = gone.len();
         self.lost.extend(gone);
         self.on_card.extend(pictures);
         println!("  power cut: {whole} complete pictures on the card, {held} of them not in the cloud yet");
-        self.checks
-            .check(lost == 0, "every earlier picture on the card is still there");
+        self.checks.check(lost == 0, "every earlier picture on the card is still there");
         Ok(())
     }
 
@@ -387,11 +371,7 @@ impl Scenario<'_> {
     /// Checks that need a login.
     fn check_inside(&mut self, machine: &Machine) -> Result<()> {
         for (what, command, expected) in [
-            (
-                "its host name is that of camera.toml",
-                "cat /proc/sys/kernel/hostname",
-                "porch-cam",
-            ),
+            ("its host name is that of camera.toml", "cat /proc/sys/kernel/hostname", "porch-cam"),
             (
                 "changes to the system stay in memory",
                 "findmnt --noheadings --output FSTYPE /",
@@ -489,10 +469,8 @@ impl Scenario<'_> {
         // The camera has saved a picture before it numbers it for a command.
         let commands = self.cloud.api().json(&format!("/api/v1/devices/{DEVICE}/commands"));
         let commands = commands["commands"].as_array().context("a list")?;
-        let named: BTreeSet<(String, u64)> = confirmed
-            .iter()
-            .map(|named| (named.install.to_string(), named.sequence))
-            .collect();
+        let named: BTreeSet<(String, u64)> =
+            confirmed.iter().map(|named| (named.install.to_string(), named.sequence)).collect();
         let numbered: Vec<&Value> = commands
             .iter()
             .map(|command| &command["capture"])

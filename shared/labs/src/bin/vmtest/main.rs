@@ -100,10 +100,7 @@ struct VideoMode {
 }
 
 fn video_mode(format: &'static str, width: u32, height: u32) -> VideoMode {
-    VideoMode {
-        format,
-        size: (width, height),
-    }
+    VideoMode { format, size: (width, height) }
 }
 
 fn setups() -> [Setup; 2] {
@@ -182,21 +179,14 @@ impl Provisions {
         };
         // The clouds of this run come from the same build, so it must have V4L2, too: a build without it would replace
         // the camera's program.
-        ensure!(
-            cfg!(feature = "v4l"),
-            "built without the feature v4l: run it with `cargo vmtest`"
-        );
+        ensure!(cfg!(feature = "v4l"), "built without the feature v4l: run it with `cargo vmtest`");
         let appliance = if debug {
             programs::appliance()
         } else {
             let appliance = ["--package", "keepsake-appliance", "--features", "v4l"];
             workspace::build_release(&appliance)?.join("appliance")
         };
-        Ok(Some(Self {
-            kernel,
-            qemu,
-            appliance,
-        }))
+        Ok(Some(Self { kernel, qemu, appliance }))
     }
 }
 

@@ -107,10 +107,8 @@ impl<'a> Scenario<'a> {
         for setting in settings {
             arguments.extend(["--set".to_owned(), setting]);
         }
-        let user = (!self.setup.device_groups.is_empty()).then(|| User {
-            uid: KEEPSAKE,
-            groups: vec![KEEPSAKE, GPIO, VIDEO],
-        });
+        let user =
+            (!self.setup.device_groups.is_empty()).then(|| User { uid: KEEPSAKE, groups: vec![KEEPSAKE, GPIO, VIDEO] });
         self.machine.request(&Request::Start { arguments, user });
         self.expect_event(since, "connected");
         let api = self.cloud.api();
@@ -197,12 +195,7 @@ impl<'a> Scenario<'a> {
         self.is_quiet();
         for _ in 0..TRIES {
             let since = self.machine.event_count();
-            let bounce = Request::Bounce {
-                pin: BUTTON,
-                edges: 10,
-                within_ms: 20,
-                held_ms: HELD_MS,
-            };
+            let bounce = Request::Bounce { pin: BUTTON, edges: 10, within_ms: 20, held_ms: HELD_MS };
             let bounced = self.machine.request_event(&bounce, "bounced");
             self.expect_event(since, "stored");
             if self.is_in_time(since) {
@@ -211,12 +204,8 @@ impl<'a> Scenario<'a> {
             self.is_quiet();
             // Long after the last edge: a second press would have been detected by now.
             let all = self.machine.events(since);
-            let (pressed, saved) = (
-                appliance_events(&all, "pressed").count(),
-                appliance_events(&all, "saved").count(),
-            );
-            self.picture_sizes
-                .extend(std::iter::repeat_n(self.video_mode.size, saved));
+            let (pressed, saved) = (appliance_events(&all, "pressed").count(), appliance_events(&all, "saved").count());
+            self.picture_sizes.extend(std::iter::repeat_n(self.video_mode.size, saved));
             // A level that was steady for as long as the debounce time means that it was not a single bounce.
             if bounced["took_us"].as_u64().is_some_and(|us| us < STEADY_US) {
                 assert_eq!((pressed, saved), (1, 1), "a bounce is one press, one picture");
@@ -279,11 +268,7 @@ impl<'a> Scenario<'a> {
         let since = self.machine.event_count();
         self.press();
         self.expect_event(since, "saved");
-        self.expect_flashes(
-            self.setup.led.not_stored(),
-            since,
-            &[FlashKind::Short, FlashKind::Short],
-        );
+        self.expect_flashes(self.setup.led.not_stored(), since, &[FlashKind::Short, FlashKind::Short]);
         self.cloud.start();
         self.expect_event(since, "stored");
         self.take_picture();
@@ -298,9 +283,7 @@ impl<'a> Scenario<'a> {
             held_ms: u64::try_from(held.as_millis()).expect("seconds"),
         });
         self.machine.expect(action, since, WITHIN, |events| {
-            appliance_events(events, "held")
-                .find(|held| held["wish"] == action)
-                .map(drop)
+            appliance_events(events, "held").find(|held| held["wish"] == action).map(drop)
         });
         let all = self.machine.events(since);
         let shown = |pattern: &str| appliance_events(&all, "light").any(|light| light["pattern"] == pattern);
@@ -309,9 +292,7 @@ impl<'a> Scenario<'a> {
         // It took a picture as for any press, and starts again with everything that was on the card.
         self.expect_event(since, "restarting");
         self.machine.expect("a new start", since, WITHIN, |events| {
-            let again = events
-                .iter()
-                .position(|event| event["event"]["event"] == "restarting")?;
+            let again = events.iter().position(|event| event["event"]["event"] == "restarting")?;
             appliance_events(&events[again..], "connected").next().map(drop)
         });
         self.take_picture();
@@ -337,9 +318,8 @@ impl<'a> Scenario<'a> {
             events.iter().find(|event| event["type"] == "ended").cloned()
         });
         assert_eq!(ended["code"], 0, "a clean stop ends with 0");
-        self.machine.expect("a dark lamp", 0, WITHIN, |events| {
-            (!is_lit(events, self.setup.led.pins())).then_some(())
-        });
+        self.machine
+            .expect("a dark lamp", 0, WITHIN, |events| (!is_lit(events, self.setup.led.pins())).then_some(()));
     }
 
     /// Checks the cloud: every picture complete and of the requested size, and every press without a camera recorded.
@@ -365,10 +345,7 @@ impl<'a> Scenario<'a> {
 
     /// Presses and returns when the contact was closed.
     fn press(&mut self) -> u64 {
-        let press = Request::Press {
-            pin: BUTTON,
-            held_ms: HELD_MS,
-        };
+        let press = Request::Press { pin: BUTTON, held_ms: HELD_MS };
         let edge = self.machine.request_event(&press, "edge");
         edge["at_us"].as_u64().expect("a time")
     }
@@ -434,15 +411,8 @@ impl<'a> Scenario<'a> {
 
 /// Returns whether any LED is lit.
 fn is_lit(events: &[Value], pins: &[u8]) -> bool {
-    let changes = |pin: u8| {
-        events
-            .iter()
-            .rev()
-            .find(move |event| event["type"] == "led" && event["pin"] == pin)
-    };
-    pins.iter()
-        .filter_map(|&pin| changes(pin))
-        .any(|last| last["lit"] == true)
+    let changes = |pin: u8| events.iter().rev().find(move |event| event["type"] == "led" && event["pin"] == pin);
+    pins.iter().filter_map(|&pin| changes(pin)).any(|last| last["lit"] == true)
 }
 
 /// Returns the events of this kind that the program printed.

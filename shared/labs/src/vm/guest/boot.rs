@@ -49,14 +49,8 @@ pub(super) fn load_modules() -> Result<(), String> {
         nix::kmod::init_module(&bytes, &settings).map_err(|error| failed(error.to_string()))?;
     }
     let configfs = "/sys/kernel/config";
-    mount(
-        Some("configfs"),
-        configfs,
-        Some("configfs"),
-        MsFlags::empty(),
-        None::<&str>,
-    )
-    .map_err(|error| format!("mount {configfs}: {error}"))
+    mount(Some("configfs"), configfs, Some("configfs"), MsFlags::empty(), None::<&str>)
+        .map_err(|error| format!("mount {configfs}: {error}"))
 }
 
 /// Opens the port of this name.
@@ -79,15 +73,12 @@ pub(super) fn port(name: &str) -> Result<File, String> {
 pub(super) fn join_the_network() -> Result<(), String> {
     let card = within(DEVICE_WITHIN, || {
         let cards = fs::read_dir("/sys/class/net").ok()?.flatten();
-        cards
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .find(|name| name != "lo")
+        cards.filter_map(|entry| entry.file_name().into_string().ok()).find(|name| name != "lo")
     })
     .ok_or("no network card")?;
-    for (name, address, mask) in [
-        ("lo", Ipv4Addr::LOCALHOST, Ipv4Addr::new(255, 0, 0, 0)),
-        (card.as_str(), ADDRESS, MASK),
-    ] {
+    for (name, address, mask) in
+        [("lo", Ipv4Addr::LOCALHOST, Ipv4Addr::new(255, 0, 0, 0)), (card.as_str(), ADDRESS, MASK)]
+    {
         set_up(name, address, mask).map_err(|error| format!("set up {name}: {error}"))?;
     }
     Ok(())
@@ -113,9 +104,7 @@ fn in_c(address: Ipv4Addr) -> libc::sockaddr {
     let address = libc::sockaddr_in {
         sin_family: libc::sa_family_t::try_from(libc::AF_INET).expect("a small number"),
         sin_port: 0,
-        sin_addr: libc::in_addr {
-            s_addr: u32::from_ne_bytes(address.octets()),
-        },
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
         sin_zero: [0; 8],
     };
     // SAFETY: both are plain memory of sixteen bytes, and this is what the first is for.

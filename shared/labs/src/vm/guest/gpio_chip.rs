@@ -169,18 +169,9 @@ impl Registers {
             std::slice::from_raw_parts(at.cast::<AtomicU32>(), REGISTER_BYTES / 4)
         };
         write("/run/cpuinfo", PI_3)?;
-        mount(
-            Some("/run/cpuinfo"),
-            "/proc/cpuinfo",
-            None::<&str>,
-            MsFlags::MS_BIND,
-            None::<&str>,
-        )
-        .map_err(|error| format!("mount /proc/cpuinfo: {error}"))?;
-        Ok(Self {
-            words,
-            driven: AtomicU32::new(0),
-        })
+        mount(Some("/run/cpuinfo"), "/proc/cpuinfo", None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .map_err(|error| format!("mount /proc/cpuinfo: {error}"))?;
+        Ok(Self { words, driven: AtomicU32::new(0) })
     }
 
     /// Does what the chip does at once: a 1 written raises or lowers a pin and is cleared.

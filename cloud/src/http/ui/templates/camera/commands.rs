@@ -47,10 +47,7 @@ pub(super) fn service(site: &PageContext, view: &DeviceView) -> Markup {
         return html! {};
     }
     let away = !is_online(camera);
-    let said = view
-        .commands
-        .iter()
-        .find_map(|command| Some((command, command.result.as_ref()?)));
+    let said = view.commands.iter().find_map(|command| Some((command, command.result.as_ref()?)));
     html! {
         section.panel aria-labelledby="service" {
             h2 #service { (t!(lang, "service")) }

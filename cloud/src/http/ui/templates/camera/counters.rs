@@ -18,16 +18,8 @@ pub(super) fn counters(lang: Language, camera: &CameraView) -> Markup {
             Tone::Err,
             t!(lang, "missing-why", count = camera.counters.missing),
         ),
-        (
-            camera.conflicts,
-            Tone::Wait,
-            t!(lang, "conflicts-why", count = camera.conflicts),
-        ),
-        (
-            camera.damaged,
-            Tone::Wait,
-            t!(lang, "damaged-pictures-why", count = camera.damaged),
-        ),
+        (camera.conflicts, Tone::Wait, t!(lang, "conflicts-why", count = camera.conflicts)),
+        (camera.damaged, Tone::Wait, t!(lang, "damaged-pictures-why", count = camera.damaged)),
     ];
     html! {
         section.panel aria-labelledby="counters" {
@@ -101,10 +93,7 @@ pub(super) fn without_picture(site: &PageContext, tombstones: &[TombstoneView]) 
             Some(_) | None => groups.push(MissingPictures {
                 presses,
                 reason: stone.reason,
-                newest: (
-                    stone.pressed.filter(|m| m.synchronised).map(|m| m.wall_us),
-                    stone.told_us,
-                ),
+                newest: (stone.pressed.filter(|m| m.synchronised).map(|m| m.wall_us), stone.told_us),
             }),
         }
     }

@@ -75,9 +75,7 @@ pub fn camera_page(site: &PageContext, view: &DeviceView) -> Markup {
         site,
         &html! { (camera.device) },
         Nav::Cameras,
-        &LiveUpdates::Redraw {
-            device: Some(camera.device.as_str()),
-        },
+        &LiveUpdates::Redraw { device: Some(camera.device.as_str()) },
         &main,
     )
 }

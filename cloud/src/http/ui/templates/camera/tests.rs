@@ -19,10 +19,7 @@ pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static
     let mut still = device();
     still.commands.remove(0);
     still.camera.faults.clear();
-    still.camera.counters = Counters {
-        stored: 311,
-        ..Counters::default()
-    };
+    still.camera.counters = Counters { stored: 311, ..Counters::default() };
     still.camera.conflicts = 0;
     still.camera.installs.truncate(1);
     vec![
@@ -36,12 +33,7 @@ pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static
 
 pub(in crate::http::ui::templates) fn device() -> DeviceView {
     let mut camera = camera("boat-shed", Some(Presence::Online));
-    camera.counters = Counters {
-        stored: 311,
-        told: 5,
-        held: 38,
-        ..Counters::default()
-    };
+    camera.counters = Counters { stored: 311, told: 5, held: 38, ..Counters::default() };
     camera.conflicts = 1;
     camera.queue = Queue {
         waiting: 38,
@@ -60,10 +52,7 @@ pub(in crate::http::ui::templates) fn device() -> DeviceView {
     camera.latest = Some(picture("boat-shed", 311, NOW_US - 17 * S));
     camera.installs.push(SpoolView {
         install: SpoolId([0x0b; 16]),
-        counters: Counters {
-            stored: 4,
-            ..Counters::default()
-        },
+        counters: Counters { stored: 4, ..Counters::default() },
     });
     let tombstone = |first: u64, last: u64, reason| TombstoneView {
         install: SpoolId([0xa1; 16]),
@@ -180,10 +169,7 @@ pub(in crate::http::ui::templates) fn hostile_device() -> DeviceView {
     }
     let said = view.settings.as_mut().unwrap();
     said.rejected = vec![(HOSTILE.to_owned(), HOSTILE.to_owned())];
-    said.state = SettingsState::Trying {
-        names: vec![HOSTILE.to_owned()],
-        for_s: u64::MAX,
-    };
+    said.state = SettingsState::Trying { names: vec![HOSTILE.to_owned()], for_s: u64::MAX };
     view.commands[0].result = Some(hostile_result());
     for command in &mut view.commands {
         command.id = HOSTILE.to_owned();
@@ -230,10 +216,7 @@ pub(in crate::http::ui::templates) fn hostile_device() -> DeviceView {
 
 /// Diagnostics may be anything.
 fn hostile_result() -> serde_json::Map<String, serde_json::Value> {
-    let deep = (0..40).fold(
-        serde_json::json!(HOSTILE),
-        |inner, _| serde_json::json!({ HOSTILE: [inner] }),
-    );
+    let deep = (0..40).fold(serde_json::json!(HOSTILE), |inner, _| serde_json::json!({ HOSTILE: [inner] }));
     [
         (HOSTILE.to_owned(), HOSTILE.into()),
         ("up_for_s".to_owned(), u64::MAX.into()),
@@ -275,10 +258,7 @@ fn the_time_of_a_report_is_that_of_its_numbers() {
 #[test]
 fn a_viewer_sees_no_button_that_only_an_operator_may_press() {
     let owner = site();
-    let viewer = PageContext {
-        role: Role::Viewer,
-        ..site()
-    };
+    let viewer = PageContext { role: Role::Viewer, ..site() };
     let camera = |site| camera_page(site, &device()).into_string();
     for button in ["ask-snap", "ask-identify", "ask-diagnostics", "ask-restart"] {
         assert!(camera(&owner).contains(button), "{button}");
