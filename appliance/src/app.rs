@@ -12,13 +12,13 @@ use std::time::Duration;
 use anyhow::Context;
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::faults::FaultCode;
-use keepsake_protocol::presence::Status;
+use keepsake_protocol::status::Status;
 use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{DeviceId, SpoolId};
 use tokio::sync::{mpsc, watch};
 
 use crate::button;
-use crate::button::gesture::Gesture;
+use crate::button::press_or_hold::Gesture;
 use crate::capture;
 use crate::capture::pipeline::{CaptureOutcome, CaptureSettings, MaxCaptureSize, Pipeline};
 use crate::engine::command_log::CommandLog;

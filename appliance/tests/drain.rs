@@ -324,10 +324,9 @@ impl World {
 
     fn complete(&self) -> Vec<Key> {
         let covers = |key: &Key, parts: &BTreeSet<(u64, u64)>| {
-            let reach =
-                parts
-                    .iter()
-                    .fold(0, |reach, (start, end)| if *start <= reach { reach.max(*end) } else { reach });
+            let reach = parts
+                .iter()
+                .fold(0, |reach, (start, end)| if *start <= reach { reach.max(*end) } else { reach });
             reach >= self.pressed[key]
         };
         self.arrived

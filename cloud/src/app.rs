@@ -118,12 +118,12 @@ pub async fn run(config: Config, ready: impl FnOnce(Ready), shutdown: impl Futur
     let address = listener.local_addr().context("ask for the port")?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let stop = CancellationToken::new();
-    let (site, mut tasks) = start_services(config, &store, broker.as_deref(), address, &stop).await;
-    let mut serving = tokio::spawn(http::serve(listener, tls, site.clone(), stop.clone()));
+    let (state, mut tasks) = start_services(config, &store, broker.as_deref(), address, &stop).await;
+    let mut serving = tokio::spawn(http::serve(listener, tls, state.clone(), stop.clone()));
     tokio::select! {
         () = shutdown.as_mut() => tracing::info!("stopping"),
         ended = &mut serving => anyhow::bail!("the web server ended: {ended:?}"),
-        failed = accept_cameras(&site, broker.as_deref(), scheme, ready) => return failed,
+        failed = accept_cameras(&state, broker.as_deref(), scheme, ready) => return failed,
     }
 
     systemd::notify(&[NotifyState::Stopping]);
@@ -135,7 +135,7 @@ pub async fn run(config: Config, ready: impl FnOnce(Ready), shutdown: impl Futur
     if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
         tracing::warn!("some work did not end within {STOP_WAIT:?}");
     }
-    for session in &site.sessions {
+    for session in &state.sessions {
         session.disconnect();
     }
     if let Some(broker) = broker {
@@ -170,7 +170,7 @@ async fn start_services(
     } else {
         broker_probe::start(broker.clone(), store.id(), frames, stop.clone())
     };
-    let site = http::AppState {
+    let state = http::AppState {
         store: store.clone(),
         auth_state: Arc::default(),
         live: EventBus::default(),
@@ -191,9 +191,9 @@ async fn start_services(
         stop: stop.clone(),
         streams: http::AppState::streams(),
     };
-    health_watch::check_disk_space(&site.config, store, &site.backpressure).await;
-    let tasks = start_tasks(&site);
-    (site, tasks)
+    health_watch::check_disk_space(&state.config, store, &state.backpressure).await;
+    let tasks = start_tasks(&state);
+    (state, tasks)
 }
 
 /// Starts the MQTT sessions: one for pictures, one for everything else, so that pictures delay nothing.
@@ -204,7 +204,7 @@ fn start_sessions(
     [pictures, words]: &[Arc<Queue>; 2],
     stop: &CancellationToken,
 ) -> [MqttSession; 2] {
-    let external = config.ways.filters().map(|filter| Filter {
+    let external = config.external.filters().map(|filter| Filter {
         filter: filter.to_owned(),
         // Without it, the pictures of Keepsake's own cameras still arrive.
         required: false,
@@ -227,76 +227,76 @@ fn start_sessions(
 }
 
 /// Starts the work in the background: ingest, announcements, thumbnails and the health watch.
-fn start_tasks(site: &http::AppState) -> JoinSet<()> {
+fn start_tasks(state: &http::AppState) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let external = Arc::new(site.config.ways.clone());
-    let [pictures, words] = &site.queues;
-    let [_, control] = &site.sessions;
+    let external = Arc::new(state.config.external.clone());
+    let [pictures, words] = &state.queues;
+    let [_, control] = &state.sessions;
     for (queue, waits_for_space) in [(pictures, true), (words, false)] {
         let worker = IngestWorker {
             queue: queue.clone(),
-            store: site.store.clone(),
-            backpressure: site.backpressure.clone(),
-            events: site.live.clone(),
+            store: state.store.clone(),
+            backpressure: state.backpressure.clone(),
+            events: state.live.clone(),
             control: control.clone(),
-            outboxes: site.outboxes.clone(),
-            announcer: site.announcer.clone(),
-            capture_bytes_max: site.config.capture_bytes_max,
+            outboxes: state.outboxes.clone(),
+            announcer: state.announcer.clone(),
+            capture_bytes_max: state.config.capture_bytes_max,
             external: external.clone(),
             waits_for_space,
-            thumbnails: site.thumbnails.clone(),
-            metrics: site.metrics.clone(),
+            thumbnails: state.thumbnails.clone(),
+            metrics: state.metrics.clone(),
         };
-        tasks.spawn(worker.run(site.stop.clone()));
+        tasks.spawn(worker.run(state.stop.clone()));
     }
-    tasks.spawn(site.announcer.clone().run(site.stop.clone()));
+    tasks.spawn(state.announcer.clone().run(state.stop.clone()));
     tasks.spawn(thumbnail::run(
-        site.store.clone(),
-        site.decoder.clone(),
-        site.live.clone(),
-        site.thumbnails.clone(),
-        site.stop.clone(),
+        state.store.clone(),
+        state.decoder.clone(),
+        state.live.clone(),
+        state.thumbnails.clone(),
+        state.stop.clone(),
     ));
     tasks.spawn(health_watch::run(
-        site.config.clone(),
-        site.store.clone(),
-        site.backpressure.clone(),
-        site.live.clone(),
-        site.stop.clone(),
+        state.config.clone(),
+        state.store.clone(),
+        state.backpressure.clone(),
+        state.live.clone(),
+        state.stop.clone(),
     ));
     tasks
 }
 
 /// Accepts cameras once the sessions are subscribed, and reports that the cloud is ready. Returns only on failure.
 async fn accept_cameras(
-    site: &http::AppState,
+    state: &http::AppState,
     own_broker: Option<&dyn LocalBroker>,
     scheme: &str,
     ready: impl FnOnce(Ready),
 ) -> anyhow::Result<()> {
     // The embedded broker answers at once or is broken; an external one may be away for any time, and the page says so.
-    let patience = site.config.external_broker.is_none().then_some(SUBSCRIBE_WAIT);
+    let patience = state.config.external_broker.is_none().then_some(SUBSCRIBE_WAIT);
     if patience.is_none() {
         // It may take forever, and start-up must not wait for it: the page and HTTP cameras are served.
         systemd::notify(&[NotifyState::Ready, NotifyState::Status("waiting for the broker")]);
     }
-    for session in &site.sessions {
+    for session in &state.sessions {
         wait_until_subscribed(session, patience).await?;
     }
     // Messages published from now on are received.
     if let Some(broker) = own_broker {
         broker.accept_clients();
     }
-    let has_owner = site.auth_state.has_owner(&site.store).await.unwrap_or(true);
-    let setup = (!has_owner).then(|| setup_url(scheme, site.address, site.auth_state.setup_code()));
+    let has_owner = state.auth_state.has_owner(&state.store).await.unwrap_or(true);
+    let setup = (!has_owner).then(|| setup_url(scheme, state.address, state.auth_state.setup_code()));
     if let Some(link) = &setup {
         tracing::warn!("nobody owns this cloud yet: make the owner at {link}");
     }
     systemd::notify(&[NotifyState::Ready, NotifyState::Status("open to cameras and browsers")]);
     ready(Ready {
-        http: site.address,
+        http: state.address,
         mqtt: own_broker.map(LocalBroker::address),
-        store: site.store.id(),
+        store: state.store.id(),
         setup,
     });
     std::future::pending().await

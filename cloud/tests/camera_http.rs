@@ -148,7 +148,7 @@ async fn a_full_cloud_asks_to_come_again_and_still_hears_the_rest() {
     let told = news(&cloud, "wait_s=0").await;
     assert_eq!(told["down"][0]["about"], "cloud");
     assert!(told["down"][0]["message"]["hold"].is_string(), "{told}");
-    let status = codec::encode(&keepsake_protocol::presence::Status::last_will());
+    let status = codec::encode(&keepsake_protocol::status::Status::last_will());
     let (status, _, answer) = post(&cloud, "/api/v1/up/status", PORCH, &status).await;
     assert_eq!((status, answer), (200, json!({"down": []})));
     cloud.stop().await;

@@ -5,8 +5,8 @@ mod harness;
 use harness::{Camera, Cloud, WAIT, request_bytes};
 use keepsake_protocol::codec;
 use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
-use keepsake_protocol::presence::Status;
 use keepsake_protocol::settings::{DesiredSettings, RejectedSetting, SettingsReport};
+use keepsake_protocol::status::Status;
 use keepsake_protocol::topic::MessageKind;
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ async fn with_porch() -> (Cloud, Camera) {
 /// What a camera says that has these settings.
 async fn say(porch: &Camera, version: u64, mark: u64, state: SettingsReport) {
     let status = Status {
-        presence: keepsake_protocol::presence::Presence::Online,
+        presence: keepsake_protocol::status::Presence::Online,
         settings_version: version,
         settings: Some(Box::new(SettingsReport { revision: mark, ..state })),
         reported_at: Some(harness::moment()),

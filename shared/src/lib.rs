@@ -9,7 +9,7 @@
 //! so a newer peer may send more; the topic and the first bytes of a frame carry the protocol version.
 //!
 //! The modules in reading order: names ([`id`], [`topic`], [`ranges`], [`clock`]), messages from the camera
-//! ([`capture`], [`inventory`], [`presence`], [`event`]), messages from the cloud ([`receipt`], [`command`],
+//! ([`capture`], [`inventory`], [`status`], [`event`]), messages from the cloud ([`receipt`], [`command`],
 //! [`settings`], [`cloud_info`]), their HTTP envelope ([`downlink`]), and their encoding ([`codec`]). [`light`] and
 //! [`faults`] are the tables of LED patterns and faults, by the names and numbers that the messages carry.
 
@@ -24,12 +24,12 @@ pub mod faults;
 pub mod id;
 pub mod inventory;
 pub mod light;
-pub mod presence;
 #[cfg(test)]
 mod properties;
 pub mod ranges;
 pub mod receipt;
 pub mod settings;
+pub mod status;
 pub mod topic;
 
 pub use id::{BootId, CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId, StoreId};

@@ -12,10 +12,10 @@ use crate::codec::{self, JSON_BYTES_MAX};
 use crate::command::{Command, CommandReply};
 use crate::event::{BootClockOffset, Event};
 use crate::inventory::Inventory;
-use crate::presence::Status;
 use crate::ranges::Ranges;
 use crate::receipt::Receipt;
 use crate::settings::DesiredSettings;
+use crate::status::Status;
 use crate::topic::{self, MessageKind, Topic};
 use crate::{DeviceId, Sequence};
 

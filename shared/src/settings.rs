@@ -36,7 +36,7 @@ pub struct DesiredSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct SettingsReport {
-    /// The revision of [`Status::settings_version`](crate::presence::Status::settings_version).
+    /// The revision of [`Status::settings_version`](crate::status::Status::settings_version).
     #[serde(rename = "mark", default, skip_serializing_if = "is_zero")]
     pub revision: u64,
     /// Settings of that version that were not applied. At most [`REJECTED_MAX`].

@@ -6,9 +6,9 @@ use keepsake_protocol::codec::{self, DecodeError, HEADER_BYTES_MAX, JSON_BYTES_M
 use keepsake_protocol::command::{Command, CommandReply};
 use keepsake_protocol::event::Event;
 use keepsake_protocol::inventory::Inventory;
-use keepsake_protocol::presence::Status;
 use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::settings::DesiredSettings;
+use keepsake_protocol::status::Status;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

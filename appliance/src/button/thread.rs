@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::mpsc;
 
-use crate::button::gesture::{Action, Gesture, HoldAction};
+use crate::button::press_or_hold::{Action, Gesture, HoldAction};
 use crate::capture::pipeline::CaptureRequest;
 use crate::error::display_chain;
 use crate::hardware::Button;

@@ -1,13 +1,13 @@
 //! Turns what happens into what is done: outcomes of presses, messages of the cloud, and time go in; the drain decides,
 //! and messages, lights and notes on the card come out. The one owner of the drain.
 
-mod button_actions;
 pub(crate) mod command_log;
 mod commands;
-mod maintenance;
+mod hold_actions;
 mod outcomes;
 mod receipts;
 mod reports;
+mod restart;
 mod settings;
 mod transport_events;
 mod uploads;
@@ -21,11 +21,11 @@ use std::time::Duration;
 use anyhow::Context;
 use keepsake_protocol::event::Fault;
 use keepsake_protocol::faults::FaultCode;
-use keepsake_protocol::presence::LedStatus;
+use keepsake_protocol::status::LedStatus;
 use keepsake_protocol::{CaptureId, DeviceId, SpoolId};
 use tokio::sync::{mpsc, watch};
 
-use crate::button::gesture::HoldAction;
+use crate::button::press_or_hold::HoldAction;
 use crate::capture::pipeline::{CaptureOutcome, CaptureRequest, CaptureSettings, MaxCaptureSize};
 use crate::engine::command_log::CommandLog;
 use crate::error::display_chain;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keepsake_protocol::inventory::{INVENTORY_PAGE_MAX, Inventory};
-use keepsake_protocol::presence::{Health, Presence, Queue, Status};
+use keepsake_protocol::status::{Health, Presence, Queue, Status};
 use keepsake_protocol::topic::MessageKind;
 
 use super::{Engine, InventoryRequest, JOURNAL_WAIT_MIN};

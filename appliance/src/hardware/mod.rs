@@ -4,7 +4,7 @@
 //! [`v4l`] are the only files that name rppal, gpiocdev and v4l, [`rpicam`] runs a program, [`simulated`] needs no
 //! hardware. Hardware carries out actions and decides nothing; its errors say what to do about them.
 
-mod auto;
+mod auto_camera;
 mod exposure;
 pub mod gpiochip;
 pub mod identity;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::identity::Identity;
 use super::{
-    Button, Camera, CameraError, HardwareError, Led, auto, gpiochip, rotated, rpicam, rppal_gpio, simulated, v4l,
+    Button, Camera, CameraError, HardwareError, Led, auto_camera, gpiochip, rotated, rpicam, rppal_gpio, simulated, v4l,
 };
 use crate::imaging::frame::Frame;
 use crate::settings::{self, CameraBackend, Config, GpioBackend};
@@ -44,7 +44,7 @@ pub(crate) fn open_camera(config: &Config) -> Result<Box<dyn Camera>, HardwareEr
     let camera: Box<dyn Camera> = match settings.backend {
         CameraBackend::Auto if config.simulated.enabled => Box::new(simulated::SimulatedCamera::open(config)?),
         CameraBackend::Simulated => Box::new(simulated::SimulatedCamera::open(config)?),
-        CameraBackend::Auto => Box::new(auto::AutoCamera::open(settings)?),
+        CameraBackend::Auto => Box::new(auto_camera::AutoCamera::open(settings)?),
         CameraBackend::V4l => Box::new(v4l::V4lCamera::open(settings)?),
         CameraBackend::Rpicam => Box::new(rpicam::RpicamCamera::open(settings)),
         CameraBackend::None => Box::new(NoCamera),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use keepsake_protocol::light::Pattern;
-use keepsake_protocol::presence::LedStatus;
+use keepsake_protocol::status::LedStatus;
 
 use crate::hardware::Led;
 use crate::light::indicator::{Indicator, LightEvent};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::light::Pattern;
 
-use crate::button::gesture::HoldStage;
+use crate::button::press_or_hold::HoldStage;
 
 /// A press is answered this long after it at the latest, or as soon as its saving ends.
 pub(crate) const FEEDBACK_WITHIN: Duration = Duration::from_secs(10);

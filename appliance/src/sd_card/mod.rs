@@ -12,7 +12,7 @@ mod apply_settings_file;
 mod find_settings_file;
 mod grow;
 mod keep_log;
-mod known_networks;
+mod last_network;
 mod paths;
 mod prepare;
 mod report;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apply_settings_file::apply_settings_file;
 use super::paths::{Paths, write_privately};
-use super::{grow, known_networks, wifi};
+use super::{grow, last_network, wifi};
 use crate::settings::{self, Network, SystemSettings};
 
 /// The results of [`prepare`] for `watch`.
@@ -50,7 +50,7 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
 
 /// `kept`: networks of the last good file.
 fn apply_wifi(places: &Paths, card: &SystemSettings, kept: &[Network], prepared: &mut Prepared) -> Result<()> {
-    let worked = known_networks::read(places);
+    let worked = last_network::read(places);
     let networks = wifi::prioritized(&card.networks, &[&worked, kept].concat());
     prepared.networks = networks
         .iter()
@@ -169,7 +169,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let places = places(root.path());
         let worked = ("Hytta".to_owned(), "the old one".to_owned());
-        known_networks::remember(&places, &worked);
+        last_network::remember(&places, &worked);
         fs::write(places.boot.join("camera.toml"), "[[wifi]]\nname = \"Hytta\"\npassword = \"mistyped\"\n").unwrap();
         let prepared = prepare(&places).unwrap();
         let wrong = ("Hytta".to_owned(), "mistyped".to_owned());
@@ -178,7 +178,7 @@ mod tests {
         // wpa_supplicant could not join the first, and has joined the second.
         let status = "ssid=Hytta\nid=1\nwpa_state=COMPLETED\n";
         let (id, _) = wifi::connected_network(status).unwrap();
-        known_networks::remember(&places, &prepared.networks[id]);
+        last_network::remember(&places, &prepared.networks[id]);
         let again = prepare(&places).unwrap();
         assert_eq!(again.networks.last(), Some(&worked));
     }

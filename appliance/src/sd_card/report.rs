@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::paths::{Paths, stdout_of};
 use super::prepare::Prepared;
-use super::{known_networks, wifi};
+use super::{last_network, wifi};
 use crate::net::{self, Address};
 
 /// Returns the current status, without numbers that change all the time.
@@ -40,7 +40,7 @@ fn network_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
         (Some((id, name)), Some(address)) => {
             sentences.push(format!("Network: Wi-Fi \"{name}\", address {}.", address.ip));
             if let Some(network) = prepared.networks.get(id) {
-                known_networks::remember(places, network);
+                last_network::remember(places, network);
             }
         }
         (Some((_, name)), None) => sentences.push(format!(

@@ -1,8 +1,8 @@
 //! Questions about what the spool holds.
 
 use keepsake_protocol::clock::ClockReading;
-use keepsake_protocol::presence::SpoolInventory;
 use keepsake_protocol::ranges::{RANGES_MAX, Ranges};
+use keepsake_protocol::status::SpoolInventory;
 use keepsake_protocol::{CaptureId, HashPrefix, Sequence};
 
 use super::file::CaptureReader;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::faults::FaultCode;
-use keepsake_protocol::presence::LedStatus;
+use keepsake_protocol::status::LedStatus;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};

@@ -72,7 +72,7 @@ fn written_at(facts: &Facts) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use keepsake_protocol::faults::FaultCode;
-    use keepsake_protocol::presence::LedStatus;
+    use keepsake_protocol::status::LedStatus;
 
     use super::*;
     use crate::status::diagnostics::Warning;

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepsake_protocol::presence::Status;
+use keepsake_protocol::status::Status;
 use keepsake_protocol::topic::{MessageKind, Topic, downlink_subscription};
 use keepsake_protocol::{DeviceId, SpoolId};
 use rumqttc::{

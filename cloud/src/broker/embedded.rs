@@ -81,7 +81,7 @@ pub(crate) async fn start(
         .with_sys_topics_enabled(false)
         .with_storage(storage);
     let door = Arc::new(ClientAuthorizer {
-        ways: config.ways.clone(),
+        external: config.external.clone(),
         closes_with_owner: config.anonymous_upload.is_none().then(|| store.clone()),
         password: hex::encode(rand::random::<[u8; 16]>()),
         open: AtomicBool::new(false),
@@ -133,7 +133,7 @@ impl LocalBroker for Embedded {
 /// Decides who comes in and what they may do.
 struct ClientAuthorizer {
     /// Topics of cameras that know nothing of Keepsake.
-    ways: ExternalTopics,
+    external: ExternalTopics,
     /// Set where anonymous upload ends as soon as there is an owner.
     closes_with_owner: Option<Store>,
     password: String,
@@ -163,7 +163,7 @@ impl Client {
         camera.map_or(Self::Other, Self::Camera)
     }
 
-    fn may_publish(&self, topic: &str, ways: &ExternalTopics) -> bool {
+    fn may_publish(&self, topic: &str, external: &ExternalTopics) -> bool {
         match self {
             Self::Cloud => true,
             Self::Camera(device) => may_publish(device, topic),
@@ -172,7 +172,7 @@ impl Client {
                     .strip_prefix(ROOT)
                     .and_then(|rest| rest.strip_prefix('/'))
                     .and_then(|rest| rest.split_once('/'));
-                rest.is_some_and(|(_, path)| path.starts_with("up/")) || ways.matches_topic(topic)
+                rest.is_some_and(|(_, path)| path.starts_with("up/")) || external.matches_topic(topic)
             }
         }
     }
@@ -216,7 +216,7 @@ impl AuthProvider for ClientAuthorizer {
         _user: Option<&'a str>,
         topic: &'a str,
     ) -> AuthFuture<'a, bool> {
-        let may = Client::of(client_id).may_publish(topic, &self.ways);
+        let may = Client::of(client_id).may_publish(topic, &self.external);
         Box::pin(async move {
             let store = self.closes_with_owner.as_ref();
             match store.filter(|_| may && external::is_anonymous_topic(topic)) {

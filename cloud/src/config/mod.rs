@@ -74,7 +74,7 @@ pub struct Config {
     /// Days; 0 = no HSTS.
     pub hsts_days: u16,
     /// Topics of third-party cameras.
-    pub ways: ExternalTopics,
+    pub external: ExternalTopics,
 }
 
 /// Not an argument, because every user of the computer can read the command line.
@@ -180,7 +180,10 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         hsts_days: settings.hsts_days,
         // The embedded broker listens on loopback only and closes these topics itself once there is an owner; another
         // broker has its own access rules.
-        ways: ExternalTopics::new(settings.anonymous_upload != Some(AnonymousUpload::Off), &settings.topic_patterns)?,
+        external: ExternalTopics::new(
+            settings.anonymous_upload != Some(AnonymousUpload::Off),
+            &settings.topic_patterns,
+        )?,
     })
 }
 
@@ -291,11 +294,11 @@ mod tests {
         };
         let text = "[topic_patterns]\n\"frigate/+/snapshot\" = \"{1}\"\n\"tele/a.b/cam\" = \"garage\"";
         std::fs::write(folder.path().join("cloud.toml"), text).unwrap();
-        let ways = load(&["--topic-pattern", "x/+={1}"]).unwrap().ways;
+        let external = load(&["--topic-pattern", "x/+={1}"]).unwrap().external;
         for topic in ["frigate/yard/snapshot", "tele/a.b/cam", "x/y", "camera/image"] {
-            assert!(ways.matches_topic(topic), "{topic}");
+            assert!(external.matches_topic(topic), "{topic}");
         }
-        let closed = load(&["--anonymous-upload", "off"]).unwrap().ways;
+        let closed = load(&["--anonymous-upload", "off"]).unwrap().external;
         assert!(!closed.matches_topic("camera/image") && closed.matches_topic("tele/a.b/cam"));
         let error = load(&["--topic-pattern", "#=x"]).unwrap_err();
         assert!(error.to_string().contains("keepsake/v1/#"), "{error}");

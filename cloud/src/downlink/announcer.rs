@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use keepsake_protocol::cloud_info::CloudInfo;
 use keepsake_protocol::command::{Command as WireCommand, CommandKind};
-use keepsake_protocol::presence::Presence;
 use keepsake_protocol::settings::DesiredSettings;
+use keepsake_protocol::status::Presence;
 use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{DeviceId, codec};
 use tokio_util::sync::CancellationToken;

@@ -1,4 +1,4 @@
-//! Speaks to cameras by whichever way each listens: topics of the broker, or the mailbox of one that comes by HTTP.
+//! Speaks to cameras by whichever way each listens: topics of the broker, or the outbox of one that comes by HTTP.
 
 pub(crate) mod announcer;
 pub(crate) mod outbox;

@@ -16,13 +16,13 @@ use keepsake_protocol::topic::MessageKind;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-/// Messages in one mailbox.
+/// Messages in one outbox.
 const MESSAGES_MAX: usize = 256;
-/// Bytes in one mailbox; four of the longest messages.
+/// Bytes in one outbox; four of the longest messages.
 const BYTES_MAX: usize = 1024 * 1024;
 /// Cameras that may come by HTTP at one time.
 const OUTBOXES_MAX: usize = 10_000;
-/// A mailbox that nobody has asked for this long is forgotten. A camera asks again at once, or has lost its connection.
+/// An outbox that nobody has asked for this long is forgotten. A camera asks again at once, or has lost its connection.
 const EXPIRES_AFTER: Duration = Duration::from_secs(90);
 
 /// All outboxes; clones are the same ones.
@@ -31,7 +31,7 @@ pub struct Outboxes(Arc<Mutex<HashMap<DeviceId, Arc<Outbox>>>>);
 
 #[derive(Debug)]
 struct Outbox {
-    /// Numbers of an earlier mailbox of this camera mean nothing here.
+    /// Numbers of an earlier outbox of this camera mean nothing here.
     life: u32,
     contents: Mutex<Contents>,
     news: Notify,
@@ -83,34 +83,34 @@ impl fmt::Display for Cursor {
 }
 
 impl Outboxes {
-    /// Opens the mailbox of a camera that asks, making one if there is none.
+    /// Opens the outbox of a camera that asks, making one if there is none.
     ///
     /// # Errors
     /// [`TooMany`].
     pub fn open(&self, device: &DeviceId) -> Result<Poll, TooMany> {
         let mut all = self.lock();
-        all.retain(|_, mailbox| !mailbox.is_expired(Instant::now()));
+        all.retain(|_, outbox| !outbox.is_expired(Instant::now()));
         if !all.contains_key(device) && all.len() >= OUTBOXES_MAX {
             return Err(TooMany);
         }
-        let mailbox = all.entry(device.clone()).or_insert_with(|| Arc::new(Outbox::new()));
-        mailbox.lock().polling += 1;
-        Ok(Poll(mailbox.clone()))
+        let outbox = all.entry(device.clone()).or_insert_with(|| Arc::new(Outbox::new()));
+        outbox.lock().polling += 1;
+        Ok(Poll(outbox.clone()))
     }
 
-    /// Puts a message into the mailbox of a camera. Returns false if it has none: it does not come by HTTP.
+    /// Puts a message into the outbox of a camera. Returns false if it has none: it does not come by HTTP.
     ///
     /// `payload`: one JSON value; anything else is not put, and is a bug of ours.
     pub fn put(&self, device: &DeviceId, leaf: MessageKind, payload: &[u8]) -> bool {
-        let Some(mailbox) = self.lock().get(device).cloned() else {
+        let Some(outbox) = self.lock().get(device).cloned() else {
             return false;
         };
         let Ok(payload) = serde_json::from_slice(payload) else {
             tracing::error!(%device, leaf = leaf.path(), "a message that is no JSON");
             return false;
         };
-        mailbox.lock().put(leaf, payload);
-        mailbox.news.notify_waiters();
+        outbox.lock().put(leaf, payload);
+        outbox.news.notify_waiters();
         true
     }
 
@@ -119,12 +119,12 @@ impl Outboxes {
     }
 }
 
-/// A camera at its mailbox, until it is dropped.
+/// A camera at its outbox, until it is dropped.
 #[derive(Debug)]
 pub struct Poll(Arc<Outbox>);
 
 impl Poll {
-    /// Whether the camera is new here, and has to be told what stands: `mark` is none of this mailbox.
+    /// Whether the camera is new here, and has to be told what stands: `mark` is none of this outbox.
     pub fn is_first(&self, mark: Option<Cursor>) -> bool {
         mark.is_none_or(|mark| mark.life != self.0.life)
     }
@@ -248,7 +248,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_is_told_until_the_camera_asks_for_what_comes_after_it() {
         let outboxes = Outboxes::default();
-        assert!(!outboxes.put(&porch(), MessageKind::Command, b"1"), "no mailbox");
+        assert!(!outboxes.put(&porch(), MessageKind::Command, b"1"), "no outbox");
         let visit = outboxes.open(&porch()).unwrap();
         assert!(visit.is_first(None));
         assert!(outboxes.put(&porch(), MessageKind::Command, b"1"));
@@ -262,7 +262,7 @@ mod tests {
         assert!(!visit.is_first(mark(&after)));
         let nothing = visit.next_batch(mark(&after), AT_ONCE).await;
         assert!(nothing.messages.is_empty());
-        // A mark of another life of this mailbox forgets nothing.
+        // A mark of another life of this outbox forgets nothing.
         assert!(outboxes.put(&porch(), MessageKind::Command, b"3"));
         let foreign = Cursor { life: visit.0.life.wrapping_add(1), number: u64::MAX };
         assert!(visit.is_first(Some(foreign)));
@@ -316,16 +316,16 @@ mod tests {
     fn a_mailbox_is_forgotten_when_nobody_asks_for_long() {
         let outboxes = Outboxes::default();
         let visit = outboxes.open(&porch()).unwrap();
-        let mailbox = visit.0.clone();
-        let later = |mailbox: &Outbox, after| {
-            let polled_at = mailbox.lock().polled_at;
-            mailbox.is_expired(polled_at + after)
+        let outbox = visit.0.clone();
+        let later = |outbox: &Outbox, after| {
+            let polled_at = outbox.lock().polled_at;
+            outbox.is_expired(polled_at + after)
         };
         let long = EXPIRES_AFTER + Duration::from_secs(1);
-        assert!(!later(&mailbox, long), "the camera still waits");
+        assert!(!later(&outbox, long), "the camera still waits");
         drop(visit);
-        assert!(!later(&mailbox, EXPIRES_AFTER));
-        assert!(later(&mailbox, long));
+        assert!(!later(&outbox, EXPIRES_AFTER));
+        assert!(later(&outbox, long));
     }
 
     #[test]

@@ -18,11 +18,11 @@ pub(super) struct FormOrJson<T> {
 impl<T: DeserializeOwned> FromRequest<AppState> for FormOrJson<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, site: &AppState) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         let is_form = is_page(request.uri().path());
         let (mut parts, body) = request.into_parts();
         let body = Request::from_parts(parts.clone(), body);
-        let body = Bytes::from_request(body, site)
+        let body = Bytes::from_request(body, state)
             .await
             .map_err(|error| Problem::new(error.status(), error.body_text()))?;
         // curl calls everything a form unless told otherwise, so a body that looks like JSON is taken for that.
@@ -36,10 +36,10 @@ impl<T: DeserializeOwned> FromRequest<AppState> for FormOrJson<T> {
         parts.headers.insert(header::CONTENT_TYPE, kind);
         let request = Request::from_parts(parts, body.into());
         let fields = if is_json {
-            let read = Json::from_request(request, site).await;
+            let read = Json::from_request(request, state).await;
             read.map(|Json(fields)| fields).map_err(|error| Problem::bad_request(error.body_text()))
         } else {
-            let read = Form::from_request(request, site).await;
+            let read = Form::from_request(request, state).await;
             read.map(|Form(fields)| fields).map_err(|error| Problem::bad_request(error.body_text()))
         };
         fields.map(|fields| Self { fields, is_form })

@@ -24,7 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::Config;
 use crate::http::api::{
-    commands, device, devices, health, metrics, pictures, quarantine, settings, sse, tokens, upload, users,
+    camera_transport, commands, devices, health, metrics, pictures, quarantine, settings, sse, tokens, upload, users,
 };
 pub use crate::http::app_state::AppState;
 pub use crate::http::auth::authorize::Permission;
@@ -41,8 +41,8 @@ const FORM_BYTES_MAX: usize = 64 * 1024;
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
 
 /// Serves until it is stopped, then lets open requests end.
-pub async fn serve(listener: TcpListener, tls: Option<Tls>, site: AppState, stop: CancellationToken) {
-    server::accept(&listener, tls, routes(site), stop).await;
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, state: AppState, stop: CancellationToken) {
+    server::accept(&listener, tls, routes(state), stop).await;
 }
 
 /// A route, and the permission it needs. Requests to any other path are refused.
@@ -137,9 +137,9 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Viewer, "/metrics", metrics::metrics),
         get(Anyone, "/healthz", health::alive),
         get(Anyone, "/readyz", health::ready),
-        post(Camera, "/api/v1/frames", device::upload_frame),
-        post(Camera, "/api/v1/up/{leaf}", device::send_message),
-        get(Camera, "/api/v1/down", device::poll_downlink),
+        post(Camera, "/api/v1/frames", camera_transport::upload_frame),
+        post(Camera, "/api/v1/up/{leaf}", camera_transport::send_message),
+        get(Camera, "/api/v1/down", camera_transport::poll_downlink),
         route(
             Method::POST,
             "/upload",
@@ -149,12 +149,12 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
     ]
 }
 
-fn routes(site: AppState) -> Router {
+fn routes(state: AppState) -> Router {
     let mut router = Router::new();
-    for route in table(&site.config) {
+    for route in table(&state.config) {
         tracing::debug!(method = %route.method, path = route.path, access = ?route.access, "route");
-        let state = (site.clone(), route.access);
-        let authorization = from_fn_with_state(state, authorize);
+        let access = (state.clone(), route.access);
+        let authorization = from_fn_with_state(access, authorize);
         let handler = match route.access {
             Permission::Setup | Permission::Login | Permission::SelfService | Permission::Owner => {
                 route.handler.layer(DefaultBodyLimit::max(FIELDS_BYTES_MAX))
@@ -167,15 +167,15 @@ fn routes(site: AppState) -> Router {
         };
         router = router.route(route.path, handler.layer(authorization));
     }
-    let state = (site.clone(), Permission::Viewer);
-    let authorization = from_fn_with_state(state, authorize);
+    let access = (state.clone(), Permission::Viewer);
+    let authorization = from_fn_with_state(access, authorize);
     router
         // A client without access does not learn which pages exist.
         .fallback(handlers::not_found.layer(authorization))
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(map_response(error::to_problem_json))
         .layer(from_fn(slow_body::enforce_min_rate))
-        .layer(from_fn_with_state(site.clone(), security_headers::security_headers))
+        .layer(from_fn_with_state(state.clone(), security_headers::security_headers))
         .layer(CatchPanicLayer::custom(error::panicked))
-        .with_state(site)
+        .with_state(state)
 }

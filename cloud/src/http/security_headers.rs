@@ -15,7 +15,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Handles every request first, and stores the [`ClientInfo`] for the handlers.
-pub(crate) async fn security_headers(State(site): State<AppState>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn security_headers(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let peer = request
         .extensions()
         .get()
@@ -51,8 +51,8 @@ pub(crate) async fn security_headers(State(site): State<AppState>, mut request: 
     // Pictures bring a stricter one of their own.
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    if caller.secure && site.config.hsts_days > 0 {
-        let seconds = u64::from(site.config.hsts_days) * 24 * 3600;
+    if caller.secure && state.config.hsts_days > 0 {
+        let seconds = u64::from(state.config.hsts_days) * 24 * 3600;
         if let Ok(value) = HeaderValue::from_str(&format!("max-age={seconds}")) {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
         }

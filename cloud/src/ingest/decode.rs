@@ -29,9 +29,10 @@ pub fn decode(message: &Message, capture_bytes_max: u64) -> IngestOp {
 /// As `read`, for what comes from a broker: it may also be a picture of a camera that knows nothing of Keepsake.
 ///
 /// `again`: the broker says that it may have brought it before.
-pub fn decode_delivery(message: &Message, again: bool, ways: &ExternalTopics, capture_bytes_max: u64) -> IngestOp {
+pub fn decode_delivery(message: &Message, again: bool, external: &ExternalTopics, capture_bytes_max: u64) -> IngestOp {
     catch_panics(message, || {
-        ways.decode(message, again, capture_bytes_max)
+        external
+            .decode(message, again, capture_bytes_max)
             .map_or_else(|| decode_message(message, capture_bytes_max), Ok)
     })
 }
@@ -41,7 +42,7 @@ fn catch_panics(message: &Message, understand: impl FnOnce() -> Result<IngestOp,
     let understood = catch_unwind(AssertUnwindSafe(understand))
         .unwrap_or_else(|_| Err("reading it failed, which is a bug of this cloud".to_owned()));
     match understood {
-        Ok(deposit) => deposit,
+        Ok(operation) => operation,
         Err(reason) => IngestOp::Quarantine(QuarantineEntry {
             device: device_of(&message.topic),
             topic: message.topic.clone(),
@@ -58,7 +59,7 @@ fn decode_message(message: &Message, capture_bytes_max: u64) -> Result<IngestOp,
         MessageKind::Frame => decode_frame(device, message, capture_bytes_max),
         MessageKind::Have => decode_inventory(device, message),
         MessageKind::Status => {
-            let status: keepsake_protocol::presence::Status = parse_json(message)?;
+            let status: keepsake_protocol::status::Status = parse_json(message)?;
             if status.spools.len() > INSTALLS_MAX {
                 return Err(format!(
                     "a status with {} installs, at most {INSTALLS_MAX} are believed",

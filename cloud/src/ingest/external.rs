@@ -280,7 +280,7 @@ mod tests {
 
     const JPEG: &[u8] = b"\xff\xd8\xff\xe0 not much of a picture";
 
-    fn ways(patterns: &[(&str, &str)]) -> Result<ExternalTopics, TopicPatternError> {
+    fn topics(patterns: &[(&str, &str)]) -> Result<ExternalTopics, TopicPatternError> {
         let owned = |(filter, name): &(&str, &str)| ((*filter).to_owned(), (*name).to_owned());
         ExternalTopics::new(true, &patterns.iter().map(owned).collect())
     }
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_name_of_the_camera_is_in_the_topic() {
-        let ways = ways(&[
+        let topics = topics(&[
             ("frigate/+/snapshot", "{1}"),
             ("tele/garage/cam", "garage"),
             ("site/+/cam/+/#", "{2}.{1}"),
@@ -315,22 +315,22 @@ mod tests {
             ("frigate/snapshot", None),
             ("keepsake/v1/porch/up/frame", None),
         ] {
-            let read = ways.decode(&message(topic, JPEG), false, 1000);
+            let read = topics.decode(&message(topic, JPEG), false, 1000);
             let found = match &read {
                 Some(IngestOp::Upload { device, .. }) => Some(device.as_str()),
                 None => None,
                 Some(_) => panic!("{topic}"),
             };
             assert_eq!(found, device, "{topic}");
-            assert_eq!(ways.matches_topic(topic), device.is_some(), "{topic}");
+            assert_eq!(topics.matches_topic(topic), device.is_some(), "{topic}");
         }
     }
 
     #[test]
     fn a_name_that_no_camera_can_have_goes_to_quarantine() {
-        let ways = ways(&[]).unwrap();
+        let topics = topics(&[]).unwrap();
         for topic in ["camera/cloud/image", "camera//image", "camera/ß/image", "camera/---/image"] {
-            let Some(IngestOp::Quarantine(suspect)) = ways.decode(&message(topic, JPEG), false, 1000) else {
+            let Some(IngestOp::Quarantine(suspect)) = topics.decode(&message(topic, JPEG), false, 1000) else {
                 panic!("{topic}");
             };
             assert!(suspect.reason.contains("no camera can be called"), "{}", suspect.reason);
@@ -340,14 +340,14 @@ mod tests {
 
     #[test]
     fn a_picture_may_come_raw_or_as_base64_and_nothing_else_is_one() {
-        let ways = ways(&[]).unwrap();
+        let topics = topics(&[]).unwrap();
         let base64 = BASE64.encode(JPEG);
         let broken: String = base64
             .as_bytes()
             .chunks(7)
             .map(|piece| format!("{}\r\n", std::str::from_utf8(piece).unwrap()))
             .collect();
-        let taken = |payload: &[u8]| match ways.decode(&message("camera/porch/image", payload), false, 100) {
+        let taken = |payload: &[u8]| match topics.decode(&message("camera/porch/image", payload), false, 100) {
             Some(IngestOp::Upload { bytes, hash, .. }) => {
                 assert_eq!((&bytes[..], hash), (JPEG, Hash::of(JPEG)));
                 None
@@ -381,10 +381,10 @@ mod tests {
 
     #[test]
     fn what_the_broker_brings_again_or_has_kept_may_be_a_repeat() {
-        let ways = ways(&[]).unwrap();
+        let topics = topics(&[]).unwrap();
         for (retained, again, repeat) in [(false, false, false), (true, false, true), (false, true, true)] {
             let message = Message { retained, ..message("camera/image", JPEG) };
-            let Some(IngestOp::Upload { maybe_repeat: again, .. }) = ways.decode(&message, again, 1000) else {
+            let Some(IngestOp::Upload { maybe_repeat: again, .. }) = topics.decode(&message, again, 1000) else {
                 panic!("not taken");
             };
             assert_eq!(again, repeat);
@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn a_pattern_that_cannot_be_is_refused() {
         let refused = |patterns: &[(&str, &str)], says: &str| {
-            let error = ways(patterns).unwrap_err().to_string();
+            let error = topics(patterns).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         };
         for filter in ["", "a#", "a/#/b", "a+/b", "$SYS/broker", "$share/x/a", "a/\n"] {
@@ -422,24 +422,24 @@ mod tests {
         let many: Vec<String> = (0..=PATTERNS_MAX).map(|n| format!("a/{n}")).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|filter| (&**filter, "x")).collect();
         refused(&many, "at most 64");
-        assert!(ways(&many[..PATTERNS_MAX]).is_ok());
-        assert!(ways(&[("a/b", "x"), ("a/c", "y"), ("a", "z"), ("keepsake/v2/#", "w")]).is_ok());
+        assert!(topics(&many[..PATTERNS_MAX]).is_ok());
+        assert!(topics(&[("a/b", "x"), ("a/c", "y"), ("a", "z"), ("keepsake/v2/#", "w")]).is_ok());
     }
 
     #[test]
     fn a_closed_lab_is_not_heard_and_the_owners_patterns_are() {
         let patterns = BTreeMap::from([("a/b".to_owned(), "x".to_owned())]);
-        let ways = ExternalTopics::new(false, &patterns).unwrap();
-        assert!(!ways.matches_topic("camera/image") && ways.matches_topic("a/b"));
-        assert_eq!(ways.filters().collect::<Vec<_>>(), ["a/b"]);
+        let topics = ExternalTopics::new(false, &patterns).unwrap();
+        assert!(!topics.matches_topic("camera/image") && topics.matches_topic("a/b"));
+        assert_eq!(topics.filters().collect::<Vec<_>>(), ["a/b"]);
     }
 
     proptest! {
         #[test]
         fn whatever_comes_is_read(name in ".*", payload: Vec<u8>, text in "[A-Za-z0-9+/=]{0,200}", raw: bool) {
-            let ways = ways(&[]).unwrap();
+            let topics = topics(&[]).unwrap();
             let payload = if raw { payload } else { text.into_bytes() };
-            let _ = ways.decode(&message(&format!("camera/{name}/image"), &payload), false, 100);
+            let _ = topics.decode(&message(&format!("camera/{name}/image"), &payload), false, 100);
             let _ = ExternalTopics::new(true, &BTreeMap::from([(name.clone(), name)]));
         }
     }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use keepsake_protocol::capture::{ContentType, FrameHeader};
 use keepsake_protocol::event::{BootClockOffset, Tombstone};
 use keepsake_protocol::inventory::Inventory;
-use keepsake_protocol::presence::Status;
 use keepsake_protocol::receipt::{InventoryAck, ResendRequest};
+use keepsake_protocol::status::Status;
 use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 use tracing::Span;
 
@@ -135,7 +135,7 @@ impl IngestOp {
     }
 }
 
-/// What became of a deposit, once its transaction is committed.
+/// What became of an operation, once its transaction is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
     /// The capture is in the store; `arrival` is absent for a repeat.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keepsake_protocol::codec;
-use keepsake_protocol::presence::Presence;
 use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::status::Presence;
 use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{DeviceId, StoreId};
 use tokio::sync::{Notify, oneshot};
@@ -95,45 +95,45 @@ impl IngestWorker {
             messages.push((delivery.message, again));
         }
         let capture_bytes_max = self.capture_bytes_max;
-        let ways = self.external.clone();
+        let external = self.external.clone();
         let reading = tokio::task::spawn_blocking(move || {
             messages
                 .iter()
-                .map(|(message, again)| decode::decode_delivery(message, *again, &ways, capture_bytes_max))
+                .map(|(message, again)| decode::decode_delivery(message, *again, &external, capture_bytes_max))
                 .collect::<Vec<_>>()
         });
-        let mut deposits = match reading.await {
-            Ok(deposits) => deposits,
+        let mut operations = match reading.await {
+            Ok(operations) => operations,
             Err(error) => {
                 // Only while the program ends, as no message makes reading panic. Not acknowledged, so nothing is lost.
                 tracing::error!("reading a batch failed: {error}");
                 return;
             }
         };
-        let spans: Vec<Span> = deposits.iter().map(IngestOp::span).collect();
+        let spans: Vec<Span> = operations.iter().map(IngestOp::span).collect();
         for span in &spans {
             log_step(span, "received");
         }
-        let (outcomes, retried) = self.commit(&mut deposits).await;
+        let (outcomes, retried) = self.commit(&mut operations).await;
         for (span, outcome) in spans.iter().zip(&outcomes) {
             log_outcome(span, outcome);
         }
         for ack in acks.into_iter().flatten() {
             ack.acknowledge().await;
         }
-        for ((deposit, outcome), at) in deposits.iter().zip(&outcomes).zip(came) {
-            self.metrics.record_outcome(deposit, outcome, at.elapsed());
+        for ((operation, outcome), at) in operations.iter().zip(&outcomes).zip(came) {
+            self.metrics.record_outcome(operation, outcome, at.elapsed());
         }
-        self.respond(&deposits, &spans, outcomes, askers, retried).await;
+        self.respond(&operations, &spans, outcomes, askers, retried).await;
     }
 
     /// Commits the batch, however long it takes, and says whether that took more than one try.
-    async fn commit(&self, deposits: &mut [IngestOp]) -> (Vec<CommitOutcome>, bool) {
+    async fn commit(&self, operations: &mut [IngestOp]) -> (Vec<CommitOutcome>, bool) {
         let mut wait = STORE_WAIT_MIN;
         let (mut retried, mut full) = (false, false);
         loop {
             let began = Instant::now();
-            let committed = self.store.commit(deposits, now_us()).await;
+            let committed = self.store.commit(operations, now_us()).await;
             self.metrics.record_commit(began.elapsed(), committed.is_ok());
             let error = match committed {
                 Ok(outcomes) => {
@@ -149,12 +149,12 @@ impl IngestWorker {
             // A probe is small enough to fit where no picture does, so it would prove nothing.
             let no_room = error.is_full().then(|| error.sentence());
             // Whether the try has come to nothing cannot be known, and such a picture has no number to tell by.
-            for deposit in &mut *deposits {
-                if let IngestOp::Upload { maybe_repeat: again, .. } = deposit {
+            for operation in &mut *operations {
+                if let IngestOp::Upload { maybe_repeat: again, .. } = operation {
                     *again = true;
                 }
             }
-            tracing::warn!("commit of {} messages: {:#}", deposits.len(), with_chain(error));
+            tracing::warn!("commit of {} messages: {:#}", operations.len(), with_chain(error));
             if no_room.is_some() {
                 full = true;
                 self.backpressure.set_room(no_room);
@@ -163,7 +163,7 @@ impl IngestWorker {
                 tracing::error!("the store is away: {:#}", with_chain(error));
             } else {
                 self.backpressure.set_store(None);
-                match self.commit_one_by_one(deposits).await {
+                match self.commit_one_by_one(operations).await {
                     Some(outcomes) => {
                         if full {
                             self.backpressure.set_room(None);
@@ -179,12 +179,12 @@ impl IngestWorker {
     }
 
     /// Commits each message alone. Returns nothing if the store went away or is full: start again, repeats are harmless.
-    async fn commit_one_by_one(&self, deposits: &[IngestOp]) -> Option<Vec<CommitOutcome>> {
-        let mut outcomes = Vec::with_capacity(deposits.len());
-        for deposit in deposits {
+    async fn commit_one_by_one(&self, operations: &[IngestOp]) -> Option<Vec<CommitOutcome>> {
+        let mut outcomes = Vec::with_capacity(operations.len());
+        for operation in operations {
             let mut attempts = 0;
             let outcome = loop {
-                match self.store.commit(std::slice::from_ref(deposit), now_us()).await {
+                match self.store.commit(std::slice::from_ref(operation), now_us()).await {
                     Ok(mut one) => break one.pop().unwrap_or(CommitOutcome::Dropped),
                     Err(error) => {
                         attempts += 1;
@@ -197,13 +197,13 @@ impl IngestWorker {
                             ATTEMPTS_ALONE
                         };
                         if attempts >= most {
-                            deposit.span().in_scope(|| {
+                            operation.span().in_scope(|| {
                                 tracing::error!(
                                     "one message cannot be committed although others can: {:#}",
                                     with_chain(error)
                                 );
                             });
-                            break refused(deposit);
+                            break refused(operation);
                         }
                         tokio::time::sleep(STORE_WAIT_MIN).await;
                     }
@@ -216,7 +216,7 @@ impl IngestWorker {
 
     async fn respond(
         &self,
-        deposits: &[IngestOp],
+        operations: &[IngestOp],
         spans: &[Span],
         outcomes: Vec<CommitOutcome>,
         askers: Vec<Option<oneshot::Sender<IngestResponse>>>,
@@ -227,14 +227,14 @@ impl IngestWorker {
         let mut pictures = false;
         let mut spoken = Vec::with_capacity(outcomes.len());
         let (mut answered, mut reached) = (Vec::new(), HashSet::new());
-        for (((deposit, span), outcome), asker) in deposits.iter().zip(spans).zip(outcomes).zip(askers) {
+        for (((operation, span), outcome), asker) in operations.iter().zip(spans).zip(outcomes).zip(askers) {
             match &outcome {
                 // What looks like a repeat may have been committed by an earlier try that did not live to say so.
                 CommitOutcome::Stored { arrival, .. } | CommitOutcome::UploadStored { arrival } => {
                     pictures |= arrival.is_some() || retried;
                 }
                 CommitOutcome::Quarantined => {
-                    if let IngestOp::Quarantine(suspect) = deposit {
+                    if let IngestOp::Quarantine(suspect) = operation {
                         tracing::warn!(topic = %suspect.topic, "quarantined: {}", suspect.reason);
                     }
                 }
@@ -248,19 +248,19 @@ impl IngestWorker {
                 | CommitOutcome::Refused { .. }
                 | CommitOutcome::Dropped => {}
             }
-            if let IngestOp::Status { device, status, retained: false } = deposit
+            if let IngestOp::Status { device, status, retained: false } = operation
                 && status.presence == Presence::Online
             {
                 let takes_settings = status.settings.is_some();
                 let has = takes_settings.then_some(status.settings_version);
                 arrived.insert(device.clone(), has);
             }
-            if let Some(device) = deposit.device() {
+            if let Some(device) = operation.device() {
                 if !matches!(outcome, CommitOutcome::Quarantined) {
                     devices.insert(device.clone());
                 }
                 match asker {
-                    Some(asker) => self.tell(asker, deposit, span, outcome),
+                    Some(asker) => self.tell(asker, operation, span, outcome),
                     None => {
                         if earns_receipt(&outcome) {
                             answered.push((device, span));
@@ -306,12 +306,12 @@ impl IngestWorker {
     }
 
     /// Answers a request. If its client is gone, the outbox keeps the receipts for the camera.
-    fn tell(&self, asker: oneshot::Sender<IngestResponse>, deposit: &IngestOp, span: &Span, outcome: CommitOutcome) {
-        let Some(device) = deposit.device() else {
+    fn tell(&self, asker: oneshot::Sender<IngestResponse>, operation: &IngestOp, span: &Span, outcome: CommitOutcome) {
+        let Some(device) = operation.device() else {
             return;
         };
         let has_receipt = earns_receipt(&outcome);
-        let verdict = response(self.store.id(), deposit, device, outcome);
+        let verdict = response(self.store.id(), operation, device, outcome);
         match asker.send(verdict) {
             Ok(()) if has_receipt => log_step(span, "receipt sent"),
             Err(IngestResponse::Receipts(receipts)) => {
@@ -325,13 +325,13 @@ impl IngestWorker {
     }
 }
 
-fn response(store: StoreId, deposit: &IngestOp, device: &DeviceId, outcome: CommitOutcome) -> IngestResponse {
-    if let (IngestOp::Quarantine(suspect), CommitOutcome::Quarantined) = (deposit, &outcome) {
+fn response(store: StoreId, operation: &IngestOp, device: &DeviceId, outcome: CommitOutcome) -> IngestResponse {
+    if let (IngestOp::Quarantine(suspect), CommitOutcome::Quarantined) = (operation, &outcome) {
         return IngestResponse::Quarantined(suspect.reason.clone());
     }
     let earned = receipts(store, &[(device.clone(), outcome)]);
     let mut receipts: Vec<Receipt> = earned.into_iter().map(|(_, receipt)| receipt).collect();
-    if let Some((install, ..)) = deposit.capture()
+    if let Some((install, ..)) = operation.capture()
         && receipts.is_empty()
     {
         receipts.push(Receipt::new(store, install));
@@ -343,8 +343,8 @@ fn response(store: StoreId, deposit: &IngestOp, device: &DeviceId, outcome: Comm
 }
 
 /// What a message becomes that cannot be committed although others can.
-fn refused(deposit: &IngestOp) -> CommitOutcome {
-    match deposit.capture() {
+fn refused(operation: &IngestOp) -> CommitOutcome {
+    match operation.capture() {
         Some((install, sequence, hash)) => CommitOutcome::Refused {
             install,
             sequence,

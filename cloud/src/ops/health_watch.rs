@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepsake_protocol::DeviceId;
-use keepsake_protocol::presence::Presence;
+use keepsake_protocol::status::Presence;
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;

@@ -111,11 +111,11 @@ pub struct CameraFigures {
 
 impl Metrics {
     /// One message and what became of it; `after` = since it was read from the connection.
-    pub fn record_outcome(&self, deposit: &IngestOp, outcome: &CommitOutcome, after: Duration) {
+    pub fn record_outcome(&self, operation: &IngestOp, outcome: &CommitOutcome, after: Duration) {
         let outcome = match outcome {
             CommitOutcome::Stored { arrival: Some(_), .. } => {
                 self.pictures.inc();
-                if let IngestOp::Capture { header, .. } = deposit {
+                if let IngestOp::Capture { header, .. } = operation {
                     self.picture_bytes.inc_by(header.capture.total);
                 }
                 "stored"
@@ -130,7 +130,7 @@ impl Metrics {
             CommitOutcome::ReplyStored => "replied",
             CommitOutcome::UploadStored { arrival: Some(_) } => {
                 self.pictures.inc();
-                if let IngestOp::Upload { bytes, .. } = deposit {
+                if let IngestOp::Upload { bytes, .. } = operation {
                     self.picture_bytes.inc_by(bytes.len() as u64);
                 }
                 "stored"
@@ -267,15 +267,15 @@ mod tests {
             hash: keepsake_protocol::HashPrefix([0; 8]),
             arrival,
         };
-        let deposit = IngestOp::Quarantine(crate::ingest::operation::QuarantineEntry {
+        let operation = IngestOp::Quarantine(crate::ingest::operation::QuarantineEntry {
             device: None,
             topic: String::new(),
             reason: String::new(),
             hash: keepsake_protocol::Hash::of(b""),
             bytes: bytes::Bytes::new(),
         });
-        metrics.record_outcome(&deposit, &stored(Some(1)), Duration::from_millis(20));
-        metrics.record_outcome(&deposit, &stored(None), Duration::from_millis(20));
+        metrics.record_outcome(&operation, &stored(Some(1)), Duration::from_millis(20));
+        metrics.record_outcome(&operation, &stored(None), Duration::from_millis(20));
         let camera = CameraFigures {
             name: "porch \"1\"\n".to_owned(),
             online: true,

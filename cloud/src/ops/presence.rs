@@ -4,7 +4,7 @@
 //! and a retained message is an old one. A camera says `offline` itself when it stops; when it vanishes, the broker
 //! says so for it (its last will); when even that is lost with the broker, silence says it.
 
-use keepsake_protocol::presence::Presence;
+use keepsake_protocol::status::Presence;
 
 /// Silence after which a camera is taken for gone, microseconds. A camera speaks at least every 30 s (its status), so
 /// this is three of those, and longer than the keep-alive after which a broker sends the last will.

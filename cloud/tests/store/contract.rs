@@ -11,9 +11,9 @@ use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::{CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::event::{BootClockOffset, Event, Tombstone, TombstoneReason};
 use keepsake_protocol::inventory::Inventory;
-use keepsake_protocol::presence::{Presence, SpoolInventory, Status};
 use keepsake_protocol::ranges::Ranges;
 use keepsake_protocol::receipt::ResendRequest;
+use keepsake_protocol::status::{Presence, SpoolInventory, Status};
 use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash, Sequence, SpoolId};
 use proptest::prelude::*;
 
@@ -40,12 +40,12 @@ async fn fresh_with(limits: Limits) -> Option<Fresh> {
 }
 
 impl Fresh {
-    async fn commit(&self, deposit: IngestOp) -> CommitOutcome {
-        self.commit_at(deposit, NOW).await
+    async fn commit(&self, operation: IngestOp) -> CommitOutcome {
+        self.commit_at(operation, NOW).await
     }
 
-    async fn commit_at(&self, deposit: IngestOp, now_us: i64) -> CommitOutcome {
-        let mut outcomes = self.store.commit(&[deposit], now_us).await.unwrap();
+    async fn commit_at(&self, operation: IngestOp, now_us: i64) -> CommitOutcome {
+        let mut outcomes = self.store.commit(&[operation], now_us).await.unwrap();
         assert_eq!(outcomes.len(), 1);
         outcomes.pop().unwrap()
     }
@@ -488,10 +488,10 @@ async fn what_a_card_only_seems_to_have_does_not_hide_what_it_has() {
         unreachable!()
     };
     status.spools[0].coarse = true;
-    let deposit = IngestOp::Status { device, status, retained: false };
+    let operation = IngestOp::Status { device, status, retained: false };
     let mut asked = BTreeSet::new();
     for _ in 0..200 {
-        let outcome = fresh.commit(deposit.clone()).await;
+        let outcome = fresh.commit(operation.clone()).await;
         let CommitOutcome::StatusStored { wants } = outcome else {
             panic!("{outcome:?}");
         };
@@ -607,10 +607,10 @@ async fn two_boards_of_one_name_hold_what_each_has_on_its_card() {
     // The copy of the card, in another board, counts in an install of its own.
     let copy = status(vec![held(copied, 3, &[(1, 2)]), held(INSTALL, 4, &[(1, 3)])]);
     for _ in 0..2 {
-        for deposit in [&original, &copy] {
-            fresh.commit(deposit.clone()).await;
+        for operation in [&original, &copy] {
+            fresh.commit(operation.clone()).await;
             let counted = counted(&fresh.porch().await);
-            assert_eq!(counted[5], 0, "missing, after {deposit:?}");
+            assert_eq!(counted[5], 0, "missing, after {operation:?}");
         }
     }
     fresh.commit(original).await;
@@ -881,16 +881,16 @@ async fn a_boot_line_corrects_the_pictures_of_its_boot_that_are_stored_already()
     fresh.commit(early).await;
     assert_eq!(fresh.all().await[0].taken.source, TimeSource::Estimated);
 
-    let deposit = boot_line(&porch(), &line);
+    let operation = boot_line(&porch(), &line);
     let awaited = CommitOutcome::EventStored {
-        awaited: match &deposit {
+        awaited: match &operation {
             IngestOp::Event { hash, .. } => Some((INSTALL, hash.prefix())),
             other => panic!("{other:?}"),
         },
     };
     // However often it comes, it earns its receipt and changes nothing more.
     for _ in 0..2 {
-        assert_eq!(fresh.commit(deposit.clone()).await, awaited);
+        assert_eq!(fresh.commit(operation.clone()).await, awaited);
     }
     let (later, _) = before_the_time(2, b"later");
     fresh.commit(later).await;

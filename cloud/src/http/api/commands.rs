@@ -29,12 +29,12 @@ pub(crate) struct Commands {
 
 /// Takes JSON, and the form of a page without JavaScript, which is sent back to the camera's page.
 pub(crate) async fn create(
-    State(site): State<AppState>,
+    State(state): State<AppState>,
     Path(device): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> HttpResult<Response> {
-    let device = find(&site, &device).await?;
+    let device = find(&state, &device).await?;
     // curl calls everything a form unless told otherwise, so a body that looks like JSON is taken for that.
     let is_form = body.first() != Some(&b'{')
         && headers
@@ -51,7 +51,7 @@ pub(crate) async fn create(
     let CommandRequest { command } = asked.map_err(|_| {
         Problem::bad_request("Expected {\"command\": \"snap\"}, or \"identify\", \"restart\" or \"diagnostics\".")
     })?;
-    let noted = site.announcer.send_command(&device, command).await?;
+    let noted = state.announcer.send_command(&device, command).await?;
     if is_form {
         return Ok(Redirect::to(&format!("/cameras/{device}")).into_response());
     }
@@ -59,17 +59,17 @@ pub(crate) async fn create(
     Ok((StatusCode::ACCEPTED, Json(told)).into_response())
 }
 
-pub(crate) async fn list(State(site): State<AppState>, Path(device): Path<String>) -> HttpResult<Json<Commands>> {
-    let device = find(&site, &device).await?;
+pub(crate) async fn list(State(state): State<AppState>, Path(device): Path<String>) -> HttpResult<Json<Commands>> {
+    let device = find(&state, &device).await?;
     let now_us = now_us();
-    let commands = site.store.commands(&device, LIMIT).await?;
+    let commands = state.store.commands(&device, LIMIT).await?;
     Ok(Json(Commands {
         commands: commands.into_iter().map(|command| dto::Command::at(command, now_us)).collect(),
     }))
 }
 
-async fn find(site: &AppState, device: &str) -> HttpResult<DeviceId> {
+async fn find(state: &AppState, device: &str) -> HttpResult<DeviceId> {
     let device: DeviceId = device.parse().map_err(|_| Problem::not_found("such camera"))?;
-    let known = site.store.device(&device, now_us()).await?;
+    let known = state.store.device(&device, now_us()).await?;
     known.map(|_| device).ok_or_else(|| Problem::not_found("such camera"))
 }

@@ -33,35 +33,35 @@ pub(crate) struct EventsQuery {
     limit: Option<u32>,
 }
 
-pub(crate) async fn list(State(site): State<AppState>) -> HttpResult<Json<Devices>> {
-    let devices = site.store.devices(now_us()).await?;
+pub(crate) async fn list(State(state): State<AppState>) -> HttpResult<Json<Devices>> {
+    let devices = state.store.devices(now_us()).await?;
     Ok(Json(Devices {
         devices: devices.into_iter().map(dto::Device::from).collect(),
     }))
 }
 
 /// The counters over all cameras.
-pub(crate) async fn counters(State(site): State<AppState>) -> HttpResult<Json<dto::Totals>> {
-    let devices = site.store.devices(now_us()).await?;
+pub(crate) async fn counters(State(state): State<AppState>) -> HttpResult<Json<dto::Totals>> {
+    let devices = state.store.devices(now_us()).await?;
     Ok(Json(devices.iter().map(|device| device.counters).sum::<Counters>().into()))
 }
 
-pub(crate) async fn one(State(site): State<AppState>, Path(device): Path<String>) -> HttpResult<Json<dto::Device>> {
+pub(crate) async fn one(State(state): State<AppState>, Path(device): Path<String>) -> HttpResult<Json<dto::Device>> {
     let device = name(&device)?;
-    let found = site.store.device(&device, now_us()).await?;
+    let found = state.store.device(&device, now_us()).await?;
     let found = found.ok_or_else(|| Problem::not_found("such camera"))?;
     Ok(Json(found.into()))
 }
 
 pub(crate) async fn events(
-    State(site): State<AppState>,
+    State(state): State<AppState>,
     Path(device): Path<String>,
     asked: Result<Query<EventsQuery>, QueryRejection>,
 ) -> HttpResult<Json<Events>> {
     let device = name(&device)?;
     let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let limit = limit(asked.limit)?;
-    let store = &site.store;
+    let store = &state.store;
     if store.device(&device, now_us()).await?.is_none() {
         return Err(Problem::not_found("such camera"));
     }

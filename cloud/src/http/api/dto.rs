@@ -4,7 +4,7 @@ use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::CommandKind;
 use keepsake_protocol::id::{PictureId, Sequence};
-use keepsake_protocol::presence::{LedStatus, Presence};
+use keepsake_protocol::status::{LedStatus, Presence};
 use keepsake_protocol::{CaptureId, DeviceId, Hash, SpoolId};
 use serde::Serialize;
 
@@ -181,16 +181,14 @@ pub(crate) struct Device {
     light: Light,
     faults: Vec<u8>,
     version: String,
-    health: keepsake_protocol::presence::Health,
+    health: keepsake_protocol::status::Health,
     latest: Option<Picture>,
     spools: Vec<Spool>,
 }
 
 impl From<store::Device> for Device {
     fn from(device: store::Device) -> Self {
-        let status = device
-            .status
-            .map_or_else(keepsake_protocol::presence::Status::last_will, |status| *status);
+        let status = device.status.map_or_else(keepsake_protocol::status::Status::last_will, |status| *status);
         Self {
             id: device.id,
             presence: device.presence,
@@ -222,7 +220,7 @@ impl From<store::Device> for Device {
 }
 
 /// Returns how many captures a camera retains although it has a receipt for them.
-pub(crate) fn retained(status: &keepsake_protocol::presence::Status) -> u64 {
+pub(crate) fn retained(status: &keepsake_protocol::status::Status) -> u64 {
     status.spools.iter().map(|held| held.kept.count()).fold(0, u64::saturating_add)
 }
 

@@ -43,10 +43,10 @@ pub(crate) async fn alive() -> Json<Alive> {
     Json(Alive { alive: true })
 }
 
-pub(crate) async fn ready(State(site): State<AppState>) -> (StatusCode, Json<Readiness>) {
-    let hold = site.backpressure.state();
+pub(crate) async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
+    let hold = state.backpressure.state();
     let mut reasons: Vec<String> = [hold.store, hold.space, hold.room].into_iter().flatten().collect();
-    for session in &site.sessions {
+    for session in &state.sessions {
         let health = session.health().borrow().clone();
         if !health.connected {
             let why = health.trouble.map_or_else(String::new, |why| format!(": {why}"));
@@ -54,7 +54,7 @@ pub(crate) async fn ready(State(site): State<AppState>) -> (StatusCode, Json<Rea
             reasons.push(format!("the session {name} has no connection to the broker{why}"));
         }
     }
-    if site.store.quarantine_count().await.is_err() {
+    if state.store.quarantine_count().await.is_err() {
         reasons.push("the database cannot be read".to_owned());
     }
     let status = if reasons.is_empty() {
@@ -63,26 +63,26 @@ pub(crate) async fn ready(State(site): State<AppState>) -> (StatusCode, Json<Rea
         StatusCode::SERVICE_UNAVAILABLE
     };
     let ready = reasons.is_empty();
-    let readiness = Readiness { ready, reasons, warnings: warnings(&site) };
+    let readiness = Readiness { ready, reasons, warnings: warnings(&state) };
     (status, Json(readiness))
 }
 
-pub(crate) async fn system(State(site): State<AppState>) -> HttpResult<Json<System>> {
-    let hold = site.backpressure.state();
+pub(crate) async fn system(State(state): State<AppState>) -> HttpResult<Json<System>> {
+    let hold = state.backpressure.state();
     Ok(Json(System {
-        store: site.store.id(),
+        store: state.store.id(),
         version: env!("CARGO_PKG_VERSION"),
         protocol: keepsake_protocol::topic::ROOT,
         hold: hold.reason().map(str::to_owned),
-        warnings: warnings(&site),
+        warnings: warnings(&state),
         free_bytes: hold.free_bytes,
-        quarantined: site.store.quarantine_count().await?,
-        capture_bytes_max: site.config.capture_bytes_max,
+        quarantined: state.store.quarantine_count().await?,
+        capture_bytes_max: state.config.capture_bytes_max,
     }))
 }
 
-fn warnings(site: &AppState) -> Vec<String> {
-    let mut warnings = site.store.weaknesses();
-    warnings.extend(site.broker_warnings.borrow().iter().cloned());
+fn warnings(state: &AppState) -> Vec<String> {
+    let mut warnings = state.store.weaknesses();
+    warnings.extend(state.broker_warnings.borrow().iter().cloned());
     warnings
 }

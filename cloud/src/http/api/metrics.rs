@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use keepsake_protocol::presence::Presence;
+use keepsake_protocol::status::Presence;
 
 use crate::config::STREAMS_MAX;
 use crate::http::app_state::AppState;
@@ -13,15 +13,15 @@ use crate::ops::metrics::CONTENT_TYPE;
 use crate::store::StoreError;
 
 /// Always answers: that the store is away is one of the things to know.
-pub(crate) async fn metrics(State(site): State<AppState>) -> impl IntoResponse {
-    let hold = site.backpressure.state();
-    let queued = site.queues.iter().map(|queue| queue.depth());
+pub(crate) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+    let hold = state.backpressure.state();
+    let queued = state.queues.iter().map(|queue| queue.depth());
     let (queued_messages, queued_bytes) =
         queued.fold((0, 0), |(messages, bytes), queue| (messages + queue.0, bytes + queue.1));
-    let state = metrics::MetricsSnapshot {
+    let snapshot = metrics::MetricsSnapshot {
         version: env!("CARGO_PKG_VERSION"),
-        stored: stored(&site).await.ok(),
-        sessions: site
+        stored: stored(&state).await.ok(),
+        sessions: state
             .sessions
             .iter()
             .map(|session| {
@@ -34,15 +34,15 @@ pub(crate) async fn metrics(State(site): State<AppState>) -> impl IntoResponse {
         free_bytes: hold.free_bytes,
         queued_messages,
         queued_bytes,
-        streams: STREAMS_MAX.saturating_sub(site.streams.available_permits()) as u64,
+        streams: STREAMS_MAX.saturating_sub(state.streams.available_permits()) as u64,
     };
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], site.metrics.render(&state))
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], state.metrics.render(&snapshot))
 }
 
-async fn stored(site: &AppState) -> Result<metrics::StoreFigures, StoreError> {
-    let devices = site.store.devices(now_us()).await?;
+async fn stored(state: &AppState) -> Result<metrics::StoreFigures, StoreError> {
+    let devices = state.store.devices(now_us()).await?;
     Ok(metrics::StoreFigures {
-        quarantined: site.store.quarantine_count().await?,
+        quarantined: state.store.quarantine_count().await?,
         cameras: devices
             .into_iter()
             .map(|device| {

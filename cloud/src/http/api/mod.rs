@@ -1,7 +1,7 @@
 //! The JSON API, the camera's HTTP transport and the live event stream: one file per resource.
 
+pub(crate) mod camera_transport;
 pub(crate) mod commands;
-pub(crate) mod device;
 pub(crate) mod devices;
 pub(crate) mod dto;
 pub(crate) mod health;

@@ -38,7 +38,7 @@ pub(crate) struct Pictures {
 pub(crate) const PICTURE_POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
 
 pub(crate) async fn list(
-    State(site): State<AppState>,
+    State(state): State<AppState>,
     asked: Result<Query<PicturesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> HttpResult<Json<Pictures>> {
     let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
@@ -58,7 +58,7 @@ pub(crate) async fn list(
         None => PageQuery::Before(asked.before),
     };
     // One more than asked for tells whether there is a next page.
-    let mut pictures = site.store.pictures(device.as_ref(), page, limit + 1).await?;
+    let mut pictures = state.store.pictures(device.as_ref(), page, limit + 1).await?;
     let more = pictures.len() > limit as usize;
     pictures.truncate(limit as usize);
     Ok(Json(Pictures {
@@ -67,21 +67,21 @@ pub(crate) async fn list(
     }))
 }
 
-pub(crate) async fn one(State(site): State<AppState>, Path(id): Path<String>) -> HttpResult<Json<dto::Picture>> {
-    Ok(Json(find(&site, &id).await?.into()))
+pub(crate) async fn one(State(state): State<AppState>, Path(id): Path<String>) -> HttpResult<Json<dto::Picture>> {
+    Ok(Json(find(&state, &id).await?.into()))
 }
 
 pub(crate) async fn image(
-    State(site): State<AppState>,
+    State(state): State<AppState>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> HttpResult<Response> {
-    let picture = find(&site, &id).await?;
+    let picture = find(&state, &id).await?;
     let etag = format!("\"{}\"", picture.hash);
     if let Some(unchanged) = unchanged(&headers, &etag) {
         return Ok(unchanged);
     }
-    let bytes = site.store.image(picture.arrival).await?;
+    let bytes = state.store.image(picture.arrival).await?;
     let bytes = bytes.ok_or_else(|| Problem::not_found("such picture"))?;
     let name = format!("inline; filename=\"{}.{}\"", picture.id(), picture.content_type.extension());
     let mut response = ranged(&headers, &etag, bytes, picture.content_type.as_str());
@@ -92,11 +92,11 @@ pub(crate) async fn image(
 }
 
 pub(crate) async fn thumbnail(
-    State(site): State<AppState>,
+    State(state): State<AppState>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> HttpResult<Response> {
-    let picture = find(&site, &id).await?;
+    let picture = find(&state, &id).await?;
     if picture.thumbnail != Thumbnail::Ready {
         return Err(Problem::not_found("small version of this picture, or not yet"));
     }
@@ -104,23 +104,23 @@ pub(crate) async fn thumbnail(
     if let Some(unchanged) = unchanged(&headers, &etag) {
         return Ok(unchanged);
     }
-    let bytes = site.store.thumbnail(picture.arrival).await?;
+    let bytes = state.store.thumbnail(picture.arrival).await?;
     let bytes = bytes.ok_or_else(|| Problem::not_found("small version of this picture"))?;
     Ok(sent(bytes, "image/jpeg", &etag))
 }
 
 /// Row and bytes go, the fate stays `deleted`: whatever a camera brings of it later is not stored again.
-pub(crate) async fn delete(State(site): State<AppState>, Path(id): Path<String>) -> HttpResult<StatusCode> {
-    let picture = find(&site, &id).await?;
-    site.store.delete(&picture).await?;
+pub(crate) async fn delete(State(state): State<AppState>, Path(id): Path<String>) -> HttpResult<StatusCode> {
+    let picture = find(&state, &id).await?;
+    state.store.delete(&picture).await?;
     tracing::info!(picture = %picture.id(), "deleted");
-    site.live.publish(ChangeEvent::Device(Arc::new(picture.device)));
+    state.live.publish(ChangeEvent::Device(Arc::new(picture.device)));
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn find(site: &AppState, id: &str) -> HttpResult<Picture> {
+async fn find(state: &AppState, id: &str) -> HttpResult<Picture> {
     let id: PictureId = id.parse().map_err(|_| Problem::not_found("such picture"))?;
-    let picture = site.store.picture(&id).await?;
+    let picture = state.store.picture(&id).await?;
     picture.ok_or_else(|| Problem::not_found("such picture"))
 }
 

@@ -28,14 +28,14 @@ pub(crate) struct Quarantine {
 }
 
 pub(crate) async fn list(
-    State(site): State<AppState>,
+    State(state): State<AppState>,
     asked: Result<Query<QuarantineQuery>, QueryRejection>,
 ) -> HttpResult<Json<Quarantine>> {
     let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let limit = limit(asked.limit)?;
     // Counted first: a message deleted between the two queries must not make the count smaller than the list.
-    let count = site.store.quarantine_count().await?;
-    let (rows, next) = site.store.quarantine(asked.before, limit).await?;
+    let count = state.store.quarantine_count().await?;
+    let (rows, next) = state.store.quarantine(asked.before, limit).await?;
     Ok(Json(Quarantine {
         count,
         quarantine: rows.into_iter().map(dto::Quarantined::from).collect(),
@@ -44,9 +44,9 @@ pub(crate) async fn list(
 }
 
 /// The first bytes as they came. They may be anything, so no browser is to look at them.
-pub(crate) async fn bytes(State(site): State<AppState>, Path(id): Path<String>) -> HttpResult<impl IntoResponse> {
+pub(crate) async fn bytes(State(state): State<AppState>, Path(id): Path<String>) -> HttpResult<impl IntoResponse> {
     let (device, hash) = split(&id)?;
-    let bytes = site.store.quarantined_bytes(device, hash).await?;
+    let bytes = state.store.quarantined_bytes(device, hash).await?;
     let bytes = bytes.ok_or_else(missing)?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
@@ -55,9 +55,9 @@ pub(crate) async fn bytes(State(site): State<AppState>, Path(id): Path<String>) 
     Ok((headers, bytes))
 }
 
-pub(crate) async fn delete(State(site): State<AppState>, Path(id): Path<String>) -> HttpResult<StatusCode> {
+pub(crate) async fn delete(State(state): State<AppState>, Path(id): Path<String>) -> HttpResult<StatusCode> {
     let (device, hash) = split(&id)?;
-    if site.store.delete_quarantined(device, hash).await? {
+    if state.store.delete_quarantined(device, hash).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(missing())

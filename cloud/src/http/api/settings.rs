@@ -100,18 +100,18 @@ struct SettingsRequest {
     values: Map<String, Value>,
 }
 
-pub(crate) async fn get(State(site): State<AppState>, Path(device): Path<String>) -> HttpResult<Response> {
-    let (camera, desired) = find(&site, &device).await?;
+pub(crate) async fn get(State(state): State<AppState>, Path(device): Path<String>) -> HttpResult<Response> {
+    let (camera, desired) = find(&state, &device).await?;
     Ok(settings_response(&camera, desired.as_ref()))
 }
 
 pub(crate) async fn put(
-    State(site): State<AppState>,
+    State(state): State<AppState>,
     Path(device): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> HttpResult<Response> {
-    let (camera, before) = find(&site, &device).await?;
+    let (camera, before) = find(&state, &device).await?;
     if body.len() > BODY_BYTES_MAX {
         let text = format!("Settings are at most {BODY_BYTES_MAX} bytes.");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text));
@@ -139,14 +139,14 @@ pub(crate) async fn put(
             ));
         }
     };
-    let desired = change(&site, &camera, before.as_ref(), based_on, wanted.values).await?;
-    let (camera, _) = find(&site, &device).await?;
+    let desired = change(&state, &camera, before.as_ref(), based_on, wanted.values).await?;
+    let (camera, _) = find(&state, &device).await?;
     Ok(settings_response(&camera, Some(&desired)))
 }
 
 /// Checks, stores and publishes; the way of API and page alike.
 pub(crate) async fn change(
-    site: &AppState,
+    state: &AppState,
     camera: &Device,
     before: Option<&DeviceSettings>,
     based_on: u64,
@@ -155,22 +155,22 @@ pub(crate) async fn change(
     let values = validate(wanted, before)?;
     let (version, said) = said(camera);
     let ahead = (progress(before, version, said) == SettingsProgress::Ahead).then_some(version);
-    let changed = site.store.update_settings(&camera.id, based_on, ahead, &values, now_us()).await?;
+    let changed = state.store.update_settings(&camera.id, based_on, ahead, &values, now_us()).await?;
     match changed {
         SettingsUpdate::To(desired) => {
-            site.announcer.send_settings(&camera.id).await;
+            state.announcer.send_settings(&camera.id).await;
             Ok(desired)
         }
         SettingsUpdate::Conflict(version) => Err(version_conflict(StatusCode::CONFLICT, version)),
     }
 }
 
-pub(crate) async fn find(site: &AppState, device: &str) -> HttpResult<(Device, Option<DeviceSettings>)> {
+pub(crate) async fn find(state: &AppState, device: &str) -> HttpResult<(Device, Option<DeviceSettings>)> {
     let missing = || Problem::not_found("such camera");
     let device: DeviceId = device.parse().map_err(|_| missing())?;
-    let camera = site.store.device(&device, now_us()).await?;
+    let camera = state.store.device(&device, now_us()).await?;
     let camera = camera.ok_or_else(missing)?;
-    let desired = site.store.settings(&device).await?;
+    let desired = state.store.settings(&device).await?;
     Ok((camera, desired))
 }
 

@@ -35,24 +35,24 @@ const BEAT: Duration = Duration::from_secs(15);
 const PAGE: u32 = 100;
 
 pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
-    let secret = credentials::sent_credential(&context.site, &headers, context.caller);
-    let RequestContext { site, principal, .. } = context;
-    let unwelcome = credentials::until_revoked(site.clone(), principal, secret);
-    let Ok(place) = site.streams.clone().try_acquire_owned() else {
+    let secret = credentials::sent_credential(&context.state, &headers, context.caller);
+    let RequestContext { state, principal, .. } = context;
+    let unwelcome = credentials::until_revoked(state.clone(), principal, secret);
+    let Ok(place) = state.streams.clone().try_acquire_owned() else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many live connections."));
     };
     // Listening first and reading afterwards misses nothing in between.
-    let news = site.live.subscribe();
+    let news = state.live.subscribe();
     let told = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok())
         .and_then(|id| id.parse().ok());
     // A store restored from an older copy gives out lower numbers than the page has heard of.
-    let newest = newest(&site).await?;
+    let newest = newest(&state).await?;
     let told = told.map_or(newest, |told: i64| told.min(newest));
-    let stop = site.stop.clone().cancelled_owned();
+    let stop = state.stop.clone().cancelled_owned();
     let teller = EventStream {
-        site,
+        state,
         news,
         told,
         ready: VecDeque::new(),
@@ -72,13 +72,13 @@ pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpRes
     Ok(([("x-accel-buffering", "no")], sse).into_response())
 }
 
-async fn newest(site: &AppState) -> Result<i64, StoreError> {
-    let newest = site.store.pictures(None, PageQuery::Before(None), 1).await?;
+async fn newest(state: &AppState) -> Result<i64, StoreError> {
+    let newest = state.store.pictures(None, PageQuery::Before(None), 1).await?;
     Ok(newest.first().map_or(0, |picture| picture.arrival))
 }
 
 struct EventStream {
-    site: AppState,
+    state: AppState,
     news: Receiver<ChangeEvent>,
     /// All pictures up to this arrival have been told.
     told: i64,
@@ -133,7 +133,7 @@ impl EventStream {
 
     /// Reads what the news are about.
     async fn read(&mut self) -> Result<(), StoreError> {
-        let store = &self.site.store;
+        let store = &self.state.store;
         let from = self.told;
         loop {
             let page = store.pictures(None, PageQuery::After(self.told), PAGE).await?;

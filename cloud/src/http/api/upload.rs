@@ -29,7 +29,7 @@ pub(crate) struct UploadResponse {
 }
 
 pub(crate) async fn upload(
-    State(site): State<AppState>,
+    State(state): State<AppState>,
     Extension(principal): Extension<Principal>,
     Query(asked): Query<UploadQuery>,
     form: Result<Multipart, MultipartRejection>,
@@ -60,25 +60,25 @@ pub(crate) async fn upload(
         ));
     }
     let image = image.ok_or_else(|| Problem::bad_request("The form has no field named image."))?;
-    let id = keep(&site, &device, image).await?;
+    let id = keep(&state, &device, image).await?;
     Ok((StatusCode::CREATED, Json(UploadResponse { id })))
 }
 
-async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<PictureId> {
-    if image.len() as u64 > site.config.capture_bytes_max {
+async fn keep(state: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<PictureId> {
+    if image.len() as u64 > state.config.capture_bytes_max {
         return Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("A picture is at most {} bytes.", site.config.capture_bytes_max),
+            format!("A picture is at most {} bytes.", state.config.capture_bytes_max),
         ));
     }
     let content_type = ContentType::sniff(&image)
         .ok_or_else(|| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The image is neither a JPEG nor a PNG."))?;
-    if let Some(reason) = site.backpressure.state().reason() {
+    if let Some(reason) = state.backpressure.state().reason() {
         let why = format!("Uploads are paused: {reason}.");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
     // Only the size of the picture is wanted here; its small version is made after the commit, like all others.
-    let decoded = site.decoder.decode(image.to_vec(), content_type).await;
+    let decoded = state.decoder.decode(image.to_vec(), content_type).await;
     let small = decoded.small.as_ref();
     let upload = Upload {
         bytes: &image,
@@ -87,10 +87,10 @@ async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<Pi
         height: small.map_or(0, |small| small.height),
         damaged: decoded.damaged,
     };
-    let picture = site.store.upload(device, &upload, now_us()).await?;
-    site.live.publish(ChangeEvent::Pictures);
-    site.live.publish(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
-    site.thumbnails.notify_one();
+    let picture = state.store.upload(device, &upload, now_us()).await?;
+    state.live.publish(ChangeEvent::Pictures);
+    state.live.publish(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
+    state.thumbnails.notify_one();
     Ok(picture.id())
 }
 

@@ -39,12 +39,12 @@ pub enum Permission {
 
 /// Passes a request to its route, or answers with the reason to deny it.
 pub(crate) async fn authorize(
-    State((site, access)): State<(AppState, Permission)>,
+    State((state, access)): State<(AppState, Permission)>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let caller = client_info(request.extensions());
-    match authenticate(&site, access, request.method(), request.headers(), caller).await {
+    match authenticate(&state, access, request.method(), request.headers(), caller).await {
         Ok(principal) => {
             request.extensions_mut().insert(principal);
             next.run(request).await
@@ -54,7 +54,7 @@ pub(crate) async fn authorize(
 }
 
 async fn authenticate(
-    site: &AppState,
+    state: &AppState,
     access: Permission,
     method: &Method,
     headers: &HeaderMap,
@@ -63,20 +63,20 @@ async fn authenticate(
     if access == Permission::Anyone {
         return Ok(Principal::Anonymous);
     }
-    let principal = identify(site, headers, caller).await?;
+    let principal = identify(state, headers, caller).await?;
     if let Principal::User { .. } = principal
         && !csrf::is_safe(method)
         && !csrf::is_same_site(headers)
     {
         return Err(Denial::Problem(csrf::cross_site_problem()));
     }
-    let has_owner = match site.auth_state.has_owner(&site.store).await {
+    let has_owner = match state.auth_state.has_owner(&state.store).await {
         Ok(has_owner) => has_owner,
         // A recently authenticated client may learn that the store is not available.
         Err(_) if principal.role().is_some() => true,
         Err(error) => return Err(error.into()),
     };
-    let anonymous_upload = match site.config.anonymous_upload {
+    let anonymous_upload = match state.config.anonymous_upload {
         Some(AnonymousUpload::Loopback) => caller.local,
         Some(AnonymousUpload::Everyone) => true,
         Some(AnonymousUpload::Off) => false,

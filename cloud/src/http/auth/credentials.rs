@@ -22,32 +22,32 @@ const COOKIE_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(30);
 
 /// Returns the session cookie; without a secret, one that makes the browser delete it.
-pub(crate) fn session_cookie(site: &AppState, caller: ClientInfo, secret: Option<&str>) -> HeaderValue {
+pub(crate) fn session_cookie(state: &AppState, caller: ClientInfo, secret: Option<&str>) -> HeaderValue {
     let (value, age) = secret.map_or(("", Duration::ZERO), |secret| (secret, COOKIE_AGE));
-    set_cookie(cookie_name(site, caller.secure), value, age, caller.secure)
+    set_cookie(cookie_name(state, caller.secure), value, age, caller.secure)
 }
 
 /// Cookies know no ports, so two clouds on one computer need two names.
-fn cookie_name(site: &AppState, secure: bool) -> String {
-    let store = site.store.id().to_string();
+fn cookie_name(state: &AppState, secure: bool) -> String {
+    let store = state.store.id().to_string();
     // The prefix makes browsers refuse one that another host of the domain has set.
     let prefix = if secure { "__Host-" } else { "" };
     format!("{prefix}keepsake-{}", &store[..8])
 }
 
 /// Returns the principal of the token or cookie of a request. An invalid token is refused; an expired cookie is ignored.
-pub(crate) async fn identify(site: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Result<Principal, Denial> {
+pub(crate) async fn identify(state: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Result<Principal, Denial> {
     if headers.contains_key(header::AUTHORIZATION) {
-        return identify_token(site, headers, caller).await;
+        return identify_token(state, headers, caller).await;
     }
-    let Some(secret) = cookie_of(headers, &cookie_name(site, caller.secure)) else {
+    let Some(secret) = cookie_of(headers, &cookie_name(state, caller.secure)) else {
         return Ok(Principal::Anonymous);
     };
     let secret = TokenHash::of(&secret);
-    let login = match site.store.session(&secret, now_us()).await {
+    let login = match state.store.session(&secret, now_us()).await {
         Ok(login) => login,
         Err(error) => {
-            return site.auth_state.recently_authenticated(&secret).ok_or(error.into());
+            return state.auth_state.recently_authenticated(&secret).ok_or(error.into());
         }
     };
     let Some(login) = login else {
@@ -59,32 +59,32 @@ pub(crate) async fn identify(site: &AppState, headers: &HeaderMap, caller: Clien
         role: login.role,
         session: secret,
     };
-    site.auth_state.remember(&secret, &principal);
-    record_use(site, CredentialUse::LoginSession(login));
+    state.auth_state.remember(&secret, &principal);
+    record_use(state, CredentialUse::LoginSession(login));
     Ok(principal)
 }
 
-async fn identify_token(site: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Result<Principal, Denial> {
+async fn identify_token(state: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Result<Principal, Denial> {
     let shown = bearer(headers).map(TokenHash::of);
     let token = match &shown {
-        Some(secret) => match site.store.token(secret).await {
+        Some(secret) => match state.store.token(secret).await {
             Ok(token) => token,
             Err(error) => {
-                return site.auth_state.recently_authenticated(secret).ok_or(error.into());
+                return state.auth_state.recently_authenticated(secret).ok_or(error.into());
             }
         },
         None => None,
     };
     let (Some(secret), Some(token)) = (shown, token) else {
-        site.auth_state.throttle(&ThrottleKey::Key(caller.network())).map_err(Denial::Problem)?;
+        state.auth_state.throttle(&ThrottleKey::Key(caller.network())).map_err(Denial::Problem)?;
         return Err(Denial::Problem(Problem::new(StatusCode::UNAUTHORIZED, "Invalid or revoked API token.")));
     };
     let principal = match &token.scope {
         TokenScope::Role(role) => Principal::ApiToken { id: token.id, name: token.name.clone(), role: *role },
         TokenScope::Camera(device) => Principal::Camera { id: token.id, device: device.clone() },
     };
-    site.auth_state.remember(&secret, &principal);
-    record_use(site, CredentialUse::Token(token));
+    state.auth_state.remember(&secret, &principal);
+    record_use(state, CredentialUse::Token(token));
     Ok(principal)
 }
 
@@ -94,8 +94,8 @@ enum CredentialUse {
 }
 
 /// Records the use without delaying the request while the store is busy.
-fn record_use(site: &AppState, used: CredentialUse) {
-    let store = site.store.clone();
+fn record_use(state: &AppState, used: CredentialUse) {
+    let store = state.store.clone();
     tokio::spawn(async move {
         let noted = match &used {
             CredentialUse::LoginSession(login) => store.record_session_use(login, now_us()).await,
@@ -108,34 +108,34 @@ fn record_use(site: &AppState, used: CredentialUse) {
 }
 
 /// Ends when `principal` loses access. For open streams: every other request is checked by itself.
-pub(crate) async fn until_revoked(site: AppState, principal: Principal, secret: Option<TokenHash>) {
-    let mut changes = site.auth_state.changes();
+pub(crate) async fn until_revoked(state: AppState, principal: Principal, secret: Option<TokenHash>) {
+    let mut changes = state.auth_state.changes();
     loop {
         // What another process has changed is seen by looking now and then.
         let _ = tokio::time::timeout(LOOK_AGAIN_EVERY, changes.changed()).await;
-        if !is_still_valid(&site, &principal, secret.as_ref()).await {
+        if !is_still_valid(&state, &principal, secret.as_ref()).await {
             return;
         }
     }
 }
 
 /// Returns true also while the store does not answer.
-async fn is_still_valid(site: &AppState, principal: &Principal, secret: Option<&TokenHash>) -> bool {
+async fn is_still_valid(state: &AppState, principal: &Principal, secret: Option<&TokenHash>) -> bool {
     let Some(secret) = secret else {
         return true;
     };
     match principal {
-        Principal::User { .. } => !matches!(site.store.session(secret, now_us()).await, Ok(None)),
-        Principal::ApiToken { .. } | Principal::Camera { .. } => !matches!(site.store.token(secret).await, Ok(None)),
+        Principal::User { .. } => !matches!(state.store.session(secret, now_us()).await, Ok(None)),
+        Principal::ApiToken { .. } | Principal::Camera { .. } => !matches!(state.store.token(secret).await, Ok(None)),
         Principal::Anonymous | Principal::AnonymousUpload => true,
     }
 }
 
 /// Returns the hash of the token or cookie that a request sent.
-pub(crate) fn sent_credential(site: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Option<TokenHash> {
+pub(crate) fn sent_credential(state: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Option<TokenHash> {
     bearer(headers)
         .map(str::to_owned)
-        .or_else(|| cookie_of(headers, &cookie_name(site, caller.secure)))
+        .or_else(|| cookie_of(headers, &cookie_name(state, caller.secure)))
         .map(|secret| TokenHash::of(&secret))
 }
 

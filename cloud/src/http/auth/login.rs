@@ -270,7 +270,7 @@ pub(crate) async fn logout(context: RequestContext, headers: HeaderMap) -> HttpR
         Redirect::to("/login").into_response()
     };
     let headers = response.headers_mut();
-    headers.insert(header::SET_COOKIE, credentials::session_cookie(&context.site, context.caller, None));
+    headers.insert(header::SET_COOKIE, credentials::session_cookie(&context.state, context.caller, None));
     // What this browser has kept of pages and pictures goes too.
     headers.insert("clear-site-data", HeaderValue::from_static("\"cache\""));
     Ok(response)
@@ -298,7 +298,7 @@ async fn start_session(context: &RequestContext, headers: &HeaderMap, user: &Use
     } else {
         Redirect::to(next).into_response()
     };
-    let cookie = credentials::session_cookie(&context.site, context.caller, Some(secret.as_str()));
+    let cookie = credentials::session_cookie(&context.state, context.caller, Some(secret.as_str()));
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
 }

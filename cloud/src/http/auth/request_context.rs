@@ -13,7 +13,7 @@ use crate::http::ui::views::Visitor;
 
 /// Everything that a handler knows about a request besides its body.
 pub(crate) struct RequestContext {
-    pub(crate) site: AppState,
+    pub(crate) state: AppState,
     pub(crate) principal: Principal,
     pub(crate) caller: ClientInfo,
     /// As the browser named it.
@@ -25,17 +25,17 @@ impl std::ops::Deref for RequestContext {
     type Target = AppState;
 
     fn deref(&self) -> &AppState {
-        &self.site
+        &self.state
     }
 }
 
 impl FromRequestParts<AppState> for RequestContext {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, site: &AppState) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
         let principal = parts.extensions.get().cloned().unwrap_or(Principal::Anonymous);
         Ok(Self {
-            site: site.clone(),
+            state: state.clone(),
             principal,
             caller: client_info(&parts.extensions),
             host: header_text(&parts.headers, header::HOST).to_owned(),

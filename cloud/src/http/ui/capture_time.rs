@@ -65,25 +65,25 @@ fn uncertainty(lang: Language, taken: &CaptureTime) -> Markup {
 }
 
 /// Why the time of a picture is as sure as it is.
-pub(crate) fn explanation(site: &PageContext, picture: &PictureView) -> Markup {
-    let lang = site.visitor.language;
+pub(crate) fn explanation(page: &PageContext, picture: &PictureView) -> Markup {
+    let lang = page.visitor.language;
     if picture.cause == Cause::Upload {
-        let stored = time(lang, picture.stored_us, TimeFormat::Full, site.now_us);
+        let stored = time(lang, picture.stored_us, TimeFormat::Full, page.now_us);
         return html! { p { (t!(lang, "time-upload", time = stored)) } };
     }
     html! {
         p { (uncertainty(lang, &picture.taken)) }
-        p { (reason(site, picture)) }
+        p { (reason(page, picture)) }
     }
 }
 
-fn reason(site: &PageContext, picture: &PictureView) -> Markup {
-    let lang = site.visitor.language;
+fn reason(page: &PageContext, picture: &PictureView) -> Markup {
+    let lang = page.visitor.language;
     let taken = &picture.taken;
     let since_boot = format_duration(lang, picture.pressed.boottime_us);
     // A clock that starts in 1970 shows a time that would only confuse.
     let shown_us = Some(picture.pressed.wall_us).filter(|shown| *shown > NO_DATE_US);
-    let showed = |shown_us| t!(lang, "time-showed", time = time(lang, shown_us, TimeFormat::Full, site.now_us));
+    let showed = |shown_us| t!(lang, "time-showed", time = time(lang, shown_us, TimeFormat::Full, page.now_us));
     match taken.source {
         TimeSource::Synchronised => t!(lang, "time-synchronised-press"),
         TimeSource::Corrected => html! {
@@ -96,12 +96,12 @@ fn reason(site: &PageContext, picture: &PictureView) -> Markup {
         TimeSource::Estimated if taken.contradicted => html! {
             (t!(lang, "time-contradicted")) " "
             @if picture.pressed.synchronised && let Some(shown_us) = shown_us { (showed(shown_us)) " " }
-            (t!(lang, "time-contradicted-press", time = full(lang, picture, site.now_us)))
+            (t!(lang, "time-contradicted-press", time = full(lang, picture, page.now_us)))
         },
         TimeSource::Estimated => html! {
             (t!(lang, "time-never-set", duration = since_boot)) " "
             @if let Some(shown_us) = shown_us { (showed(shown_us)) " " }
-            (t!(lang, "time-estimated-press", time = full(lang, picture, site.now_us)))
+            (t!(lang, "time-estimated-press", time = full(lang, picture, page.now_us)))
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::id::{DeviceId, PictureId};
-use keepsake_protocol::presence::Presence;
+use keepsake_protocol::status::Presence;
 use maud::{Markup, PreEscaped, html};
 
 use crate::http::ui::badge::{Tone, chip, shape};

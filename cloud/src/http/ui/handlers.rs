@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::command::CommandKind;
 use keepsake_protocol::id::PictureId;
-use keepsake_protocol::presence::Status;
 use keepsake_protocol::settings::schema::{SETTINGS, Scope, ValueKind};
+use keepsake_protocol::status::Status;
 use maud::Markup;
 use serde::Deserialize;
 
@@ -32,42 +32,42 @@ const RECENT: u32 = 12;
 const GALLERY: u32 = 100;
 const QUARANTINE: u32 = 200;
 
-pub(crate) async fn cameras(site: RequestContext) -> Response {
+pub(crate) async fn cameras(state: RequestContext) -> Response {
     let view = async {
-        let devices = site.store.devices(now_us()).await?;
+        let devices = state.store.devices(now_us()).await?;
         Ok(templates::CamerasView { cameras: devices.into_iter().map(camera_view).collect() })
     };
-    draw(&site, view.await, templates::cameras_page).await
+    draw(&state, view.await, templates::cameras_page).await
 }
 
-pub(crate) async fn camera(site: RequestContext, Path(device): Path<String>) -> Response {
-    draw(&site, device_view(&site, &device).await, templates::camera_page).await
+pub(crate) async fn camera(state: RequestContext, Path(device): Path<String>) -> Response {
+    draw(&state, device_view(&state, &device).await, templates::camera_page).await
 }
 
-pub(crate) async fn settings(site: RequestContext, Path(device): Path<String>) -> Response {
+pub(crate) async fn settings(state: RequestContext, Path(device): Path<String>) -> Response {
     let view = async {
-        let (camera, desired) = settings::find(&site, &device).await?;
+        let (camera, desired) = settings::find(&state, &device).await?;
         let view = settings_view(&camera, desired.as_ref());
         view.ok_or_else(|| Problem::not_found("setting this camera would take"))
     };
-    draw(&site, view.await, templates::settings_page).await
+    draw(&state, view.await, templates::settings_page).await
 }
 
 /// The form of the page: an empty field is no wish. What cannot be saved is shown again as it was typed, with the reason.
 pub(crate) async fn save_settings(
-    site: RequestContext,
+    state: RequestContext,
     Path(device): Path<String>,
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Response {
     let saved = async {
         let Form(fields) = form.map_err(|error| Problem::bad_request(error.body_text()))?;
-        let (camera, desired) = settings::find(&site, &device).await?;
+        let (camera, desired) = settings::find(&state, &device).await?;
         let version = fields.iter().find(|(name, _)| name == "version");
         let version = version
             .and_then(|(_, text)| text.parse().ok())
             .ok_or_else(|| Problem::bad_request("The form does not say which version it is about."))?;
         let values = settings::values_from_form(&fields, desired.as_ref());
-        let changed = settings::change(&site, &camera, desired.as_ref(), version, values).await;
+        let changed = settings::change(&state, &camera, desired.as_ref(), version, values).await;
         let Err(problem) = changed else {
             return Ok(None);
         };
@@ -78,11 +78,11 @@ pub(crate) async fn save_settings(
     match saved.await {
         Ok(None) => Redirect::to(&format!("/cameras/{device}")).into_response(),
         Ok(Some((status, view))) => {
-            let mut response = draw(&site, Ok(view), templates::settings_page).await;
+            let mut response = draw(&state, Ok(view), templates::settings_page).await;
             *response.status_mut() = status;
             response
         }
-        Err(problem) => draw(&site, Err(problem), templates::settings_page).await,
+        Err(problem) => draw(&state, Err(problem), templates::settings_page).await,
     }
 }
 
@@ -94,23 +94,23 @@ pub(crate) struct GalleryQuery {
 }
 
 pub(crate) async fn gallery(
-    site: RequestContext,
+    state: RequestContext,
     asked: Result<Query<GalleryQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let view = match asked {
-        Ok(Query(asked)) => gallery_view(&site, &asked).await,
+        Ok(Query(asked)) => gallery_view(&state, &asked).await,
         Err(error) => Err(Problem::bad_request(error.body_text())),
     };
-    draw(&site, view, templates::gallery_page).await
+    draw(&state, view, templates::gallery_page).await
 }
 
-pub(crate) async fn picture(site: RequestContext, Path(id): Path<String>) -> Response {
-    draw(&site, picture_detail(&site, &id).await, templates::picture_page).await
+pub(crate) async fn picture(state: RequestContext, Path(id): Path<String>) -> Response {
+    draw(&state, picture_detail(&state, &id).await, templates::picture_page).await
 }
 
-pub(crate) async fn quarantine(site: RequestContext) -> Response {
+pub(crate) async fn quarantine(state: RequestContext) -> Response {
     let view = async {
-        let (rows, _) = site.store.quarantine(None, QUARANTINE).await?;
+        let (rows, _) = state.store.quarantine(None, QUARANTINE).await?;
         Ok(templates::QuarantineView {
             rows: rows
                 .into_iter()
@@ -126,7 +126,7 @@ pub(crate) async fn quarantine(site: RequestContext) -> Response {
                 .collect(),
         })
     };
-    draw(&site, view.await, templates::quarantine_page).await
+    draw(&state, view.await, templates::quarantine_page).await
 }
 
 pub(crate) async fn asset(Path(path): Path<String>) -> Response {
@@ -145,21 +145,21 @@ pub(crate) async fn asset(Path(path): Path<String>) -> Response {
 }
 
 /// A page for people, a problem for programs.
-pub(crate) async fn not_found(site: RequestContext, uri: Uri) -> Response {
+pub(crate) async fn not_found(state: RequestContext, uri: Uri) -> Response {
     let problem = Problem::not_found("such page");
     if !is_page(uri.path()) {
         return problem.into_response();
     }
-    draw(&site, Err(problem), |_, (): &()| maud::html! {}).await
+    draw(&state, Err(problem), |_, (): &()| maud::html! {}).await
 }
 
 /// Draws a page, or the page that says why there is none.
 pub(crate) async fn draw<V>(
-    site: &RequestContext,
+    state: &RequestContext,
     view: HttpResult<V>,
     with: impl FnOnce(&templates::PageContext, &V) -> Markup,
 ) -> Response {
-    let around = around(site).await;
+    let around = around(state).await;
     match view {
         Ok(view) => with(&around, &view).into_response(),
         Err(problem) => {
@@ -169,36 +169,36 @@ pub(crate) async fn draw<V>(
     }
 }
 
-async fn around(site: &RequestContext) -> templates::PageContext {
-    let hold = site.backpressure.state();
-    let scheme = if site.config.tls.is_some() { "https" } else { "http" };
+async fn around(state: &RequestContext) -> templates::PageContext {
+    let hold = state.backpressure.state();
+    let scheme = if state.config.tls.is_some() { "https" } else { "http" };
     templates::PageContext {
-        visitor: site.visitor.clone(),
+        visitor: state.visitor.clone(),
         now_us: now_us(),
-        store: site.store.id(),
+        store: state.store.id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        http: format!("{scheme}://{}", site.address),
-        mqtt: site.broker.url(),
-        loopback_only: site.address.ip().is_loopback() && site.broker.is_loopback(),
+        http: format!("{scheme}://{}", state.address),
+        mqtt: state.broker.url(),
+        loopback_only: state.address.ip().is_loopback() && state.broker.is_loopback(),
         hold: hold.reason().map(str::to_owned),
-        warnings: site.store.weaknesses(),
+        warnings: state.store.weaknesses(),
         free_bytes: hold.free_bytes,
         // The page must be drawn even when the store is away, to say so.
-        quarantined: site.store.quarantine_count().await.unwrap_or(0),
-        user: match &site.principal {
+        quarantined: state.store.quarantine_count().await.unwrap_or(0),
+        user: match &state.principal {
             Principal::User { name, role, .. } => Some(templates::SignedInUser { name: name.clone(), role: *role }),
             Principal::Anonymous
             | Principal::ApiToken { .. }
             | Principal::Camera { .. }
             | Principal::AnonymousUpload => None,
         },
-        role: site.principal.role().unwrap_or(Role::Viewer),
-        origin: site.caller.origin(&site.host),
+        role: state.principal.role().unwrap_or(Role::Viewer),
+        origin: state.caller.origin(&state.host),
     }
 }
 
-async fn device_view(site: &AppState, device: &str) -> HttpResult<templates::DeviceView> {
-    let store = &site.store;
+async fn device_view(state: &AppState, device: &str) -> HttpResult<templates::DeviceView> {
+    let store = &state.store;
     let missing = || Problem::not_found("camera with that name");
     let device: DeviceId = device.parse().map_err(|_| missing())?;
     let known = store.device(&device, now_us()).await?.ok_or_else(missing)?;
@@ -356,8 +356,8 @@ async fn command_view(store: &store::Store, command: store::Command) -> HttpResu
     })
 }
 
-async fn gallery_view(site: &AppState, asked: &GalleryQuery) -> HttpResult<templates::GalleryView> {
-    let store = &site.store;
+async fn gallery_view(state: &AppState, asked: &GalleryQuery) -> HttpResult<templates::GalleryView> {
+    let store = &state.store;
     let device = asked
         .device
         .as_deref()
@@ -393,8 +393,8 @@ async fn gallery_view(site: &AppState, asked: &GalleryQuery) -> HttpResult<templ
     })
 }
 
-async fn picture_detail(site: &AppState, id: &str) -> HttpResult<templates::PictureDetailView> {
-    let store = &site.store;
+async fn picture_detail(state: &AppState, id: &str) -> HttpResult<templates::PictureDetailView> {
+    let store = &state.store;
     let missing = || Problem::not_found("such picture");
     let id: PictureId = id.parse().map_err(|_| missing())?;
     let all = store.pictures_of(id.capture).await?;

@@ -6,7 +6,7 @@ use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::{CommandKind, CommandStage};
 use keepsake_protocol::event::TombstoneReason;
 use keepsake_protocol::id::{DeviceId, Hash, PictureId, Sequence, SpoolId, StoreId};
-use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
+use keepsake_protocol::status::{Health, LedStatus, Presence, Queue};
 
 use crate::auth::{Role, TokenScope};
 use crate::http::ui::language::Language;

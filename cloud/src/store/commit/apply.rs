@@ -1,9 +1,9 @@
-//! Commits a batch of deposits in one transaction.
+//! Commits a batch of operations in one transaction.
 
 use keepsake_protocol::capture::FrameHeader;
 use keepsake_protocol::inventory::Inventory;
-use keepsake_protocol::presence::{Presence, Status};
 use keepsake_protocol::receipt::InventoryAck;
+use keepsake_protocol::status::{Presence, Status};
 use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{DeviceId, Hash};
 use sqlx::AnyConnection;
@@ -24,17 +24,17 @@ use crate::store::query::commands;
 const RETRY_S: u64 = 6 * 3600;
 
 impl Store {
-    /// Commits a batch: all of it or nothing. Outcomes are in the order of the deposits.
+    /// Commits a batch: all of it or nothing. Outcomes are in the order of the operations.
     ///
     /// # Errors
     /// [`crate::store::StoreError`]: nothing is committed, or it cannot be known; the same batch may simply be committed again.
-    pub async fn commit(&self, deposits: &[IngestOp], now_us: i64) -> Result<Vec<CommitOutcome>> {
+    pub async fn commit(&self, operations: &[IngestOp], now_us: i64) -> Result<Vec<CommitOutcome>> {
         self.with_timeout(async {
             let mut tx = self.begin("begin a batch").await?;
             let mut totals = BatchTotals::default();
-            let mut outcomes = Vec::with_capacity(deposits.len());
-            for deposit in deposits {
-                outcomes.push(self.apply(&mut tx, &mut totals, deposit, now_us).await?);
+            let mut outcomes = Vec::with_capacity(operations.len());
+            for operation in operations {
+                outcomes.push(self.apply(&mut tx, &mut totals, operation, now_us).await?);
             }
             totals.finish(&mut tx).await?;
             tx.commit().await.context("commit a batch")?;
@@ -47,15 +47,15 @@ impl Store {
         &self,
         tx: &mut AnyConnection,
         totals: &mut BatchTotals,
-        deposit: &IngestOp,
+        operation: &IngestOp,
         now_us: i64,
     ) -> Result<CommitOutcome> {
-        if let Some((device, alive)) = speaker(deposit)
+        if let Some((device, alive)) = speaker(operation)
             && !totals.record_contact(tx, device, now_us, alive, self.limits.devices_max).await?
         {
-            return self.reject_for_space(tx, deposit, now_us).await;
+            return self.reject_for_space(tx, operation, now_us).await;
         }
-        match deposit {
+        match operation {
             IngestOp::Capture { device, header, bytes } => {
                 self.apply_capture(tx, totals, device, header, bytes, now_us).await
             }
@@ -187,10 +187,15 @@ impl Store {
         Ok(CommitOutcome::StatusStored { wants })
     }
 
-    /// What a deposit becomes that would need one camera too many.
-    async fn reject_for_space(&self, tx: &mut AnyConnection, deposit: &IngestOp, now_us: i64) -> Result<CommitOutcome> {
+    /// What an operation becomes that would need one camera too many.
+    async fn reject_for_space(
+        &self,
+        tx: &mut AnyConnection,
+        operation: &IngestOp,
+        now_us: i64,
+    ) -> Result<CommitOutcome> {
         const REASON: &str = "this cloud has no room for another camera";
-        if let IngestOp::Upload { device, hash, bytes, .. } = deposit {
+        if let IngestOp::Upload { device, hash, bytes, .. } = operation {
             // Nobody keeps it and offers it again.
             let suspect = QuarantineEntry {
                 device: None,
@@ -202,7 +207,7 @@ impl Store {
             quarantine::insert(tx, &suspect, now_us, &self.limits).await?;
             return Ok(CommitOutcome::Quarantined);
         }
-        Ok(match deposit.capture() {
+        Ok(match operation.capture() {
             Some((install, sequence, hash)) => CommitOutcome::Refused {
                 install,
                 sequence,
@@ -253,9 +258,9 @@ async fn apply_inventory(
     })
 }
 
-/// The camera that made this deposit, and whether that is a sign of life.
-fn speaker(deposit: &IngestOp) -> Option<(&DeviceId, bool)> {
-    match deposit {
+/// The camera that made this operation, and whether that is a sign of life.
+fn speaker(operation: &IngestOp) -> Option<(&DeviceId, bool)> {
+    match operation {
         // The broker speaks in a last will, and repeats what it retained; neither is the camera speaking.
         IngestOp::Status { device, status, retained } => Some((device, !retained && status.reported_at.is_some())),
         // It has no presence, and nothing is missed when it is silent.
@@ -267,6 +272,6 @@ fn speaker(deposit: &IngestOp) -> Option<(&DeviceId, bool)> {
         | IngestOp::Event { .. }
         | IngestOp::Inventory { .. }
         | IngestOp::Reply { .. }
-        | IngestOp::TooLarge { .. } => deposit.device().map(|device| (device, true)),
+        | IngestOp::TooLarge { .. } => operation.device().map(|device| (device, true)),
     }
 }

@@ -1,7 +1,7 @@
 //! Table `device`: the cameras, and when each was last heard of.
 
 use keepsake_protocol::DeviceId;
-use keepsake_protocol::presence::{Presence, Status};
+use keepsake_protocol::status::{Presence, Status};
 use sqlx::AnyConnection;
 
 use crate::store::bind::from_bigint;

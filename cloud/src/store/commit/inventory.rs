@@ -1,9 +1,9 @@
 //! Table `inventory`: the captures that cameras report to have on their cards, and those to ask for.
 
 use keepsake_protocol::inventory::Inventory;
-use keepsake_protocol::presence::SpoolInventory;
 use keepsake_protocol::ranges::Ranges;
 use keepsake_protocol::receipt::ResendRequest;
+use keepsake_protocol::status::SpoolInventory;
 use keepsake_protocol::{DeviceId, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 

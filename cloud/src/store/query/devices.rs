@@ -1,6 +1,6 @@
 //! Table `device`: the cameras, and all that the pages show of one.
 
-use keepsake_protocol::presence::{Presence, Status};
+use keepsake_protocol::status::{Presence, Status};
 use keepsake_protocol::{DeviceId, SpoolId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};

@@ -42,7 +42,7 @@ type Layers = &'static [(&'static str, Layer)];
 const APPLIANCE: Layers = &[
     ("appliance/src/", Layer::Assembly),
     ("appliance/src/button/", Layer::Flow),
-    ("appliance/src/button/gesture", Layer::Decision),
+    ("appliance/src/button/press_or_hold", Layer::Decision),
     ("appliance/src/capture/", Layer::Flow),
     ("appliance/src/engine/", Layer::Flow),
     ("appliance/src/error.rs", Layer::Plain),

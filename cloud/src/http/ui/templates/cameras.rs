@@ -15,30 +15,30 @@ use crate::http::ui::text::count;
 use crate::http::ui::views::{CameraView, CamerasView, Counters, PageContext};
 
 /// `/`: the promise, the sums, a card for every camera.
-pub fn cameras_page(site: &PageContext, view: &CamerasView) -> Markup {
-    let lang = site.visitor.language;
+pub fn cameras_page(page: &PageContext, view: &CamerasView) -> Markup {
+    let lang = page.visitor.language;
     let main = html! {
         h1 { (t!(lang, "cameras-title")) }
         @if view.cameras.is_empty() {
-            (no_camera(site))
+            (no_camera(page))
         } @else {
-            @let (lead, troubles) = status_summary(lang, &view.cameras, site.hold.is_some());
+            @let (lead, troubles) = status_summary(lang, &view.cameras, page.hold.is_some());
             p.lead { (lead) }
             @if !troubles.is_empty() {
                 ul.troubles { @for (tone, text) in troubles {
                     li class={ "trouble trouble-" (tone.as_str()) } { (shape(tone)) span { (text) } }
                 } }
             }
-            (tiles(site, &view.cameras))
+            (tiles(page, &view.cameras))
             ul.cards {
                 @for camera in in_order(&view.cameras) {
-                    li #{ "camera-" (camera.device) } { (card(site, camera)) }
+                    li #{ "camera-" (camera.device) } { (card(page, camera)) }
                 }
             }
         }
     };
     layout(
-        site,
+        page,
         &t!(lang, "cameras-title"),
         Nav::Cameras,
         &LiveUpdates::Redraw { device: None },
@@ -58,8 +58,8 @@ fn in_order(cameras: &[CameraView]) -> Vec<&CameraView> {
     cameras
 }
 
-fn tiles(site: &PageContext, cameras: &[CameraView]) -> Markup {
-    let lang = site.visitor.language;
+fn tiles(page: &PageContext, cameras: &[CameraView]) -> Markup {
+    let lang = page.visitor.language;
     let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
     let coarse = cameras.iter().any(|camera| camera.coarse);
     let (held, missing) = if coarse {
@@ -75,7 +75,7 @@ fn tiles(site: &PageContext, cameras: &[CameraView]) -> Markup {
                 dt { (t!(lang, "tile-missing")) }
                 dd { @if sum.missing > 0 { (shape(Tone::Err)) " " } (missing) }
             }
-            @match (&site.hold, site.free_bytes) {
+            @match (&page.hold, page.free_bytes) {
                 (Some(_), free) => div.tile-err {
                     dt {
                         @match free {
@@ -92,16 +92,16 @@ fn tiles(site: &PageContext, cameras: &[CameraView]) -> Markup {
     }
 }
 
-fn card(site: &PageContext, camera: &CameraView) -> Markup {
-    let lang = site.visitor.language;
-    let (tone, words) = headline(lang, camera, site.now_us);
+fn card(page: &PageContext, camera: &CameraView) -> Markup {
+    let lang = page.visitor.language;
+    let (tone, words) = headline(lang, camera, page.now_us);
     let old = !is_online(camera) && camera.presence.is_some();
     html! {
         article class={ "card" @if old { " card-old" } } {
             div.card-picture {
                 @if let Some(latest) = &camera.latest {
                     (image(lang, latest, false, &html! {}))
-                    span.over-time { (capture_time::short(lang, latest, site.now_us)) }
+                    span.over-time { (capture_time::short(lang, latest, page.now_us)) }
                 } @else {
                     span.no-image { (t!(lang, "no-picture-yet")) }
                 }
@@ -115,7 +115,7 @@ fn card(site: &PageContext, camera: &CameraView) -> Markup {
                         (t!(
                             lang,
                             "last-report",
-                            time = time(lang, camera.reported_us(), TimeFormat::Near, site.now_us)
+                            time = time(lang, camera.reported_us(), TimeFormat::Near, page.now_us)
                         ))
                     }
                 }
@@ -144,49 +144,49 @@ fn notes(lang: Language, camera: &CameraView) -> Markup {
     }
 }
 
-fn no_camera(site: &PageContext) -> Markup {
-    let lang = site.visitor.language;
+fn no_camera(page: &PageContext) -> Markup {
+    let lang = page.visitor.language;
     html! {
         p.lead { (t!(lang, "no-camera")) }
         section.panel.steps aria-label=(t!(lang, "first-steps")) {
             h2 { (t!(lang, "first-simulated")) }
             p { (t!(lang, "first-simulated-how")) }
-            pre { code { "appliance run --simulated --cloud " (site.mqtt) } }
+            pre { code { "appliance run --simulated --cloud " (page.mqtt) } }
             h2 { (t!(lang, "first-raspberry-pi")) }
             p {
                 (t!(
                     lang,
                     "first-address",
                     file = html! { code { "camera.toml" } },
-                    address = html! { code { (site.mqtt) } }
+                    address = html! { code { (page.mqtt) } }
                 ))
-                @if site.loopback_only { " " (t!(lang, "first-loopback")) }
+                @if page.loopback_only { " " (t!(lang, "first-loopback")) }
             }
             h2 { (t!(lang, "first-upload")) }
-            pre { code { "curl -F image=@photo.jpg " (site.http) "/upload" } }
+            pre { code { "curl -F image=@photo.jpg " (page.http) "/upload" } }
         }
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use keepsake_protocol::presence::Presence;
+    use keepsake_protocol::status::Presence;
 
     use super::*;
     use crate::http::ui::templates::camera::tests::{device, hostile_device};
-    use crate::http::ui::templates::fixtures::{MIN, NOW_US, S, camera, hostile, on_hold, picture, site};
+    use crate::http::ui::templates::fixtures::{MIN, NOW_US, S, camera, hostile, on_hold, page, picture};
     use crate::http::ui::views::{PictureView, Thumbnail};
 
     /// The pages with views that show every state.
-    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+    pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static str, Markup)> {
         let none = CamerasView { cameras: Vec::new() };
         let hostile_cameras = CamerasView { cameras: vec![hostile_device().camera] };
         vec![
-            ("cameras", cameras_page(site, &cameras())),
-            ("cameras-hold", cameras_page(&on_hold(site), &cameras())),
-            ("cameras-none", cameras_page(site, &none)),
-            ("cameras-hostile", cameras_page(&hostile(site), &hostile_cameras)),
-            ("cameras-none-hostile", cameras_page(&hostile(site), &none)),
+            ("cameras", cameras_page(page, &cameras())),
+            ("cameras-hold", cameras_page(&on_hold(page), &cameras())),
+            ("cameras-none", cameras_page(page, &none)),
+            ("cameras-hostile", cameras_page(&hostile(page), &hostile_cameras)),
+            ("cameras-none-hostile", cameras_page(&hostile(page), &none)),
         ]
     }
 
@@ -215,7 +215,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_card_shows_the_line_of_counters() {
-        let html = cameras_page(&site(), &cameras()).into_string();
+        let html = cameras_page(&page(), &cameras()).into_string();
         assert!(html.contains(">1,204 pressed, 1,204 stored, 0 held, 0 missing<"));
     }
 }

@@ -4,7 +4,7 @@ use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::event::BootClockOffset;
 use keepsake_protocol::id::{BootId, CaptureId, DeviceId, Hash, PictureId, Sequence, SpoolId, StoreId};
-use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
+use keepsake_protocol::status::{Health, LedStatus, Presence, Queue};
 
 use crate::auth::Role;
 use crate::http::ui::language::Language;
@@ -25,7 +25,7 @@ pub(crate) fn visitor(language: Language) -> Visitor {
     Visitor { language, here: "/pictures?device=porch".to_owned() }
 }
 
-pub(crate) fn site() -> PageContext {
+pub(crate) fn page() -> PageContext {
     site_in(Language::English)
 }
 
@@ -139,22 +139,22 @@ pub(crate) fn camera(name: &str, presence: Option<Presence>) -> CameraView {
 }
 
 /// A cloud that accepts no uploads.
-pub(crate) fn on_hold(site: &PageContext) -> PageContext {
+pub(crate) fn on_hold(page: &PageContext) -> PageContext {
     PageContext {
         hold: Some("the cloud's disk is nearly full: 900 MiB free, 1024 MiB are kept free".to_owned()),
         quarantined: 3,
-        ..site.clone()
+        ..page.clone()
     }
 }
 
 /// A cloud whose texts would like to be code.
-pub(crate) fn hostile(site: &PageContext) -> PageContext {
+pub(crate) fn hostile(page: &PageContext) -> PageContext {
     PageContext {
         version: HOSTILE.to_owned(),
         http: HOSTILE.to_owned(),
         mqtt: HOSTILE.to_owned(),
         hold: Some(HOSTILE.to_owned()),
         warnings: vec![HOSTILE.to_owned()],
-        ..site.clone()
+        ..page.clone()
     }
 }

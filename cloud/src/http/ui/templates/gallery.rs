@@ -12,8 +12,8 @@ use crate::http::ui::views::{GalleryView, PageContext, PictureView};
 ///
 /// Days are those of the arrival, because that is the order: what waited on a card for a day stands where it came in,
 /// with its own date on it. The browser regroups the days in its own time zone.
-pub fn gallery_page(site: &PageContext, view: &GalleryView) -> Markup {
-    let lang = site.visitor.language;
+pub fn gallery_page(page: &PageContext, view: &GalleryView) -> Markup {
+    let lang = page.visitor.language;
     let device = view.device.as_ref().map(|device| device.as_str());
     let title = match device {
         Some(device) => t!(lang, "pictures-of", camera = device),
@@ -37,12 +37,12 @@ pub fn gallery_page(site: &PageContext, view: &GalleryView) -> Markup {
         // live.js fills and shows it; it never moves what is being looked at.
         a #news .pill href=(address(device, None)) hidden {}
         @if view.pictures.is_empty() {
-            (nothing(site, view, device))
+            (nothing(page, view, device))
         } @else {
             div #days {
                 @for day in days(&view.pictures) {
                     section.day {
-                        h2 { (time(lang, day[0].stored_us, TimeFormat::Day, site.now_us)) }
+                        h2 { (time(lang, day[0].stored_us, TimeFormat::Day, page.now_us)) }
                         (grid(lang, day, device.is_none()))
                     }
                 }
@@ -65,7 +65,7 @@ pub fn gallery_page(site: &PageContext, view: &GalleryView) -> Markup {
     } else {
         LiveUpdates::No
     };
-    layout(site, &t!(lang, "pictures-title"), Nav::Pictures, &live, &main)
+    layout(page, &t!(lang, "pictures-title"), Nav::Pictures, &live, &main)
 }
 
 /// A device name needs no escaping in a URL: its letters are `A-Z a-z 0-9 . _ -`.
@@ -90,8 +90,8 @@ fn days(pictures: &[PictureView]) -> impl Iterator<Item = &[PictureView]> {
     pictures.chunk_by(move |a, b| day(a) == day(b))
 }
 
-fn nothing(site: &PageContext, view: &GalleryView, device: Option<&str>) -> Markup {
-    let lang = site.visitor.language;
+fn nothing(page: &PageContext, view: &GalleryView, device: Option<&str>) -> Markup {
+    let lang = page.visitor.language;
     let link = |href: &str, text| html! { a href=(href) { (text) } };
     html! {
         p.lead {
@@ -120,7 +120,7 @@ pub(super) mod tests {
     use crate::http::ui::views::Thumbnail;
 
     /// The pages with views that show every state.
-    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+    pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static str, Markup)> {
         let all = gallery();
         let filtered = GalleryView {
             device: Some(id("boat-shed")),
@@ -138,9 +138,9 @@ pub(super) mod tests {
             older: None,
         };
         vec![
-            ("pictures", gallery_page(site, &all)),
-            ("pictures-camera", gallery_page(site, &filtered)),
-            ("pictures-none", gallery_page(site, &nothing)),
+            ("pictures", gallery_page(page, &all)),
+            ("pictures-camera", gallery_page(page, &filtered)),
+            ("pictures-none", gallery_page(page, &nothing)),
         ]
     }
 

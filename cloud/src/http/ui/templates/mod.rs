@@ -44,8 +44,8 @@ pub use crate::http::ui::templates::users::{account_page, tokens_page, users_pag
 pub use crate::http::ui::views::*;
 
 /// A page for what went wrong: `detail` is a plain sentence in English.
-pub fn problem_page(site: &PageContext, status: StatusCode, detail: &str) -> Markup {
-    let lang = site.visitor.language;
+pub fn problem_page(page: &PageContext, status: StatusCode, detail: &str) -> Markup {
+    let lang = page.visitor.language;
     let title = status_title(lang, status);
     let main = html! {
         h1 { (title) }
@@ -53,7 +53,7 @@ pub fn problem_page(site: &PageContext, status: StatusCode, detail: &str) -> Mar
         p { a.button href="/" { (t!(lang, "all-cameras")) } }
         p.quiet { (t!(lang, "http-status", status = status.as_str())) }
     };
-    layout(site, &title, Nav::None, &LiveUpdates::No, &main)
+    layout(page, &title, Nav::None, &LiveUpdates::No, &main)
 }
 
 /// Returns the title of an error page.
@@ -123,8 +123,8 @@ impl LiveUpdates<'_> {
     }
 }
 
-fn layout(site: &PageContext, title: &Markup, nav: Nav, live: &LiveUpdates<'_>, main: &Markup) -> Markup {
-    let lang = site.visitor.language;
+fn layout(page: &PageContext, title: &Markup, nav: Nav, live: &LiveUpdates<'_>, main: &Markup) -> Markup {
+    let lang = page.visitor.language;
     html! {
         (DOCTYPE)
         html lang=(lang.code()) {
@@ -148,14 +148,14 @@ fn layout(site: &PageContext, title: &Markup, nav: Nav, live: &LiveUpdates<'_>, 
                     }
                     // Filled by live.js: without it nothing here is live, and nothing says so.
                     p #live .live hidden {}
-                    @if let Some(user) = &site.user {
+                    @if let Some(user) = &page.user {
                         nav.you aria-label=(t!(lang, "account")) {
                             (nav_link("/account", &html! { (user.name) }, nav == Nav::Account))
                             form method="post" action="/logout" { button type="submit" { (t!(lang, "log-out")) } }
                         }
                     }
                 }
-                @if let Some(reason) = &site.hold {
+                @if let Some(reason) = &page.hold {
                     section #hold .hold aria-labelledby="hold-title" {
                         (badge::shape(badge::Tone::Err))
                         div {
@@ -166,18 +166,18 @@ fn layout(site: &PageContext, title: &Markup, nav: Nav, live: &LiveUpdates<'_>, 
                 }
                 main #main tabindex="-1" { (main) }
                 footer #foot {
-                    @for warning in &site.warnings {
+                    @for warning in &page.warnings {
                         p { (sentence(lang, warning)) " " (t!(lang, "warning-allowed")) }
                     }
                     p {
-                        span { "Keepsake " (site.version) }
-                        span { (t!(lang, "store", id = html! { code { (site.store) } })) }
-                        @if let Some(free) = site.free_bytes {
+                        span { "Keepsake " (page.version) }
+                        span { (t!(lang, "store", id = html! { code { (page.store) } })) }
+                        @if let Some(free) = page.free_bytes {
                             span { (t!(lang, "free", size = format::size(free).as_str())) }
                         }
-                        a href="/quarantine" { (t!(lang, "quarantine-count", count = site.quarantined)) }
+                        a href="/quarantine" { (t!(lang, "quarantine-count", count = page.quarantined)) }
                     }
-                    (language_switch(&site.visitor))
+                    (language_switch(&page.visitor))
                 }
                 p #status .status role="status" {}
             }

@@ -15,8 +15,8 @@ use crate::http::ui::timeline::{picture_list, press_to_stored_us};
 use crate::http::ui::views::{PageContext, PictureDetailView, PictureView};
 
 /// `/pictures/{id}`.
-pub fn picture_page(site: &PageContext, view: &PictureDetailView) -> Markup {
-    let lang = site.visitor.language;
+pub fn picture_page(page: &PageContext, view: &PictureDetailView) -> Markup {
+    let lang = page.visitor.language;
     let picture = &view.picture;
     let title = t!(lang, "picture-by", camera = picture.device.as_str());
     let main = html! {
@@ -26,7 +26,7 @@ pub fn picture_page(site: &PageContext, view: &PictureDetailView) -> Markup {
                     a href=(camera_url(&picture.device)) { (picture.device) } " / "
                     a href={ "/pictures?device=" (picture.device) } { (t!(lang, "pictures-title")) }
                 }
-                h1 { (capture_time::full(lang, picture, site.now_us)) }
+                h1 { (capture_time::full(lang, picture, page.now_us)) }
             }
             div.ask-buttons {
                 @if let Some(older) = &view.older { a.button rel="prev" href=(picture_url(older)) { "‹ " (t!(lang, "older")) } }
@@ -53,20 +53,20 @@ pub fn picture_page(site: &PageContext, view: &PictureDetailView) -> Markup {
                     }
                     (picture_list(lang, picture))
                 }
-                (clock(site, picture))
+                (clock(page, picture))
                 (facts(lang, picture))
             }
         }
     };
-    layout(site, &title, Nav::Pictures, &LiveUpdates::No, &main)
+    layout(page, &title, Nav::Pictures, &LiveUpdates::No, &main)
 }
 
-fn clock(site: &PageContext, picture: &PictureView) -> Markup {
-    let lang = site.visitor.language;
+fn clock(page: &PageContext, picture: &PictureView) -> Markup {
+    let lang = page.visitor.language;
     html! {
         section.panel aria-labelledby="clock" {
             h2 #clock { (t!(lang, "when")) }
-            (capture_time::explanation(site, picture))
+            (capture_time::explanation(page, picture))
         }
     }
 }
@@ -143,10 +143,10 @@ pub(super) mod tests {
     use keepsake_protocol::id::PictureId;
 
     use super::*;
-    use crate::http::ui::templates::fixtures::{HOUR, MIN, NOW_US, S, picture, site, taken};
+    use crate::http::ui::templates::fixtures::{HOUR, MIN, NOW_US, S, page, picture, taken};
 
     /// The pages with views that show every state.
-    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+    pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static str, Markup)> {
         let mut twin = picture("boat-shed", 12, NOW_US - MIN);
         twin.conflict = true;
         twin.damaged = true;
@@ -159,7 +159,7 @@ pub(super) mod tests {
         let other = picture("boat-shed", 13, NOW_US).id;
         let page = |picture: PictureView, twins: Vec<PictureId>| {
             let view = PictureDetailView { picture, newer: Some(other), older: Some(other), twins };
-            picture_page(site, &view)
+            picture_page(page, &view)
         };
         vec![
             ("picture", page(picture("boat-shed", 12, NOW_US - MIN), Vec::new())),
@@ -176,7 +176,7 @@ pub(super) mod tests {
             older: None,
             twins: Vec::new(),
         };
-        picture_page(&site(), &view).into_string()
+        picture_page(&page(), &view).into_string()
     }
 
     #[test]

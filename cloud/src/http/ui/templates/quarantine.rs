@@ -8,8 +8,8 @@ use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::views::{PageContext, QuarantineView};
 
 /// `/quarantine`.
-pub fn quarantine_page(site: &PageContext, view: &QuarantineView) -> Markup {
-    let lang = site.visitor.language;
+pub fn quarantine_page(page: &PageContext, view: &QuarantineView) -> Markup {
+    let lang = page.visitor.language;
     let main = html! {
         h1 { (t!(lang, "quarantine-title")) }
         @if view.rows.is_empty() {
@@ -29,7 +29,7 @@ pub fn quarantine_page(site: &PageContext, view: &QuarantineView) -> Markup {
                         @for row in &view.rows {
                             tr {
                                 td.when {
-                                    (time(lang, row.last_us, TimeFormat::Near, site.now_us))
+                                    (time(lang, row.last_us, TimeFormat::Near, page.now_us))
                                     @if row.times > 1 { br; (t!(lang, "times", count = row.times)) }
                                 }
                                 td.outside { (row.device) @if !row.topic.is_empty() { br; code { (row.topic) } } }
@@ -41,19 +41,19 @@ pub fn quarantine_page(site: &PageContext, view: &QuarantineView) -> Markup {
                     }
                 }
             }
-            @if site.quarantined > view.rows.len() as u64 {
+            @if page.quarantined > view.rows.len() as u64 {
                 p.quiet {
                     (t!(
                         lang,
                         "quarantine-newest",
                         shown = view.rows.len() as u64,
-                        total = site.quarantined
+                        total = page.quarantined
                     ))
                 }
             }
         }
     };
-    layout(site, &t!(lang, "quarantine-title"), Nav::None, &LiveUpdates::No, &main)
+    layout(page, &t!(lang, "quarantine-title"), Nav::None, &LiveUpdates::No, &main)
 }
 
 #[cfg(test)]
@@ -65,10 +65,10 @@ pub(super) mod tests {
     use crate::http::ui::views::QuarantineRow;
 
     /// The pages with views that show every state.
-    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+    pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static str, Markup)> {
         vec![
-            ("quarantine", quarantine_page(&on_hold(site), &quarantine())),
-            ("quarantine-none", quarantine_page(site, &QuarantineView { rows: Vec::new() })),
+            ("quarantine", quarantine_page(&on_hold(page), &quarantine())),
+            ("quarantine-none", quarantine_page(page, &QuarantineView { rows: Vec::new() })),
         ]
     }
 

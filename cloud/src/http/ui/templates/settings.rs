@@ -27,8 +27,8 @@ fn sections(lang: Language) -> [(&'static str, Markup); 7] {
 }
 
 /// `/cameras/{device}/settings`.
-pub fn settings_page(site: &PageContext, view: &SettingsView) -> Markup {
-    let lang = site.visitor.language;
+pub fn settings_page(page: &PageContext, view: &SettingsView) -> Markup {
+    let lang = page.visitor.language;
     let device = &view.device;
     let title = t!(lang, "settings-of", camera = device.as_str());
     let (connection, plain): (Vec<_>, Vec<_>) = view.fields.iter().partition(|field| field.connection);
@@ -45,7 +45,7 @@ pub fn settings_page(site: &PageContext, view: &SettingsView) -> Markup {
         @if let Some(problem) = &view.problem {
             p.trouble.trouble-err role="alert" { (shape(Tone::Err)) span { (sentence(lang, problem)) } }
         }
-        p.lead { (explained(site, view)) }
+        p.lead { (explained(page, view)) }
         form.settings method="post" action={ (camera_url(device)) "/settings" } {
             input type="hidden" name="version" value=(view.version);
             @for (prefix, title) in &sections(lang) {
@@ -59,27 +59,27 @@ pub fn settings_page(site: &PageContext, view: &SettingsView) -> Markup {
                 }
             }
             p.form-end {
-                @if site.may(Role::Operator) { button.button.button-first type="submit" { (t!(lang, "save")) } }
+                @if page.may(Role::Operator) { button.button.button-first type="submit" { (t!(lang, "save")) } }
                 " " a.button href=(camera_url(device)) { (t!(lang, "back-to-camera")) }
             }
             p.quiet { (t!(lang, "settings-empty")) }
         }
     };
-    layout(site, &title, Nav::Cameras, &LiveUpdates::No, &main)
+    layout(page, &title, Nav::Cameras, &LiveUpdates::No, &main)
 }
 
 /// The section of the camera's page: state of the settings, and those that the camera rejected.
-pub(crate) fn summary(site: &PageContext, view: &SettingsView) -> Markup {
-    let lang = site.visitor.language;
+pub(crate) fn summary(page: &PageContext, view: &SettingsView) -> Markup {
+    let lang = page.visitor.language;
     html! {
         section.panel aria-labelledby="settings" {
             h2 #settings { (t!(lang, "settings-title")) }
             p { (state_chip(lang, &view.state)) }
-            p { (explained(site, view)) }
+            p { (explained(page, view)) }
             (rejections(lang, view))
             p {
                 a.all href={ (camera_url(&view.device)) "/settings" } {
-                    @if site.may(Role::Operator) { (t!(lang, "change-settings")) } @else { (t!(lang, "view-settings")) }
+                    @if page.may(Role::Operator) { (t!(lang, "change-settings")) } @else { (t!(lang, "view-settings")) }
                 }
             }
         }
@@ -193,10 +193,10 @@ fn state_chip(lang: Language, state: &SettingsState) -> Markup {
     chip(tone, &text)
 }
 
-fn explained(site: &PageContext, view: &SettingsView) -> Markup {
-    let lang = site.visitor.language;
+fn explained(page: &PageContext, view: &SettingsView) -> Markup {
+    let lang = page.visitor.language;
     let version = view.version;
-    let changed = view.changed_us.map(|at| time(lang, at, TimeFormat::Near, site.now_us));
+    let changed = view.changed_us.map(|at| time(lang, at, TimeFormat::Near, page.now_us));
     match &view.state {
         SettingsState::None => t!(lang, "settings-none"),
         SettingsState::Waiting => html! {
@@ -227,13 +227,13 @@ fn explained(site: &PageContext, view: &SettingsView) -> Markup {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::http::ui::templates::fixtures::{HOSTILE, HOUR, NOW_US, hostile, site};
+    use crate::http::ui::templates::fixtures::{HOSTILE, HOUR, NOW_US, hostile, page};
 
     /// The pages with views that show every state.
-    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+    pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static str, Markup)> {
         vec![
-            ("settings", settings_page(site, &settings())),
-            ("settings-hostile", settings_page(&hostile(site), &hostile_settings())),
+            ("settings", settings_page(page, &settings())),
+            ("settings-hostile", settings_page(&hostile(page), &hostile_settings())),
         ]
     }
 
@@ -302,7 +302,7 @@ pub(super) mod tests {
     fn every_state_of_settings_is_said_in_words() {
         let said = |state, rejected| {
             let view = SettingsView { state, rejected, ..settings() };
-            settings_page(&site(), &view).into_string()
+            settings_page(&page(), &view).into_string()
         };
         for (state, says) in [
             (SettingsState::None, "The camera uses its camera.toml"),

@@ -123,16 +123,16 @@ fn shown_texts(html: &str) -> Vec<String> {
 }
 
 fn all_pages(language: Language) -> Vec<(&'static str, Markup)> {
-    let site = site_in(language);
-    let mut pages = vec![("problem", problem_page(&site, StatusCode::NOT_FOUND, HOSTILE))];
-    pages.extend(cameras::tests::pages(&site));
-    pages.extend(camera::tests::pages(&site));
-    pages.extend(settings::tests::pages(&site));
-    pages.extend(gallery::tests::pages(&site));
-    pages.extend(picture::tests::pages(&site));
-    pages.extend(quarantine::tests::pages(&site));
-    pages.extend(users::tests::pages(&site));
-    pages.extend(login::tests::pages(&site.visitor));
+    let page = site_in(language);
+    let mut pages = vec![("problem", problem_page(&page, StatusCode::NOT_FOUND, HOSTILE))];
+    pages.extend(cameras::tests::pages(&page));
+    pages.extend(camera::tests::pages(&page));
+    pages.extend(settings::tests::pages(&page));
+    pages.extend(gallery::tests::pages(&page));
+    pages.extend(picture::tests::pages(&page));
+    pages.extend(quarantine::tests::pages(&page));
+    pages.extend(users::tests::pages(&page));
+    pages.extend(login::tests::pages(&page.visitor));
     pages
 }
 

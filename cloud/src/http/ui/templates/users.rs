@@ -11,12 +11,12 @@ use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::views::{AccountView, PageContext, TokensView, UserView, UsersView};
 
 /// `/account`.
-pub fn account_page(site: &PageContext, view: &AccountView) -> Markup {
-    let lang = site.visitor.language;
+pub fn account_page(page: &PageContext, view: &AccountView) -> Markup {
+    let lang = page.visitor.language;
     let main = html! {
-        (tabs(site, "/account"))
+        (tabs(page, "/account"))
         h1 { (t!(lang, "account-title")) }
-        @if let Some(user) = &site.user {
+        @if let Some(user) = &page.user {
             p.lead { (role_description(lang, user.role, &user.name)) }
         }
         section.panel aria-labelledby="password" {
@@ -47,8 +47,8 @@ pub fn account_page(site: &PageContext, view: &AccountView) -> Markup {
                     tbody {
                         @for session in &view.sessions {
                             tr {
-                                td.when { (time(lang, session.used_us, TimeFormat::Near, site.now_us)) }
-                                td.when { (time(lang, session.created_us, TimeFormat::Near, site.now_us)) }
+                                td.when { (time(lang, session.used_us, TimeFormat::Near, page.now_us)) }
+                                td.when { (time(lang, session.created_us, TimeFormat::Near, page.now_us)) }
                                 td { (session.address) }
                                 td.outside { (session.agent) }
                                 td {
@@ -70,20 +70,20 @@ pub fn account_page(site: &PageContext, view: &AccountView) -> Markup {
             }
         }
     };
-    layout(site, &t!(lang, "account-title"), Nav::Account, &LiveUpdates::No, &main)
+    layout(page, &t!(lang, "account-title"), Nav::Account, &LiveUpdates::No, &main)
 }
 
 /// `/users`.
-pub fn users_page(site: &PageContext, view: &UsersView) -> Markup {
-    let lang = site.visitor.language;
+pub fn users_page(page: &PageContext, view: &UsersView) -> Markup {
+    let lang = page.visitor.language;
     let main = html! {
-        (tabs(site, "/users"))
+        (tabs(page, "/users"))
         h1 { (t!(lang, "users")) }
         @if let Some((name, link)) = &view.invited {
             section.panel.shown aria-labelledby="invited" {
                 h2 #invited { (t!(lang, "invitation-send", name = name.as_str())) }
                 p { (t!(lang, "invitation-once")) }
-                pre { code { (site.origin) (link) } }
+                pre { code { (page.origin) (link) } }
             }
         }
         div.scroll.panel tabindex="0" role="region" aria-label=(t!(lang, "users")) {
@@ -94,7 +94,7 @@ pub fn users_page(site: &PageContext, view: &UsersView) -> Markup {
                     th scope="col" { (t!(lang, "last-login")) }
                     td {}
                 } }
-                tbody { @for user in &view.users { (row(site, user)) } }
+                tbody { @for user in &view.users { (row(page, user)) } }
             }
         }
         section.panel aria-labelledby="add" {
@@ -108,11 +108,11 @@ pub fn users_page(site: &PageContext, view: &UsersView) -> Markup {
             }
         }
     };
-    layout(site, &t!(lang, "users"), Nav::Account, &LiveUpdates::No, &main)
+    layout(page, &t!(lang, "users"), Nav::Account, &LiveUpdates::No, &main)
 }
 
-fn row(site: &PageContext, user: &UserView) -> Markup {
-    let lang = site.visitor.language;
+fn row(page: &PageContext, user: &UserView) -> Markup {
+    let lang = page.visitor.language;
     let address = format!("/users/{}", user.id);
     html! {
         tr {
@@ -125,7 +125,7 @@ fn row(site: &PageContext, user: &UserView) -> Markup {
             }
             td.when {
                 @match user.seen_us {
-                    Some(seen) => (time(lang, seen, TimeFormat::Near, site.now_us)),
+                    Some(seen) => (time(lang, seen, TimeFormat::Near, page.now_us)),
                     None if user.has_password => (t!(lang, "never")),
                     None => (t!(lang, "invited")),
                 }
@@ -148,10 +148,10 @@ fn row(site: &PageContext, user: &UserView) -> Markup {
 }
 
 /// `/tokens`.
-pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
-    let lang = site.visitor.language;
+pub fn tokens_page(page: &PageContext, view: &TokensView) -> Markup {
+    let lang = page.visitor.language;
     let main = html! {
-        (tabs(site, "/tokens"))
+        (tabs(page, "/tokens"))
         h1 { (t!(lang, "tokens")) }
         p.lead { (t!(lang, "tokens-lead")) }
         @if let Some((name, secret)) = &view.made {
@@ -177,10 +177,10 @@ pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
                             tr {
                                 td { (key.name) }
                                 td { (access(lang, &key.scope)) }
-                                td.when { (time(lang, key.created_us, TimeFormat::Near, site.now_us)) }
+                                td.when { (time(lang, key.created_us, TimeFormat::Near, page.now_us)) }
                                 td.when {
                                     @match key.used_us {
-                                        Some(used) => (time(lang, used, TimeFormat::Near, site.now_us)),
+                                        Some(used) => (time(lang, used, TimeFormat::Near, page.now_us)),
                                         None => (t!(lang, "never")),
                                     }
                                 }
@@ -213,11 +213,11 @@ pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
             }
         }
     };
-    layout(site, &t!(lang, "tokens"), Nav::Account, &LiveUpdates::No, &main)
+    layout(page, &t!(lang, "tokens"), Nav::Account, &LiveUpdates::No, &main)
 }
 
-fn tabs(site: &PageContext, here: &str) -> Markup {
-    let lang = site.visitor.language;
+fn tabs(page: &PageContext, here: &str) -> Markup {
+    let lang = page.visitor.language;
     html! {
         nav.tabs aria-label=(t!(lang, "account")) {
             @for (address, text, least) in [
@@ -225,7 +225,7 @@ fn tabs(site: &PageContext, here: &str) -> Markup {
                 ("/users", t!(lang, "users"), Role::Owner),
                 ("/tokens", t!(lang, "tokens"), Role::Owner),
             ] {
-                @if site.may(least) {
+                @if page.may(least) {
                     a href=(address) aria-current=[(address == here).then_some("page")] { (text) }
                 }
             }
@@ -270,15 +270,15 @@ fn access(lang: Language, scope: &TokenScope) -> Markup {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::http::ui::templates::fixtures::{HOSTILE, HOUR, MIN, NOW_US, id, site};
+    use crate::http::ui::templates::fixtures::{HOSTILE, HOUR, MIN, NOW_US, id, page};
     use crate::http::ui::views::{SessionView, TokenView};
 
     /// The pages with views that show every state.
-    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+    pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static str, Markup)> {
         vec![
-            ("account", account_page(site, &account())),
-            ("users", users_page(site, &users())),
-            ("tokens", tokens_page(site, &tokens())),
+            ("account", account_page(page, &account())),
+            ("users", users_page(page, &users())),
+            ("tokens", tokens_page(page, &tokens())),
         ]
     }
 
@@ -339,9 +339,9 @@ pub(super) mod tests {
 
     #[test]
     fn a_viewer_sees_no_link_that_only_an_owner_may_follow() {
-        let account = |site| account_page(site, &account()).into_string();
-        let owner = site();
-        let viewer = PageContext { role: Role::Viewer, ..site() };
+        let account = |page| account_page(page, &account()).into_string();
+        let owner = page();
+        let viewer = PageContext { role: Role::Viewer, ..page() };
         assert!(account(&owner).contains("href=\"/users\""));
         assert!(!account(&viewer).contains("href=\"/users\""));
     }

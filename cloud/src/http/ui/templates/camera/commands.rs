@@ -1,7 +1,7 @@
 //! The buttons that send commands, and the commands that were sent.
 
 use keepsake_protocol::command::{CommandKind, CommandStage};
-use keepsake_protocol::presence::Presence;
+use keepsake_protocol::status::Presence;
 use maud::{Markup, html};
 
 use crate::auth::Role;
@@ -39,8 +39,8 @@ pub(super) fn buttons(lang: Language, camera: &CameraView) -> Markup {
 }
 
 /// Commands about the camera's program, away from the button that is pressed all day.
-pub(super) fn service(site: &PageContext, view: &DeviceView) -> Markup {
-    let lang = site.visitor.language;
+pub(super) fn service(page: &PageContext, view: &DeviceView) -> Markup {
+    let lang = page.visitor.language;
     let camera = &view.camera;
     let device = &camera.device;
     if camera.presence.is_none() {
@@ -51,7 +51,7 @@ pub(super) fn service(site: &PageContext, view: &DeviceView) -> Markup {
     html! {
         section.panel aria-labelledby="service" {
             h2 #service { (t!(lang, "service")) }
-            @if site.may(Role::Operator) {
+            @if page.may(Role::Operator) {
                 div.ask-buttons {
                     @for kind in [CommandKind::Diagnostics, CommandKind::Restart] {
                         form method="post" action={ "/api/v1/devices/" (device) "/commands" } data-device=(device) {
@@ -74,7 +74,7 @@ pub(super) fn service(site: &PageContext, view: &DeviceView) -> Markup {
                         (t!(
                             lang,
                             "diagnostics-from",
-                            time = time(lang, command.created_us, TimeFormat::Near, site.now_us)
+                            time = time(lang, command.created_us, TimeFormat::Near, page.now_us)
                         ))
                     }
                     (diagnostics(lang, result, 0))
@@ -120,8 +120,8 @@ pub(super) fn expectation(lang: Language, command: &CommandView, now_us: i64) ->
     }
 }
 
-pub(super) fn commands(site: &PageContext, commands: &[CommandView]) -> Markup {
-    let lang = site.visitor.language;
+pub(super) fn commands(page: &PageContext, commands: &[CommandView]) -> Markup {
+    let lang = page.visitor.language;
     if commands.is_empty() {
         return html! {};
     }
@@ -132,10 +132,10 @@ pub(super) fn commands(site: &PageContext, commands: &[CommandView]) -> Markup {
                 @for command in commands.iter().take(10) {
                     li {
                         span {
-                            span.quiet { (time(lang, command.created_us, TimeFormat::Near, site.now_us)) } " "
+                            span.quiet { (time(lang, command.created_us, TimeFormat::Near, page.now_us)) } " "
                             (command_name(lang, command.command))
                         }
-                        span { (outcome(lang, command, site.now_us)) }
+                        span { (outcome(lang, command, page.now_us)) }
                     }
                 }
             }

@@ -78,8 +78,8 @@ struct MissingPictures {
     newest: (Option<i64>, i64),
 }
 
-pub(super) fn without_picture(site: &PageContext, tombstones: &[TombstoneView]) -> Markup {
-    let lang = site.visitor.language;
+pub(super) fn without_picture(page: &PageContext, tombstones: &[TombstoneView]) -> Markup {
+    let lang = page.visitor.language;
     if tombstones.is_empty() {
         return html! {};
     }
@@ -113,11 +113,11 @@ pub(super) fn without_picture(site: &PageContext, tombstones: &[TombstoneView]) 
                         }
                         span.quiet {
                             @match group.newest {
-                                (Some(pressed), _) => (time(lang, pressed, TimeFormat::Near, site.now_us)),
+                                (Some(pressed), _) => (time(lang, pressed, TimeFormat::Near, page.now_us)),
                                 (None, told) => (t!(
                                     lang,
                                     "reported",
-                                    time = time(lang, told, TimeFormat::Near, site.now_us)
+                                    time = time(lang, told, TimeFormat::Near, page.now_us)
                                 )),
                             }
                         }

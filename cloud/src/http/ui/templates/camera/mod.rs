@@ -24,14 +24,14 @@ use crate::http::ui::views::{CommandView, DeviceView, PageContext};
 const COMMAND_SHOWN_FOR_US: u64 = 120_000_000;
 
 /// `/cameras/{device}`.
-pub fn camera_page(site: &PageContext, view: &DeviceView) -> Markup {
+pub fn camera_page(page: &PageContext, view: &DeviceView) -> Markup {
     let camera = &view.camera;
-    let lang = site.visitor.language;
-    let (tone, words) = headline(lang, camera, site.now_us);
+    let lang = page.visitor.language;
+    let (tone, words) = headline(lang, camera, page.now_us);
     let poll = view
         .commands
         .iter()
-        .any(|command| is_recent(command, site.now_us) && is_in_progress(command, site.now_us));
+        .any(|command| is_recent(command, page.now_us) && is_in_progress(command, page.now_us));
     let main = html! {
         // While a command is under way the page asks by itself: not every step is news to the stream.
         div.headline data-poll=[poll.then_some("1000")] {
@@ -39,14 +39,14 @@ pub fn camera_page(site: &PageContext, view: &DeviceView) -> Markup {
                 p.crumbs { a href="/" { (t!(lang, "cameras-title")) } " / " (camera.device) }
                 div.title { h1 { (camera.device) } (chip(tone, &words)) }
             }
-            @if site.may(Role::Operator) { (commands::buttons(lang, camera)) }
+            @if page.may(Role::Operator) { (commands::buttons(lang, camera)) }
         }
-        (status::faults(site, camera, &view.faults))
+        (status::faults(page, camera, &view.faults))
         div.columns {
             div.column {
-                (latest(site, view))
+                (latest(page, view))
                 (counters::counters(lang, camera))
-                (counters::without_picture(site, &view.tombstones))
+                (counters::without_picture(page, &view.tombstones))
                 @if !view.recent.is_empty() {
                     section.panel aria-labelledby="recent" {
                         h2 #recent { (t!(lang, "latest-pictures")) }
@@ -61,18 +61,18 @@ pub fn camera_page(site: &PageContext, view: &DeviceView) -> Markup {
             }
             div.column {
                 (status::light(lang, camera))
-                (status::queue(site, camera))
-                (status::clock(site, view))
-                @if let Some(settings) = &view.settings { (settings::summary(site, settings)) }
-                (commands::commands(site, &view.commands))
-                (commands::service(site, view))
-                (status::past_faults(site, camera, &view.faults))
+                (status::queue(page, camera))
+                (status::clock(page, view))
+                @if let Some(settings) = &view.settings { (settings::summary(page, settings)) }
+                (commands::commands(page, &view.commands))
+                (commands::service(page, view))
+                (status::past_faults(page, camera, &view.faults))
                 (status::about(lang, camera))
             }
         }
     };
     layout(
-        site,
+        page,
         &html! { (camera.device) },
         Nav::Cameras,
         &LiveUpdates::Redraw { device: Some(camera.device.as_str()) },
@@ -84,14 +84,14 @@ fn is_recent(command: &CommandView, now_us: i64) -> bool {
     age_us(command.created_us, now_us) < COMMAND_SHOWN_FOR_US
 }
 
-fn latest(site: &PageContext, view: &DeviceView) -> Markup {
-    let lang = site.visitor.language;
+fn latest(page: &PageContext, view: &DeviceView) -> Markup {
+    let lang = page.visitor.language;
     let camera = &view.camera;
     let requested = view
         .commands
         .iter()
         .find(|command| command.command == CommandKind::Snap)
-        .filter(|command| command.stored.is_none() && is_recent(command, site.now_us));
+        .filter(|command| command.stored.is_none() && is_recent(command, page.now_us));
     let old = !is_online(camera) && camera.presence.is_some();
     let title = t!(lang, "latest-picture");
     html! {
@@ -99,7 +99,7 @@ fn latest(site: &PageContext, view: &DeviceView) -> Markup {
             @if let Some(picture) = &camera.latest {
                 a.latest-picture #{ "latest-" (picture.id) } href=(picture_url(&picture.id)) {
                     (image(lang, picture, true, &title))
-                    span.over-time { (capture_time::short(lang, picture, site.now_us)) }
+                    span.over-time { (capture_time::short(lang, picture, page.now_us)) }
                 }
             } @else {
                 div.latest-picture {
@@ -113,12 +113,12 @@ fn latest(site: &PageContext, view: &DeviceView) -> Markup {
             }
             div.latest-words {
                 @if let Some(command) = requested {
-                    @let age = time(lang, command.created_us, TimeFormat::Age, site.now_us);
+                    @let age = time(lang, command.created_us, TimeFormat::Age, page.now_us);
                     div.latest-title {
                         h2 #latest { (t!(lang, "picture-requested", age = age)) }
-                        span { (commands::expectation(lang, command, site.now_us)) }
+                        span { (commands::expectation(lang, command, page.now_us)) }
                     }
-                    (command_line(lang, command, site.now_us))
+                    (command_line(lang, command, page.now_us))
                 } @else if let Some(picture) = &camera.latest {
                     div.latest-title {
                         h2 #latest { (title) }

@@ -1,7 +1,7 @@
 //! The last report of a camera: LED, queue, clock, faults, hardware.
 
 use keepsake_protocol::light::Pattern;
-use keepsake_protocol::presence::LedStatus;
+use keepsake_protocol::status::LedStatus;
 use maud::{Markup, Render, html};
 
 use crate::http::ui::badge::{Tone, chip, shape};
@@ -46,15 +46,15 @@ fn led_text(lang: Language, light: &LedStatus) -> (Markup, Markup) {
     (text("appearance", &light.appearance), text("meaning", &light.meaning))
 }
 
-pub(super) fn queue(site: &PageContext, camera: &CameraView) -> Markup {
-    let lang = site.visitor.language;
+pub(super) fn queue(page: &PageContext, camera: &CameraView) -> Markup {
+    let lang = page.visitor.language;
     let queue = &camera.queue;
     if camera.presence.is_none() {
         return html! {};
     }
     let rest_us = queue
         .bytes_per_s
-        .filter(|rate| *rate > 0 && is_online(camera) && site.hold.is_none())
+        .filter(|rate| *rate > 0 && is_online(camera) && page.hold.is_none())
         .map(|rate| (queue.waiting_bytes / rate).saturating_mul(1_000_000));
     let waiting = html! {
         (t!(lang, "picture-count", count = queue.waiting))
@@ -68,15 +68,15 @@ pub(super) fn queue(site: &PageContext, camera: &CameraView) -> Markup {
                 @if let Some(oldest) = &queue.oldest {
                     (fact(&t!(lang, "fact-oldest"), &html! {
                         @if oldest.synchronised {
-                            (time(lang, oldest.wall_us, TimeFormat::Near, site.now_us)) ", "
-                            (time(lang, oldest.wall_us, TimeFormat::Age, site.now_us))
+                            (time(lang, oldest.wall_us, TimeFormat::Near, page.now_us)) ", "
+                            (time(lang, oldest.wall_us, TimeFormat::Age, page.now_us))
                         } @else {
                             (t!(lang, "before-clock-set"))
                         }
                     }))
                 }
                 @if queue.waiting > 0 {
-                    @match (&site.hold, rest_us) {
+                    @match (&page.hold, rest_us) {
                         (Some(_), _) => (fact(&t!(lang, "fact-speed"), &t!(lang, "speed-paused"))),
                         (None, Some(rest)) => (fact(
                             &t!(lang, "fact-speed"),
@@ -99,8 +99,8 @@ pub(super) fn queue(site: &PageContext, camera: &CameraView) -> Markup {
     }
 }
 
-pub(super) fn clock(site: &PageContext, view: &DeviceView) -> Markup {
-    let lang = site.visitor.language;
+pub(super) fn clock(page: &PageContext, view: &DeviceView) -> Markup {
+    let lang = page.visitor.language;
     let Some(said) = &view.said else {
         return html! {};
     };
@@ -108,7 +108,7 @@ pub(super) fn clock(site: &PageContext, view: &DeviceView) -> Markup {
         section.panel aria-labelledby="clock" {
             h2 #clock { (t!(lang, "clock")) }
             @if said.synchronised {
-                @let reported = time(lang, view.camera.reported_us(), TimeFormat::Near, site.now_us);
+                @let reported = time(lang, view.camera.reported_us(), TimeFormat::Near, page.now_us);
                 p { (chip(Tone::Ok, &t!(lang, "clock-accurate", error = format_duration(lang, said.error_us)))) }
                 p { (t!(lang, "clock-synchronised", time = reported)) }
             } @else {
@@ -119,8 +119,8 @@ pub(super) fn clock(site: &PageContext, view: &DeviceView) -> Markup {
     }
 }
 
-pub(super) fn faults(site: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup {
-    let lang = site.visitor.language;
+pub(super) fn faults(page: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup {
+    let lang = page.visitor.language;
     html! {
         @for number in &camera.faults {
             section.panel.fault aria-label=(fault_title(lang, *number)) {
@@ -128,7 +128,7 @@ pub(super) fn faults(site: &PageContext, camera: &CameraView, told: &[FaultView]
                 @if let Some(said) = told.iter().find(|fault| fault.number == *number) {
                     p {
                         (t!(lang, "fault-reported", text = translate(lang, &capitalize(&said.text)))) " "
-                        span.quiet { (time(lang, said.told_us, TimeFormat::Near, site.now_us)) }
+                        span.quiet { (time(lang, said.told_us, TimeFormat::Near, page.now_us)) }
                     }
                 }
                 p { (fault_advice(lang, *number)) }
@@ -138,8 +138,8 @@ pub(super) fn faults(site: &PageContext, camera: &CameraView, told: &[FaultView]
     }
 }
 
-pub(super) fn past_faults(site: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup {
-    let lang = site.visitor.language;
+pub(super) fn past_faults(page: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup {
+    let lang = page.visitor.language;
     html! {
         @let past: Vec<&FaultView> = told.iter().filter(|fault| !camera.faults.contains(&fault.number)).take(5).collect();
         @if !past.is_empty() {
@@ -149,7 +149,7 @@ pub(super) fn past_faults(site: &PageContext, camera: &CameraView, told: &[Fault
                     @for fault in past {
                         li {
                             span { (fault_title(lang, fault.number)) ": " (translate(lang, &fault.text)) }
-                            span.quiet { (time(lang, fault.told_us, TimeFormat::Near, site.now_us)) }
+                            span.quiet { (time(lang, fault.told_us, TimeFormat::Near, page.now_us)) }
                         }
                     }
                 }

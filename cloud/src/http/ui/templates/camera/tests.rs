@@ -5,17 +5,17 @@ use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::CommandStage;
 use keepsake_protocol::event::TombstoneReason;
 use keepsake_protocol::id::SpoolId;
-use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
+use keepsake_protocol::status::{Health, LedStatus, Presence, Queue};
 
 use super::*;
 use crate::http::ui::templates::fixtures::{
-    HOSTILE, HOUR, MIN, NOW_US, S, camera, hostile, moment, picture, site, taken,
+    HOSTILE, HOUR, MIN, NOW_US, S, camera, hostile, moment, page, picture, taken,
 };
 use crate::http::ui::templates::settings::tests::settings;
 use crate::http::ui::views::{Counters, FaultView, SettingsState, SpoolView, StageView, TombstoneView};
 
 /// The pages with views that show every state.
-pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static str, Markup)> {
     let mut still = device();
     still.commands.remove(0);
     still.camera.faults.clear();
@@ -23,11 +23,11 @@ pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static
     still.camera.conflicts = 0;
     still.camera.installs.truncate(1);
     vec![
-        ("camera", camera_page(site, &device())),
-        ("camera-still", camera_page(site, &still)),
-        ("camera-hostile", camera_page(&hostile(site), &hostile_device())),
-        ("camera-new", camera_page(site, &new_device(Some(Presence::Online)))),
-        ("camera-upload", camera_page(site, &new_device(None))),
+        ("camera", camera_page(page, &device())),
+        ("camera-still", camera_page(page, &still)),
+        ("camera-hostile", camera_page(&hostile(page), &hostile_device())),
+        ("camera-new", camera_page(page, &new_device(Some(Presence::Online)))),
+        ("camera-upload", camera_page(page, &new_device(None))),
     ]
 }
 
@@ -232,7 +232,7 @@ fn hostile_result() -> serde_json::Map<String, serde_json::Value> {
 fn a_camera_that_is_away_is_not_asked() {
     let mut view = device();
     view.camera.presence = Some(Presence::Offline);
-    let html = camera_page(&site(), &view).into_string();
+    let html = camera_page(&page(), &view).into_string();
     // Snap, identify, restart and diagnostics.
     assert_eq!(html.matches(" id=\"ask-").count(), 4, "{html}");
     assert_eq!(html.matches(" disabled").count(), 4, "{html}");
@@ -241,7 +241,7 @@ fn a_camera_that_is_away_is_not_asked() {
 
 #[test]
 fn tombstones_of_one_reason_are_one_sentence() {
-    let html = camera_page(&site(), &device()).into_string();
+    let html = camera_page(&page(), &device()).into_string();
     assert!(html.contains("5 presses without a picture: camera not found"), "{html}");
 }
 
@@ -257,9 +257,9 @@ fn the_time_of_a_report_is_that_of_its_numbers() {
 
 #[test]
 fn a_viewer_sees_no_button_that_only_an_operator_may_press() {
-    let owner = site();
-    let viewer = PageContext { role: Role::Viewer, ..site() };
-    let camera = |site| camera_page(site, &device()).into_string();
+    let owner = page();
+    let viewer = PageContext { role: Role::Viewer, ..page() };
+    let camera = |page| camera_page(page, &device()).into_string();
     for button in ["ask-snap", "ask-identify", "ask-diagnostics", "ask-restart"] {
         assert!(camera(&owner).contains(button), "{button}");
         assert!(!camera(&viewer).contains(button), "{button}");

@@ -2,7 +2,7 @@
 //! a person who reads the card on another computer.
 
 use super::Engine;
-use crate::button::gesture::HoldAction;
+use crate::button::press_or_hold::HoldAction;
 use crate::error::display_chain;
 use crate::settings::replace_privately;
 use crate::status::events::Event;

@@ -2,7 +2,7 @@
 //!
 //! A request carries what MQTT would carry on `up/…`, goes through the same queue into the same transaction, and is
 //! answered after the commit with what the cloud would have said on `down/…` (P2). A client that disconnects meanwhile changes
-//! nothing: what is in the queue is committed, and the receipt waits in the mailbox. What does not fit is not taken
+//! nothing: what is in the queue is committed, and the receipt waits in the outbox. What does not fit is not taken
 //! (P4): 503 with `Retry-After`, and the camera keeps it.
 
 use std::time::Duration;
@@ -54,14 +54,14 @@ pub(crate) struct DownlinkQuery {
 
 /// `POST /api/v1/frames`: the payload of `up/frame`, answered with its receipt.
 pub(crate) async fn upload_frame(
-    State(site): State<AppState>,
+    State(state): State<AppState>,
     Extension(principal): Extension<Principal>,
     Query(from): Query<UplinkQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Receipt>, DeviceError> {
     let device = device_of(&principal, &headers, from.device.as_deref())?;
-    let verdict = enqueue_and_wait(&site, &device, MessageKind::Frame, &headers, body).await?;
+    let verdict = enqueue_and_wait(&state, &device, MessageKind::Frame, &headers, body).await?;
     receipts(verdict)?
         .pop()
         .map(Json)
@@ -71,7 +71,7 @@ pub(crate) async fn upload_frame(
 
 /// `POST /api/v1/up/{leaf}`: the payload of every other `up/…`, answered with the receipts it earned.
 pub(crate) async fn send_message(
-    State(site): State<AppState>,
+    State(state): State<AppState>,
     Extension(principal): Extension<Principal>,
     Path(leaf): Path<String>,
     Query(from): Query<UplinkQuery>,
@@ -84,7 +84,7 @@ pub(crate) async fn send_message(
         .find(|word| word.name() == leaf)
         .ok_or_else(|| Problem::not_found("such thing to say: have, status, event and reply are"))?;
     let device = device_of(&principal, &headers, from.device.as_deref())?;
-    let verdict = enqueue_and_wait(&site, &device, leaf, &headers, body).await?;
+    let verdict = enqueue_and_wait(&state, &device, leaf, &headers, body).await?;
     let receipts = receipts(verdict)?;
     let told = receipts.iter().map(|receipt| DownlinkBatch {
         kind: MessageKind::Receipt.name().to_owned(),
@@ -95,24 +95,24 @@ pub(crate) async fn send_message(
 
 /// `GET /api/v1/down`: what there is to tell, as soon as there is something.
 pub(crate) async fn poll_downlink(
-    State(site): State<AppState>,
+    State(state): State<AppState>,
     Extension(principal): Extension<Principal>,
     Query(asked): Query<DownlinkQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Down>, DeviceError> {
     let device = device_of(&principal, &headers, asked.device.as_deref())?;
     let full = |_| busy("Too many cameras are waiting for messages.", FULL_RETRY_S);
-    let _place = site.listening.clone().try_acquire_owned().map_err(full)?;
+    let _place = state.listening.clone().try_acquire_owned().map_err(full)?;
     let many = |error: crate::downlink::outbox::TooMany| busy(&format!("There are {error}."), HOLD_RETRY_S);
-    let context = site.outboxes.open(&device).map_err(many)?;
+    let context = state.outboxes.open(&device).map_err(many)?;
     let mark = asked.after.as_deref().and_then(Cursor::parse);
     if context.is_first(mark) {
-        site.announcer.announce(&device).await;
+        state.announcer.announce(&device).await;
     }
     let wait_s = asked.wait_s.unwrap_or(POLL_WAIT_S_MAX).min(POLL_WAIT_S_MAX);
     let news = tokio::select! {
         news = context.next_batch(mark, Duration::from_secs(wait_s)) => news,
-        () = site.stop.cancelled() => return Err(stopping()),
+        () = state.stop.cancelled() => return Err(stopping()),
     };
     Ok(Json(news))
 }
@@ -141,26 +141,26 @@ fn device_of(principal: &Principal, headers: &HeaderMap, asked: Option<&str>) ->
 
 /// Puts one message into the queue and waits for what became of it.
 async fn enqueue_and_wait(
-    site: &AppState,
+    state: &AppState,
     device: &DeviceId,
     leaf: MessageKind,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<IngestResponse, DeviceError> {
     let is_frame = leaf == MessageKind::Frame;
-    let hold = site.backpressure.state();
+    let hold = state.backpressure.state();
     let reason = if is_frame { hold.reason() } else { hold.store.as_deref() };
     if let Some(reason) = reason {
         let why = format!("Uploads are paused: {reason}.");
         return Err(busy(&why, HOLD_RETRY_S));
     }
     let most = if is_frame {
-        let picture = usize::try_from(site.config.capture_bytes_max).unwrap_or(usize::MAX);
+        let picture = usize::try_from(state.config.capture_bytes_max).unwrap_or(usize::MAX);
         picture.saturating_add(FRAME_OVERHEAD_MAX)
     } else {
         JSON_BYTES_MAX
     };
-    let payload = read(site, headers, body, most).await?;
+    let payload = read(state, headers, body, most).await?;
     let (asker, answer) = oneshot::channel();
     let delivery = Delivery {
         message: Message {
@@ -171,7 +171,7 @@ async fn enqueue_and_wait(
         ack: None,
         responder: Some(asker),
     };
-    let [pictures, words] = &site.queues;
+    let [pictures, words] = &state.queues;
     let queue = if is_frame { pictures } else { words };
     if !queue.put(delivery) {
         return Err(busy("Ingest queue full.", FULL_RETRY_S));
@@ -182,12 +182,12 @@ async fn enqueue_and_wait(
             Ok(Err(_)) => Err(stopping()),
             Err(_) => Err(busy("Commit pending; the receipt will follow.", HOLD_RETRY_S)),
         },
-        () = site.stop.cancelled() => Err(stopping()),
+        () = state.stop.cancelled() => Err(stopping()),
     }
 }
 
 /// Reads a body of at most `most` bytes, while the bodies read at once stay within their memory.
-async fn read(site: &AppState, headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, DeviceError> {
+async fn read(state: &AppState, headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, DeviceError> {
     let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The message is longer than {most} bytes."));
     let said = headers.get(header::CONTENT_LENGTH);
     let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -197,7 +197,7 @@ async fn read(site: &AppState, headers: &HeaderMap, body: Body, most: usize) -> 
         return Err(too_large().into());
     }
     let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
-    let _room = site
+    let _room = state
         .reading
         .clone()
         .try_acquire_many_owned(kib.min(READING_KIB_MAX))
