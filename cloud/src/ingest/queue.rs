@@ -47,19 +47,23 @@ struct Waiting {
 }
 
 impl Queue {
-    /// Puts one message at the end. Returns false if there is no room, and the message is not taken; a message larger
-    /// than the whole queue is taken by an empty one.
-    pub fn put(&self, delivery: Delivery) -> bool {
+    /// Puts one message at the end. A message of any size is taken once less than half of the room is used.
+    ///
+    /// # Errors
+    /// There is no room; the message.
+    // Boxing it would cost every message an allocation.
+    #[allow(clippy::result_large_err)]
+    pub fn put(&self, delivery: Delivery) -> Result<(), Delivery> {
         let mut waiting = self.lock();
         let bytes = weight(&delivery);
-        if !waiting.deliveries.is_empty() && waiting.bytes + bytes > QUEUE_BYTES_MAX {
-            return false;
+        if waiting.bytes >= QUEUE_BYTES_MAX / 2 && waiting.bytes + bytes > QUEUE_BYTES_MAX {
+            return Err(delivery);
         }
         waiting.bytes += bytes;
         waiting.deliveries.push_back((Instant::now(), delivery));
         drop(waiting);
         self.filled.notify_one();
-        true
+        Ok(())
     }
 
     /// Messages and bytes that wait.
@@ -135,7 +139,7 @@ mod tests {
         let queue = Queue::default();
         let mib = 1024 * 1024;
         let mut put = 0;
-        while queue.put(delivery(mib)) {
+        while queue.put(delivery(mib)).is_ok() {
             put += 1;
         }
         assert_eq!(put, QUEUE_BYTES_MAX / mib - 1);
@@ -148,14 +152,14 @@ mod tests {
             taken += batch.len();
         }
         assert!(taken >= put / 2, "{taken} of {put}");
-        assert!(queue.put(delivery(mib)));
+        assert!(queue.put(delivery(mib)).is_ok());
     }
 
     #[tokio::test]
     async fn a_batch_is_what_is_there_in_order() {
         let queue = Queue::default();
         for bytes in 1..=BATCH_MESSAGES_MAX + 1 {
-            assert!(queue.put(delivery(bytes)));
+            assert!(queue.put(delivery(bytes)).is_ok());
         }
         let lengths = async || {
             let batch = queue.take().await;
@@ -169,9 +173,9 @@ mod tests {
     #[tokio::test]
     async fn one_message_larger_than_the_queue_still_gets_through() {
         let queue = Queue::default();
-        assert!(queue.put(delivery(QUEUE_BYTES_MAX + 1)));
-        assert!(!queue.put(delivery(1)));
+        assert!(queue.put(delivery(QUEUE_BYTES_MAX + 1)).is_ok());
+        assert!(queue.put(delivery(1)).is_err());
         assert_eq!(queue.take().await.len(), 1);
-        assert!(queue.put(delivery(1)));
+        assert!(queue.put(delivery(1)).is_ok());
     }
 }

@@ -1,11 +1,12 @@
 //! The cloud's two sessions with the broker, and the only file that names `rumqttc`.
 //!
 //! `cloud.frames.{store}` reads pictures, `cloud.control.{store}` everything else, so that presence never waits behind
-//! pictures; with 8 digits of the store's id in them, two clouds on one broker do not throw each other off. A message is acknowledged by the task that committed it ([`Ack`]), through the connection it came on: every connection has a
-//! client of its own, so a late acknowledgement of an older one goes nowhere and can never hit another message of the
-//! same packet id. `poll` lives alone in its task (it is not cancel-safe) and waits for nothing else: when the queue
-//! has no room the connection is dropped, and the broker brings again what was not acknowledged.
+//! pictures; with 8 digits of the store's id in them, two clouds on one broker do not throw each other off. A message
+//! is acknowledged by the task that committed it ([`ack`](super::ack)). Every connection has a client of its own.
+//! `poll` lives alone in its task (it is not cancel-safe). While the queue has no room it is called only to send
+//! acknowledgements, so nothing more is read, and TCP makes the broker wait.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use keepsake_protocol::StoreId;
 use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_tls::DefaultTimeProvider;
 use rumqttc::{
-    AckMode, AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Publish,
-    PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode, TlsConfiguration, Transport,
+    AckMode, AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Outgoing,
+    Publish, PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,11 +23,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::secret::PasswordSource;
 use crate::ingest::operation::Message;
 use crate::ingest::queue::{Delivery, Queue};
-use crate::mqtt::ack::Ack;
+use crate::mqtt::ack::{Connection, Received, Unacknowledged};
 
 /// The largest packet MQTT knows: our own limit is checked after reading, since a client that refuses a packet is sent
 /// the same packet again for ever.
 const PACKET_BYTES_MAX: usize = 268_435_455 + 5;
+/// Packets read at a time: by so many the queue can be overrun.
+const READ_BATCH_MAX: usize = 16;
 /// Requests on their way to the poll task.
 const REQUESTS_MAX: usize = 256;
 /// A broker that is silent for twice this is gone.
@@ -111,6 +114,7 @@ impl MqttSession {
             filters,
             broker,
             queue,
+            unacknowledged: Arc::default(),
             client: client_tx,
             health: health_tx,
         };
@@ -177,16 +181,9 @@ struct ReconnectLoop {
     filters: Vec<Filter>,
     broker: BrokerAddress,
     queue: Arc<Queue>,
+    unacknowledged: Arc<Unacknowledged>,
     client: watch::Sender<Option<AsyncClient>>,
     health: watch::Sender<SessionHealth>,
-}
-
-/// Why a connection ended.
-enum ConnectionEnd {
-    /// There was no room for what came.
-    QueueFull,
-    /// A sentence.
-    Lost(String),
 }
 
 /// Limit of the reasons that are remembered as reported.
@@ -199,14 +196,11 @@ impl ReconnectLoop {
         let mut said: Vec<String> = Vec::new();
         while !stop.is_cancelled() {
             let before = self.health.borrow().subscribed;
-            let end = self.connection().await;
+            let trouble = self.connection(&stop).await;
             self.client.send_replace(None);
             self.health.send_modify(|health| {
                 health.connected = false;
-                health.trouble = match &end {
-                    ConnectionEnd::QueueFull => None,
-                    ConnectionEnd::Lost(text) => Some(text.as_str().into()),
-                };
+                health.trouble = Some(trouble.as_str().into());
             });
             if stop.is_cancelled() {
                 return;
@@ -215,92 +209,115 @@ impl ReconnectLoop {
                 wait = RECONNECT_MIN;
                 said.clear();
             }
-            match end {
-                ConnectionEnd::QueueFull => {
-                    tracing::warn!(
-                        session = %self.name,
-                        "more messages than fit: connection dropped until they are committed"
-                    );
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = self.queue.drained() => {}
-                    }
-                }
-                ConnectionEnd::Lost(text) => {
-                    if said.contains(&text) || said.len() >= SAID_MAX {
-                        tracing::debug!(session = %self.name, "still none: {text}");
-                    } else {
-                        tracing::warn!(session = %self.name, "no connection to the broker: {text}");
-                        said.push(text);
-                    }
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = tokio::time::sleep(wait) => {}
-                    }
-                    wait = (wait * 2).min(RECONNECT_MAX);
-                }
+            if said.contains(&trouble) || said.len() >= SAID_MAX {
+                tracing::debug!(session = %self.name, "still none: {trouble}");
+            } else {
+                tracing::warn!(session = %self.name, "no connection to the broker: {trouble}");
+                said.push(trouble);
             }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = (wait * 2).min(RECONNECT_MAX);
         }
     }
 
-    /// One connection from its beginning to its end. Dropping the event loop closes the socket.
-    async fn connection(&self) -> ConnectionEnd {
-        let (client, mut events) = match connect(&self.name, &self.broker, false) {
+    /// Keeps one connection from its beginning to its end. Dropping the event loop closes the socket. Returns why it
+    /// ended, a sentence.
+    async fn connection(&self, stop: &CancellationToken) -> String {
+        let (client, events) = match connect(&self.name, &self.broker, false) {
             Ok(connecting) => connecting,
-            Err(text) => return ConnectionEnd::Lost(text),
+            Err(text) => return text,
         };
+        let connection = Connection::new(client);
+        let end = self.poll(&connection, events, stop).await;
+        self.unacknowledged.end_of(&connection);
+        end
+    }
+
+    async fn poll(&self, connection: &Arc<Connection>, mut events: EventLoop, stop: &CancellationToken) -> String {
+        // Read, and without room in the queue: at most one batch of packets.
+        let mut held = VecDeque::new();
+        let mut acks_sent = 0;
         loop {
+            while let Some(delivery) = held.pop_front() {
+                if let Err(delivery) = self.queue.put(delivery) {
+                    held.push_front(delivery);
+                    break;
+                }
+            }
+            // While something is to be sent, polling sends it and does not read.
+            if !held.is_empty() && connection.acks() <= acks_sent {
+                tokio::select! {
+                    () = stop.cancelled() => return "stopped".to_owned(),
+                    () = self.queue.drained() => {}
+                    () = connection.acked.notified() => {}
+                }
+                continue;
+            }
             match events.poll().await {
                 Ok(Event::Incoming(Incoming::ConnAck(answer))) => {
+                    if !answer.session_present {
+                        self.unacknowledged.forget_all();
+                    }
                     self.health.send_modify(|health| {
                         health.session_lost = health.subscribed > 0 && !answer.session_present;
                     });
-                    let filters = self
-                        .filters
-                        .iter()
-                        .map(|Filter { filter, .. }| SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce));
-                    if let Err(error) = client.try_subscribe_many(filters) {
-                        return ConnectionEnd::Lost(format!("subscribe: {error}"));
+                    let filters = self.filters.iter();
+                    let filters = filters.map(|f| SubscribeFilterInput::new(f.filter.clone(), QoS::AtLeastOnce));
+                    if let Err(error) = connection.client.try_subscribe_many(filters) {
+                        return format!("subscribe: {error}");
                     }
                 }
                 Ok(Event::Incoming(Incoming::SubAck(granted))) => {
-                    for (Filter { filter, required }, code) in self.filters.iter().zip(&granted.return_codes) {
-                        if *code != SubscribeReasonCode::Failure {
-                            continue;
-                        }
-                        let text = format!("the broker refuses the subscription to {filter}");
-                        if *required {
-                            return ConnectionEnd::Lost(text);
-                        }
-                        tracing::warn!(session = %self.name, "{text}: what comes there is not heard");
-                    }
-                    tracing::info!(session = %self.name, "subscribed at the broker");
-                    self.client.send_replace(Some(client.clone()));
-                    self.health.send_modify(|health| {
-                        health.subscribed += 1;
-                        health.connected = true;
-                        health.trouble = None;
-                    });
-                }
-                Ok(Event::Incoming(Incoming::Publish(publish))) => {
-                    if !self.enqueue(&client, publish) {
-                        return ConnectionEnd::QueueFull;
+                    if let Err(refused) = self.subscribed(&connection.client, &granted.return_codes) {
+                        return refused;
                     }
                 }
+                Ok(Event::Incoming(Incoming::Publish(publish))) => held.extend(self.receive(connection, publish)),
+                Ok(Event::Outgoing(Outgoing::PubAck(_))) => acks_sent += 1,
                 Ok(Event::Incoming(_) | Event::Outgoing(_)) => {}
-                Err(error) => return ConnectionEnd::Lost(explain(&error)),
+                Err(error) => return explain(&error),
             }
         }
     }
 
-    fn enqueue(&self, client: &AsyncClient, mut publish: Publish) -> bool {
+    /// Opens the session for messages to cameras.
+    ///
+    /// # Errors
+    /// The broker refused a subscription that is needed; a sentence.
+    fn subscribed(&self, client: &AsyncClient, granted: &[SubscribeReasonCode]) -> Result<(), String> {
+        for (Filter { filter, required }, code) in self.filters.iter().zip(granted) {
+            if *code != SubscribeReasonCode::Failure {
+                continue;
+            }
+            let text = format!("the broker refuses the subscription to {filter}");
+            if *required {
+                return Err(text);
+            }
+            tracing::warn!(session = %self.name, "{text}: what comes there is not heard");
+        }
+        tracing::info!(session = %self.name, "subscribed at the broker");
+        self.client.send_replace(Some(client.clone()));
+        self.health.send_modify(|health| {
+            health.subscribed += 1;
+            health.connected = true;
+            health.trouble = None;
+        });
+        Ok(())
+    }
+
+    fn receive(&self, connection: &Arc<Connection>, publish: Publish) -> Option<Delivery> {
         let message = Message {
             topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-            payload: std::mem::take(&mut publish.payload),
+            payload: publish.payload.clone(),
             retained: publish.retain,
         };
-        let ack = Ack { client: client.clone(), publish };
-        self.queue.put(Delivery { message, ack: Some(ack), responder: None })
+        match self.unacknowledged.receive(connection, publish) {
+            Received::New(ack) => Some(Delivery { message, ack, responder: None }),
+            Received::Again => None,
+        }
     }
 }
 
@@ -317,6 +334,7 @@ pub(super) fn connect(
         .set_clean_session(clean_session)
         .set_ack_mode(AckMode::Manual)
         .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
+        .set_read_batch_size(READ_BATCH_MAX)
         .set_inflight(100);
     match &broker.login {
         None => {}

@@ -173,7 +173,7 @@ async fn enqueue_and_wait(
     };
     let [pictures, words] = &state.queues;
     let queue = if is_frame { pictures } else { words };
-    if !queue.put(delivery) {
+    if queue.put(delivery).is_err() {
         return Err(busy("Ingest queue full.", FULL_RETRY_S));
     }
     tokio::select! {

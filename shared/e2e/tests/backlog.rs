@@ -1,0 +1,77 @@
+//! P5 with more unacknowledged pictures than the queue of the cloud takes: the broker is made to wait. No connection is
+//! dropped, and hardly a picture is sent twice.
+//!
+//! mosquitto 2.0.11 sends up to `max_inflight_messages` more at every acknowledgement, so no broker's window bounds
+//! what comes.
+
+use std::time::Duration;
+
+use keepsake_provision::process::{eventually, free_port};
+use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
+use keepsake_provision::skip::not_run;
+use keepsake_provision::temp_dir::TempDir;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::mqtt_client::Client;
+use keepsake_testkit::photos;
+use keepsake_testkit::seed::Seed;
+
+/// 120 MB, nearly twice the queue.
+const PICTURES: u32 = 800;
+const PICTURE_BYTES: usize = 150_000;
+
+#[test]
+fn a_backlog_larger_than_the_queue_is_stored_over_one_connection() {
+    let name = "backlog";
+    let mut seed = Seed::from_env_or_random(name);
+    let folder = TempDir::new(name);
+    let port = free_port();
+    let configuration = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 100\nmax_queued_messages 100000\n\
+         set_tcp_nodelay true\n"
+    );
+    let mut broker = match Mosquitto::configured(&folder, Release::System, port, |_| configuration) {
+        Ok(broker) => broker,
+        Err(why) => return not_run(name, &why, "install mosquitto 2"),
+    };
+    broker.start();
+    // The broker keeps for the cloud what comes while it is away.
+    let mut cloud = Cloud::new(&folder).ingesting_through(port);
+    cloud.start();
+    cloud.stop();
+
+    let photo = photos::all(&photos::folder()).swap_remove(0);
+    let mut camera = Client::connect(port, "foreign").expect("mosquitto lets clients in");
+    let mut picture = photos::enlarge(&photo, PICTURE_BYTES, &mut seed);
+    for number in 0..PICTURES {
+        // In the noise of the first segment, so that no two are the same.
+        picture[8..12].copy_from_slice(&number.to_be_bytes());
+        camera.publish(b"camera/porch/image", &picture).expect("mosquitto takes a picture");
+    }
+    let log_before = cloud.log().len();
+    cloud.start();
+    let stored = |cloud: &Cloud| cloud.api().device("porch").map_or(0, |device| device["stored"].as_u64().unwrap_or(0));
+    eventually("all pictures are stored", Duration::from_secs(240), || {
+        (stored(&cloud) == u64::from(PICTURES)).then_some(())
+    });
+    let log = cloud.log().split_off(log_before);
+    assert!(
+        !log.contains("no connection to the broker") && !log.contains("connection dropped"),
+        "{log}"
+    );
+    let repeats = repeats(&cloud);
+    println!("{name}: {}, {PICTURES} pictures, {repeats} sent twice", broker.version());
+    assert!(repeats * 100 < u64::from(PICTURES), "{repeats} of {PICTURES} pictures were sent twice");
+    cloud.stop();
+    broker.stop();
+}
+
+/// Returns the number of pictures that were stored already when they came.
+fn repeats(cloud: &Cloud) -> u64 {
+    let (status, metrics) = cloud.api().get("/metrics").expect("the cloud answers");
+    assert_eq!(status, 200);
+    let metrics = String::from_utf8(metrics).expect("metrics are text");
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("keepsake_messages_total{outcome=\"repeat\"} "));
+    line.map_or(0, |count| count.parse().expect("a count"))
+}
