@@ -51,8 +51,7 @@ impl Queue {
     ///
     /// # Errors
     /// There is no room; the message.
-    // Boxing it would cost every message an allocation.
-    #[allow(clippy::result_large_err)]
+    #[expect(clippy::result_large_err, reason = "a box would cost every message an allocation")]
     pub fn put(&self, delivery: Delivery) -> Result<(), Delivery> {
         let mut waiting = self.lock();
         let bytes = weight(&delivery);
