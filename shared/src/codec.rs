@@ -46,12 +46,7 @@ pub enum DecodeError {
 pub fn encode_frame(header: &FrameHeader, bytes: &[u8]) -> Vec<u8> {
     let json = serde_json::to_vec(header).expect("a header has no map with odd keys and no failing Serialize");
     let length = u32::try_from(json.len()).expect("a header of ours is far below 4 KiB");
-    let mut message = Vec::with_capacity(MAGIC.len() + 4 + json.len() + bytes.len());
-    message.extend_from_slice(&MAGIC);
-    message.extend_from_slice(&length.to_be_bytes());
-    message.extend_from_slice(&json);
-    message.extend_from_slice(bytes);
-    message
+    [&MAGIC[..], &length.to_be_bytes(), &json, bytes].concat()
 }
 
 /// Decodes one frame message without copying its bytes.

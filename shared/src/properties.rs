@@ -139,10 +139,7 @@ proptest! {
     #[test]
     fn ranges_contain_exactly_what_was_inserted(all in vec((1..60_u64, 0..6_u64), 0..20)) {
         let pairs: Vec<_> = all.iter().map(|(first, more)| (*first, first + more)).collect();
-        let ranges: Ranges = pairs
-            .iter()
-            .map(|(first, last)| (number(*first), number(*last)))
-            .collect();
+        let ranges: Ranges = pairs.iter().map(|(first, last)| (number(*first), number(*last))).collect();
         for sequence in 1..80 {
             let inside = pairs.iter().any(|(first, last)| (*first..=*last).contains(&sequence));
             prop_assert_eq!(ranges.contains(number(sequence)), inside, "{}", sequence);
@@ -300,13 +297,7 @@ fn json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 60, 8, move |inner| {
         prop_oneof![
             vec(inner.clone(), 0..8).prop_map(Value::from),
-            vec((key.clone(), inner), 0..8).prop_map(|pairs| {
-                pairs
-                    .into_iter()
-                    .map(|(key, value)| (key.to_owned(), value))
-                    .collect::<serde_json::Map<_, _>>()
-                    .into()
-            }),
+            vec((key.clone(), inner), 0..8).prop_map(|pairs| pairs.into_iter().collect()),
         ]
     })
 }
