@@ -1,16 +1,8 @@
 //! P2, P3, P6: cards are cloned and restored, databases are restored. No picture is lost or hidden by that, and the
 //! counters of the dashboard are right.
 
-use std::time::Duration;
-
-use keepsake_provision::temp_dir::{self, TempDir};
-use keepsake_testkit::appliance::{Appliance, CaptureKey};
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::{Audit, audit};
-use keepsake_testkit::photos;
+use keepsake_testkit::{Appliance, Audit, CaptureKey, Cloud, SOON, TempDir, temp_dir};
 use serde_json::Value;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// A card copied into another board: both continue, each with a spool id of its own.
 #[test]
@@ -29,7 +21,7 @@ fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
     one.press_and_save(2, SOON);
     let of_two = two.press_and_save(2, SOON);
     assert!(
-        of_two.iter().all(|named| named.install != one.saved()[0].install),
+        of_two.iter().all(|named| named.spool != one.saved()[0].spool),
         "other hardware is another install: {of_two:?}"
     );
     cloud.start();
@@ -37,8 +29,6 @@ fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
     assert_eq!(device["conflicts"], 0, "{device:#}");
     let found = count(&cloud, &[&one, &two]);
     assert_eq!((found.stored, found.conflicts), (7, 0));
-    one.stop();
-    two.stop();
 }
 
 /// The same card twice in indistinguishable hardware: the same numbers, different pictures. Both are kept.
@@ -74,7 +64,6 @@ fn an_indistinguishable_clone_hides_no_picture() {
     let found = count(&cloud, &[&one, &two]);
     assert_eq!((found.stored, found.conflicts), (7, 2));
     assert_eq!(cloud.api().pictures("porch").len(), 7, "none is hidden");
-    two.stop();
 }
 
 /// Yesterday's card in the same board, which meets the cloud before the next press.
@@ -84,14 +73,14 @@ fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
     let mut cloud = Cloud::new(&folder);
     let mut card = restore_card_of_yesterday(&folder, &mut cloud);
     card.start();
-    card.is_connected(SOON);
+    card.wait_until_connected(SOON);
     // The cloud's answer to `up/have` tells the camera; after it, the spool id is another one.
-    let before = card.saved()[0].install;
+    let before = card.saved()[0].spool;
     let mut taken = 0;
     let fresh = loop {
         let saved = card.press_and_store(1, SOON);
         taken += 1;
-        if saved[0].install != before {
+        if saved[0].spool != before {
             break saved[0];
         }
         assert!(taken < 10, "it goes on with numbers the cloud already knows");
@@ -102,7 +91,6 @@ fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
     let device = cloud.api().device("porch").expect("the device");
     check_sums(&cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
-    card.stop();
 }
 
 /// Yesterday's card in the same board, which takes pictures before it meets the cloud.
@@ -122,7 +110,6 @@ fn a_restored_card_loses_no_picture_it_takes_before_it_meets_the_cloud() {
     assert_eq!(device["missing"], 0, "{device:#}");
     let found = count(&cloud, &[&card]);
     assert_eq!((found.stored, found.conflicts), (6, 1));
-    card.stop();
 }
 
 /// Last night's database: everything since is on the card, marked as removable, and is requested again.
@@ -146,7 +133,6 @@ fn a_restored_database_gets_back_what_the_cards_still_have() {
     let device = wait_for_porch(&cloud, 5);
     assert_eq!(device["conflicts"], 0, "{device:#}");
     assert_eq!(count(&cloud, &[&card]).stored, 5);
-    card.stop();
 }
 
 /// Takes three pictures, copies the card, takes two more; all are stored; restores the copy.
@@ -203,5 +189,5 @@ fn check_sums(cloud: &Cloud, device: &Value) {
 
 fn count(cloud: &Cloud, cards: &[&Appliance]) -> Audit {
     let confirmed: Vec<CaptureKey> = cards.iter().flat_map(|card| card.saved()).collect();
-    audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()))
+    cloud.audit(&confirmed)
 }

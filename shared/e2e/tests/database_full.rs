@@ -5,16 +5,9 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use keepsake_provision::process::eventually;
 use keepsake_provision::servers::database::{Database, Kind};
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
-use keepsake_testkit::photos;
-use keepsake_testkit::seed::Seed;
+use keepsake_testkit::{Appliance, Cloud, SOON, Seed, TempDir, audit, capture_keys, eventually, photos};
 
-const SOON: Duration = Duration::from_secs(60);
 const PRESSES: usize = 30;
 const PICTURE_BYTES: usize = 1_000_000;
 
@@ -45,16 +38,14 @@ fn database_is_full(name: &str, kind: Kind) {
     database.start();
     let mut cloud = Cloud::new(&folder)
         .storing_in(&database.create_schema("keepsake"))
-        .flag("--capture-bytes-max=8388608");
-    cloud.start();
+        .flag("--capture-bytes-max=8388608")
+        .started();
     let album = folder.join("album");
     fs::create_dir(&album).unwrap();
     let cat = photos::all(&photos::folder()).swap_remove(1);
     let large = photos::enlarge(&cat, PICTURE_BYTES, &mut seed);
     fs::write(album.join("large.jpg"), large).unwrap();
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
-    camera.start();
-    camera.is_connected(SOON);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album).connected(SOON);
 
     let saved = camera.press_and_save(PRESSES, SOON);
     let why = eventually("the cloud says that there is no room", SOON, || {
@@ -66,7 +57,7 @@ fn database_is_full(name: &str, kind: Kind) {
         let why = if died { "does not answer" } else { "no room" };
         (status == 503 && said.contains(why)).then_some(said)
     });
-    let stored = || keepsake_testkit::appliance::capture_keys(&camera.events(0), "stored").len();
+    let stored = || capture_keys(&camera.events(0), "stored").len();
     let fitted = stored();
     assert!((1..PRESSES).contains(&fitted), "{fitted} of {PRESSES} fit into 30 MiB");
     // Long enough for every capture to be retried, and set aside if it were mistaken for an unusable one.

@@ -1,6 +1,6 @@
 //! `cargo demo`, as a person meets it first.
 
-use keepsake_provision::temp_dir::TempDir;
+use keepsake_testkit::TempDir;
 use keepsake_testkit::api::Api;
 use keepsake_testkit::demo::Demo;
 

@@ -6,17 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use keepsake_provision::process::eventually;
 use keepsake_provision::servers::mosquitto::{self, Release};
-use keepsake_provision::skip::not_run;
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
-use keepsake_testkit::mqtt_client::{Client, Outcome};
-use keepsake_testkit::photos;
 use keepsake_testkit::shipped_mosquitto_config::ShippedMosquitto;
 use keepsake_testkit::test_ca::{TestCa, Validity};
+use keepsake_testkit::{Appliance, Client, Cloud, Outcome, TempDir, eventually, not_run};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -66,7 +59,7 @@ fn cameras_are_isolated(name: &str, release: Release) {
     shed.expect_stored(&confirmed, SOON);
     confirmed.extend(porch.press_and_save(3, SOON));
     porch.expect_stored(&confirmed[3..], SOON);
-    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
+    let found = cloud.audit(&confirmed);
     assert_eq!(found.stored, 6);
     let mut receipts = 0;
     while receipts == 0 {
@@ -77,8 +70,8 @@ fn cameras_are_isolated(name: &str, release: Release) {
 
     // The broker acknowledges it and drops it.
     for topic in ["keepsake/v1/shed/up/event", "keepsake/v1/porch/up/event"] {
-        let said = spy.publish(topic.as_bytes(), topic.as_bytes()).unwrap();
-        assert_eq!(said, Outcome::Acknowledged);
+        let outcome = spy.publish(topic.as_bytes(), topic.as_bytes()).unwrap();
+        assert_eq!(outcome, Outcome::Acknowledged);
     }
     let quarantined = eventually("the porch's nonsense is in quarantine", SOON, || {
         let all = cloud.api().json("/api/v1/quarantine")["quarantine"].clone();
@@ -113,7 +106,7 @@ fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
     let mut cloud = Cloud::new(&folder)
         .flag(&format!("--mqtt-broker-url=mqtt://cloud@127.0.0.1:{}", deployed.plain_port))
         .flag(&format!("--mqtt-password-file={}", cloud_password.display()));
-    cloud.launch_only();
+    cloud.launch();
     cloud.api().wait_until_up(SOON);
     not_ready(&cloud, "the broker refuses the cloud's name or password");
 
@@ -177,7 +170,7 @@ fn an_untrusted_broker_gets_nothing() {
         porch.start();
         expect_reported_once(&porch, says);
         right();
-        porch.is_connected(SOON);
+        porch.wait_until_connected(SOON);
         porch.stop();
     }
 
@@ -234,7 +227,7 @@ fn a_cameras_credentials_cannot_disconnect_the_cloud_or_another_camera() {
     let password: &[&str] = &["-u", "porch", "-P", "of the porch"];
     let certificate: &[&str] = &["--cert", &certificate, "--key", &key];
     let store = cloud.api().json("/api/v1/system")["store"].as_str().expect("an id")[..8].to_owned();
-    let shed_id = format!("shed.{}", &confirmed[0].install.to_string()[..8]);
+    let shed_id = format!("shed.{}", &confirmed[0].spool.to_string()[..8]);
     for client_id in [&format!("cloud.frames.{store}"), &format!("cloud.control.{store}"), &shed_id] {
         for (port, credentials) in [(deployed.password_port, password), (deployed.certificate_port, certificate)] {
             let done = as_client(port, client_id, credentials);

@@ -4,18 +4,14 @@
 use std::fs;
 use std::time::Duration;
 
-use keepsake_provision::process::eventually;
-use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::api::Api;
-use keepsake_testkit::appliance::{Appliance, CaptureKey};
 use keepsake_testkit::clock::SimulatedClock;
-use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::{Appliance, CaptureKey, Cloud, SOON, TempDir, eventually};
 use serde_json::Value;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 const S: i64 = 1_000_000;
-const WITHIN: Duration = Duration::from_secs(60);
 
 /// A capture, and the true times before and after its press.
 struct Pressed {
@@ -28,7 +24,7 @@ fn press(camera: &mut Appliance, clock: &SimulatedClock, n: usize) -> Vec<Presse
     (0..n)
         .map(|_| {
             let from_us = clock.true_us();
-            let saved = camera.press_and_save(1, WITHIN);
+            let saved = camera.press_and_save(1, SOON);
             Pressed { capture: saved[0], from_us, to_us: clock.true_us() }
         })
         .collect()
@@ -46,7 +42,7 @@ fn notes(camera: &Appliance) -> Value {
 }
 
 fn wait_for_note(camera: &Appliance, lines: usize) {
-    eventually("boot lines on the card", WITHIN, || {
+    eventually("boot lines on the card", SOON, || {
         let notes = notes(camera);
         let waiting = notes["events"].as_array()?.iter();
         let boots = waiting.filter(|event| event.as_str().is_some_and(|json| json.contains(r#""kind":"boot""#)));
@@ -59,7 +55,7 @@ fn taken(api: &Api, pressed: &Pressed) -> Value {
     let picture = all
         .iter()
         .find(|picture| {
-            picture["sequence"] == pressed.capture.sequence && picture["spool"] == pressed.capture.install.to_string()
+            picture["sequence"] == pressed.capture.sequence && picture["spool"] == pressed.capture.spool.to_string()
         })
         .expect("the picture is stored");
     picture["taken"].clone()
@@ -87,20 +83,17 @@ fn a_camera_that_never_saw_the_time_lies_between_what_the_cloud_knows() {
     let folder = TempDir::new("time-never");
     let mut cloud = Cloud::new(&folder);
     let clock = SimulatedClock::new(&folder, Duration::ZERO);
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
-    camera.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock).started();
     let mut all = press(&mut camera, &clock, 2);
     cloud.start();
-    camera.expect_stored(&[all[0].capture, all[1].capture], WITHIN);
+    camera.expect_stored(&[all[0].capture, all[1].capture], SOON);
     all.extend(press(&mut camera, &clock, 2));
-    camera.expect_stored(&[all[2].capture, all[3].capture], WITHIN);
+    camera.expect_stored(&[all[2].capture, all[3].capture], SOON);
 
     let stated = check_intervals(&cloud.api(), &all);
     assert!(stated.iter().all(|taken| taken["state"] == "estimated"));
     // By then it knows the cloud's clock, and an upload takes no longer than that.
     assert!(width_us(&stated[3]) < 30 * S, "{}", stated[3]);
-    camera.stop();
-    cloud.stop();
 }
 
 #[test]
@@ -108,8 +101,7 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
     let folder = TempDir::new("time-later");
     let mut cloud = Cloud::new(&folder);
     let mut clock = SimulatedClock::new(&folder, HOUR);
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
-    camera.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock).started();
     let all = press(&mut camera, &clock, 50);
     clock.advance(HOUR);
     clock.synchronize(0);
@@ -119,8 +111,8 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
     cloud.start();
     camera.start();
     let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, WITHIN);
-    eventually("a receipt for the line", WITHIN, || {
+    camera.expect_stored(&captures, SOON);
+    eventually("a receipt for the line", SOON, || {
         notes(&camera)["events"].as_array()?.is_empty().then_some(())
     });
     let stated = check_intervals(&cloud.api(), &all);
@@ -129,50 +121,44 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
         // 500 millionths of an hour to either side, and the error that the camera reported.
         assert!(width_us(taken) < 5 * S, "{taken}");
     }
-    camera.stop();
-    cloud.stop();
 }
 
 #[test]
 fn stored_pictures_are_corrected_too() {
     let folder = TempDir::new("time-stored");
-    let mut cloud = Cloud::started(&folder);
+    let cloud = Cloud::new(&folder).started();
     let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
-    camera.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock).started();
     let all = press(&mut camera, &clock, 3);
     let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, WITHIN);
+    camera.expect_stored(&captures, SOON);
     let before = check_intervals(&cloud.api(), &all);
     assert!(before.iter().all(|taken| taken["state"] == "estimated"));
 
     clock.synchronize(0);
-    eventually("all of them corrected", WITHIN, || {
+    eventually("all of them corrected", SOON, || {
         let after = all.iter().map(|pressed| taken(&cloud.api(), pressed));
         after.into_iter().all(|taken| taken["state"] == "corrected").then_some(())
     });
     let after = check_intervals(&cloud.api(), &all);
     assert!(after.iter().all(|taken| width_us(taken) < S), "{after:?}");
-    camera.stop();
-    cloud.stop();
 }
 
 #[test]
 fn a_clock_set_back_by_a_day_is_not_trusted() {
     let folder = TempDir::new("time-back");
-    let mut cloud = Cloud::started(&folder);
+    let cloud = Cloud::new(&folder).started();
     let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
     clock.synchronize(0);
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
-    camera.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock).started();
     wait_for_clock_check();
     let mut all = press(&mut camera, &clock, 2);
     clock.synchronize(-DAY_US);
     wait_for_clock_check();
     all.extend(press(&mut camera, &clock, 2));
     let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, WITHIN);
-    eventually("receipts for both lines", WITHIN, || {
+    camera.expect_stored(&captures, SOON);
+    eventually("receipts for both lines", SOON, || {
         let notes = notes(&camera);
         let lines = notes["history"]["boots"][0]["lines"].as_array()?.len();
         (lines == 2 && notes["events"].as_array()?.is_empty()).then_some(())
@@ -190,11 +176,9 @@ fn a_clock_set_back_by_a_day_is_not_trusted() {
     camera.start();
     wait_for_clock_check();
     let next = press(&mut camera, &clock, 1);
-    camera.expect_stored(&[next[0].capture], WITHIN);
+    camera.expect_stored(&[next[0].capture], SOON);
     let stated = check_intervals(&cloud.api(), &next);
     assert_eq!(stated[0]["contradicted"], true);
-    camera.stop();
-    cloud.stop();
 }
 
 #[test]
@@ -229,8 +213,8 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
     clock.advance(2 * HOUR);
     cloud.start();
     let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, WITHIN);
-    eventually("receipts for all lines", WITHIN, || {
+    camera.expect_stored(&captures, SOON);
+    eventually("receipts for all lines", SOON, || {
         notes(&camera)["events"].as_array()?.is_empty().then_some(())
     });
 
@@ -245,6 +229,4 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
         assert!(taken["earliest_us"].as_i64().unwrap() >= known_us - 10 * S, "{taken}");
         assert!(taken["latest_us"].as_i64().unwrap() <= begun_us + 10 * S, "{taken}");
     }
-    camera.stop();
-    cloud.stop();
 }

@@ -1,6 +1,7 @@
 //! The cloud's HTTP API, used over the network.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ureq::typestate::WithBody;
@@ -66,11 +67,11 @@ impl Api {
     /// # Errors
     /// There is no answer.
     pub fn get(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
-        let mut asked = self.agent.get(format!("{}{path}", self.base));
+        let mut request = self.agent.get(format!("{}{path}", self.base));
         if let Some(key) = &self.key {
-            asked = asked.header("authorization", key);
+            request = request.header("authorization", key);
         }
-        let mut answer = asked.call().map_err(|error| format!("GET {path}: {error}"))?;
+        let mut answer = request.call().map_err(|error| format!("GET {path}: {error}"))?;
         let body = answer
             .body_mut()
             .with_config()
@@ -165,13 +166,12 @@ impl Api {
 
     /// Waits until a command has reached this stage, and returns it.
     pub fn wait_for_command(&self, device: &str, id: &str, stage: &str, within: Duration) -> Value {
-        let path = format!("/api/v1/devices/{device}/commands");
-        eventually(&format!("command {id} {stage}"), within, || {
-            let all = self.try_json(&path).ok()?;
-            let all = all["commands"].as_array()?;
-            let found = all.iter().find(|one| one["id"] == id)?;
-            (found["stage"] == stage).then(|| found.clone())
-        })
+        let command = || {
+            let all = self.try_json(&format!("/api/v1/devices/{device}/commands"))?;
+            let found = all["commands"].as_array().and_then(|all| all.iter().find(|one| one["id"] == id).cloned());
+            Ok(found.unwrap_or_default())
+        };
+        poll(within, command, |command| command["stage"] == stage)
     }
 
     /// Changes these settings of a camera, on top of its current version.
@@ -184,31 +184,14 @@ impl Api {
     /// Waits until the settings of a camera have this state, and returns them.
     pub fn wait_for_settings(&self, device: &str, state: &str, within: Duration) -> Value {
         let path = format!("/api/v1/devices/{device}/settings");
-        let mut last = Value::Null;
-        eventually_or(within, || {
-            last = self.try_json(&path).ok()?;
-            (last["state"] == state).then(|| last.clone())
-        })
-        .unwrap_or_else(|| panic!("not {state} within {within:?}: {last:#}"))
+        poll(within, || self.try_json(&path), |settings| settings["state"] == state)
     }
 
     /// Waits until a device meets a condition, and returns the device. Also waits while the database is away and the
     /// cloud has no counters.
-    pub fn wait_for_device(&self, device: &str, within: Duration, as_it_should: impl Fn(&Value) -> bool) -> Value {
-        let mut last = Value::Null;
-        eventually_or(within, || {
-            let found = match self.try_device(device) {
-                Ok(found) => found?,
-                Err(error) => {
-                    last = error.into();
-                    return None;
-                }
-            };
-            let good = as_it_should(&found);
-            last = found;
-            good.then(|| last.clone())
-        })
-        .unwrap_or_else(|| panic!("not within {within:?}; the device is {last:#}"))
+    pub fn wait_for_device(&self, device: &str, within: Duration, condition: impl Fn(&Value) -> bool) -> Value {
+        let found = || self.try_device(device).map(Option::unwrap_or_default);
+        poll(within, found, |device| !device.is_null() && condition(device))
     }
 
     /// Waits until the API answers.
@@ -219,15 +202,15 @@ impl Api {
     }
 }
 
-fn eventually_or<T>(within: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = std::time::Instant::now() + within;
+/// Asks until an answer meets the condition, and returns it; an error is an answer that does not.
+fn poll(within: Duration, ask: impl Fn() -> Result<Value, String>, condition: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + within;
     loop {
-        if let Some(answer) = ask() {
-            return Some(answer);
+        let answer = ask();
+        match &answer {
+            Ok(value) if condition(value) => return value.clone(),
+            Ok(_) | Err(_) => assert!(Instant::now() < deadline, "not within {within:?}: {answer:#?}"),
         }
-        if std::time::Instant::now() > deadline {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     }
 }

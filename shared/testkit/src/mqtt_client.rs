@@ -65,6 +65,10 @@ impl Packet {
         bytes
     }
 
+    pub fn write(&self, mut to: &TcpStream) -> io::Result<()> {
+        to.write_all(&self.to_bytes())
+    }
+
     /// Returns the publication if this is a PUBLISH.
     pub fn publication(&self) -> Option<Publication> {
         if self.first >> 4 != 3 {
@@ -116,10 +120,7 @@ impl Client {
         Self::connect_with(port, client_id, None)
     }
 
-    /// As [`Client::connect`], with a user name and a password.
-    ///
-    /// # Errors
-    /// As [`Client::connect`].
+    /// Connects like [`Client::connect`], with a user name and a password.
     pub fn connect_as(port: u16, client_id: &str, user: &str, password: &str) -> io::Result<Self> {
         Self::connect_with(port, client_id, Some((user, password)))
     }
@@ -136,7 +137,7 @@ impl Client {
             push_text(&mut body, password.as_bytes());
         }
         let mut client = Self { socket, next_id: 0 };
-        client.send(&Packet { first: 0x10, body })?;
+        Packet { first: 0x10, body }.write(&client.socket)?;
         match Packet::read(&mut client.socket)? {
             Some(Packet { first: 0x20, body }) if body.get(1) == Some(&0) => Ok(client),
             refused => Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("{refused:?}"))),
@@ -151,7 +152,7 @@ impl Client {
         let mut body = vec![0, 1];
         push_text(&mut body, filter.as_bytes());
         body.push(1);
-        self.send(&Packet { first: 0x82, body })?;
+        Packet { first: 0x82, body }.write(&self.socket)?;
         loop {
             match Packet::read(&mut self.socket)? {
                 Some(packet) if packet.first == 0x90 => {
@@ -174,10 +175,7 @@ impl Client {
         self.publish_with(topic, payload, false)
     }
 
-    /// As [`Client::publish`]; `retain`: the broker keeps it.
-    ///
-    /// # Errors
-    /// As [`Client::publish`].
+    /// Publishes like [`Client::publish`]; `retain`: the broker keeps the message.
     pub fn publish_with(&mut self, topic: &[u8], payload: &[u8], retain: bool) -> io::Result<Outcome> {
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
         let mut body = Vec::with_capacity(payload.len() + topic.len() + 4);
@@ -185,7 +183,7 @@ impl Client {
         body.extend_from_slice(&self.next_id.to_be_bytes());
         body.extend_from_slice(payload);
         let first = 0x32 | u8::from(retain);
-        if let Err(error) = self.send(&Packet { first, body }) {
+        if let Err(error) = (Packet { first, body }).write(&self.socket) {
             return closed_or(error);
         }
         loop {
@@ -210,7 +208,7 @@ impl Client {
             if let Some(publication) = packet.publication() {
                 if publication.packet_id != 0 {
                     let body = publication.packet_id.to_be_bytes().to_vec();
-                    self.send(&Packet { first: 0x40, body })?;
+                    Packet { first: 0x40, body }.write(&self.socket)?;
                 }
                 return Ok(publication);
             }
@@ -224,10 +222,6 @@ impl Client {
 
     pub(crate) fn wait_forever(&self) -> io::Result<()> {
         self.socket.set_read_timeout(None)
-    }
-
-    fn send(&mut self, packet: &Packet) -> io::Result<()> {
-        self.socket.write_all(&packet.to_bytes())
     }
 }
 
