@@ -43,16 +43,12 @@ fn a_broker_that_drops_sessions_is_reported_and_one_with_wide_limits_is_not() {
 fn the_shipped_files_let_the_cloud_check_and_cause_no_warning() {
     let name = "limits-deployed";
     let folder = TempDir::new(name);
-    let mut deployed = match ShippedMosquitto::new(&folder, Release::System) {
-        Ok(deployed) => deployed,
-        Err(why) => return not_run(name, &why, "install mosquitto 2"),
+    let Some(mut deployed) = ShippedMosquitto::or_skip(name, &folder, Release::System) else {
+        return;
     };
     let password = deployed.add_user("cloud", "right");
     deployed.broker.start();
-    let mut cloud = Cloud::new(&folder)
-        .flag(&format!("--mqtt-broker-url=mqtt://cloud@127.0.0.1:{}", deployed.plain_port))
-        .flag(&format!("--mqtt-password-file={}", password.display()))
-        .started();
+    let mut cloud = deployed.local_cloud(&folder, &password).started();
     has_looked(&cloud);
     assert_eq!(warnings(&cloud), Some(Vec::new()));
     cloud.stop();

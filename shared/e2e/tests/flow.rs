@@ -132,10 +132,11 @@ fn interleaved_parts_of_three_cameras_become_three_pictures() {
     let mut cameras: Vec<(Client, String, FrameHeader)> = Vec::new();
     for (number, photo) in (1_u8..).zip(&photos) {
         let device = format!("turn-{number}");
-        let install = SpoolId([number; 16]);
-        let id = format!("{device}.{}", &install.to_string()[..8]);
+        let spool = SpoolId([number; 16]);
+        let id = format!("{device}.{}", &spool.to_string()[..8]);
         let client = Client::connect(port, &id).unwrap();
-        cameras.push((client, device, header(install, photo)));
+        let header = serde_json::from_value(photos::frame_header(spool, 1, photo)).unwrap();
+        cameras.push((client, device, header));
     }
     for start in (0..).step_by(PART) {
         let mut sent = 0;
@@ -170,16 +171,6 @@ fn interleaved_parts_of_three_cameras_become_three_pictures() {
     let turns = witnesses.proxy.device_changes();
     assert!(turns > 60, "the parts were not mixed: {turns} turns");
     witnesses.verdict();
-}
-
-fn header(install: SpoolId, photo: &[u8]) -> FrameHeader {
-    serde_json::from_value(json!({
-        "install": install, "sequence": 1, "hash": Hash::of(photo), "total": photo.len(),
-        "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
-        "pressed": {"boot": "b0".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
-        "captured_after_us": 0, "offset": 0, "len": 1,
-    }))
-    .expect("a header as the protocol has it")
 }
 
 /// A press is never silently nothing: without a camera it becomes a tombstone with the reason, which arrives too.

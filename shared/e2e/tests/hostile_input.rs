@@ -9,7 +9,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use keepsake_protocol::cloud_info::CloudInfo;
 use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::topic::{MessageKind, ROOT};
-use keepsake_protocol::{Hash, StoreId, codec};
+use keepsake_protocol::{SpoolId, StoreId, codec};
 use keepsake_testkit::mqtt_proxy::HostileBroker;
 use keepsake_testkit::{
     Appliance, Client, Cloud, Outcome, SOON, Seed, TempDir, audit, capture_keys, eventually, photos,
@@ -346,12 +346,7 @@ fn valid(kind: MessageKind) -> Vec<u8> {
 }
 
 fn header_for(bytes: &[u8]) -> Value {
-    json!({
-        "install": "0e".repeat(16), "sequence": 1, "hash": Hash::of(bytes), "total": bytes.len(),
-        "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
-        "pressed": {"boot": "b0".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
-        "captured_after_us": 0, "offset": 0, "len": bytes.len(),
-    })
+    photos::frame_header(SpoolId([0x0e; 16]), 1, bytes)
 }
 
 fn frame(header: &Value, bytes: &[u8]) -> Vec<u8> {

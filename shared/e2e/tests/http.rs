@@ -2,7 +2,7 @@
 
 use keepsake_testkit::http_proxy::{HttpFault, HttpProxy};
 use keepsake_testkit::test_ca::{TestCa, Validity};
-use keepsake_testkit::{Appliance, Cloud, SOON, TempDir, capture_keys, count, eventually, temp_dir};
+use keepsake_testkit::{Appliance, Cloud, SOON, TempDir, capture_keys, count, eventually};
 use serde_json::json;
 
 /// P2: pictures, tombstones, counters, presence and commands work, and a command arrives within moments.
@@ -143,14 +143,11 @@ fn a_restored_cloud_gets_back_what_it_lost() {
         .set(&cloud.camera_token("porch"))
         .started();
     camera.press_and_store(2, SOON);
-    cloud.stop();
     let backup = folder.join("backup");
-    temp_dir::copy(cloud.data(), &backup);
-    cloud.start();
+    cloud.back_up(&backup);
     camera.press_and_store(3, SOON);
     cloud.kill();
-    temp_dir::restore(&backup, cloud.data());
-    cloud.start();
+    cloud.restore(&backup);
     let device = cloud.api().wait_for_device("porch", SOON, |device| device["stored"] == 5);
     assert_eq!(device["missing"], 0, "{device:#}");
     cloud.audit(&camera.saved());

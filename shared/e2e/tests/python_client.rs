@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use keepsake_testkit::mqtt_proxy::HostileBroker;
 use keepsake_testkit::python_client::ReferenceClient;
-use keepsake_testkit::{Cloud, SOON, Seed, TempDir, audit, count, eventually, photos, temp_dir};
+use keepsake_testkit::{Cloud, SOON, Seed, TempDir, audit, count, eventually, photos};
 use serde_json::{Value, json};
 
 /// More than any disk has.
@@ -104,17 +104,14 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
     camera.stop();
 
     // A cloud restored from last night's backup requests pictures that had a receipt.
-    cloud.stop();
     let backup = folder.join("backup");
-    temp_dir::copy(cloud.data(), &backup);
-    cloud.start();
+    cloud.back_up(&backup);
     camera.start();
     camera.press(&jpeg("cat"));
     camera.expect_some(2, "stored", 0, SOON);
     cloud.stop();
-    temp_dir::restore(&backup, cloud.data());
     let since = camera.event_count();
-    cloud.start();
+    cloud.restore(&backup);
     camera.expect_some(1, "wanted", since, SOON);
     camera.expect_some(1, "stored", since, SOON);
     let device = cloud.api().wait_for_device("porch", SOON, |device| device["stored"] == 2);

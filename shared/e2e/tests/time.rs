@@ -30,6 +30,11 @@ fn press(camera: &mut Appliance, clock: &SimulatedClock, n: usize) -> Vec<Presse
         .collect()
 }
 
+fn expect_stored(camera: &Appliance, all: &[Pressed]) {
+    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
+    camera.expect_stored(&captures, SOON);
+}
+
 /// Waits until the camera, which checks its clock once a second, has seen the last change.
 fn wait_for_clock_check() {
     std::thread::sleep(Duration::from_millis(2200));
@@ -41,7 +46,13 @@ fn notes(camera: &Appliance) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-fn wait_for_note(camera: &Appliance, lines: usize) {
+fn wait_for_receipts_of_events(camera: &Appliance) {
+    eventually("receipts for all events", SOON, || {
+        notes(camera)["events"].as_array()?.is_empty().then_some(())
+    });
+}
+
+fn wait_for_boot_lines(camera: &Appliance, lines: usize) {
     eventually("boot lines on the card", SOON, || {
         let notes = notes(camera);
         let waiting = notes["events"].as_array()?.iter();
@@ -86,9 +97,9 @@ fn a_camera_that_never_saw_the_time_lies_between_what_the_cloud_knows() {
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock).started();
     let mut all = press(&mut camera, &clock, 2);
     cloud.start();
-    camera.expect_stored(&[all[0].capture, all[1].capture], SOON);
+    expect_stored(&camera, &all);
     all.extend(press(&mut camera, &clock, 2));
-    camera.expect_stored(&[all[2].capture, all[3].capture], SOON);
+    expect_stored(&camera, &all);
 
     let stated = check_intervals(&cloud.api(), &all);
     assert!(stated.iter().all(|taken| taken["state"] == "estimated"));
@@ -105,16 +116,13 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
     let all = press(&mut camera, &clock, 50);
     clock.advance(HOUR);
     clock.synchronize(0);
-    wait_for_note(&camera, 1);
+    wait_for_boot_lines(&camera, 1);
     // The program ends before anything is reported.
     camera.kill();
     cloud.start();
     camera.start();
-    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, SOON);
-    eventually("a receipt for the line", SOON, || {
-        notes(&camera)["events"].as_array()?.is_empty().then_some(())
-    });
+    expect_stored(&camera, &all);
+    wait_for_receipts_of_events(&camera);
     let stated = check_intervals(&cloud.api(), &all);
     for taken in &stated {
         assert_eq!(taken["state"], "corrected");
@@ -130,8 +138,7 @@ fn stored_pictures_are_corrected_too() {
     let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock).started();
     let all = press(&mut camera, &clock, 3);
-    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, SOON);
+    expect_stored(&camera, &all);
     let before = check_intervals(&cloud.api(), &all);
     assert!(before.iter().all(|taken| taken["state"] == "estimated"));
 
@@ -156,8 +163,7 @@ fn a_clock_set_back_by_a_day_is_not_trusted() {
     clock.synchronize(-DAY_US);
     wait_for_clock_check();
     all.extend(press(&mut camera, &clock, 2));
-    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, SOON);
+    expect_stored(&camera, &all);
     eventually("receipts for both lines", SOON, || {
         let notes = notes(&camera);
         let lines = notes["history"]["boots"][0]["lines"].as_array()?.len();
@@ -176,7 +182,7 @@ fn a_clock_set_back_by_a_day_is_not_trusted() {
     camera.start();
     wait_for_clock_check();
     let next = press(&mut camera, &clock, 1);
-    camera.expect_stored(&[next[0].capture], SOON);
+    expect_stored(&camera, &next);
     let stated = check_intervals(&cloud.api(), &next);
     assert_eq!(stated[0]["contradicted"], true);
 }
@@ -208,15 +214,12 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
     let begun_us = clock.true_us();
     camera.start();
     clock.synchronize(0);
-    wait_for_note(&camera, 4);
+    wait_for_boot_lines(&camera, 4);
     all.extend(press(&mut camera, &clock, 1));
     clock.advance(2 * HOUR);
     cloud.start();
-    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, SOON);
-    eventually("receipts for all lines", SOON, || {
-        notes(&camera)["events"].as_array()?.is_empty().then_some(())
-    });
+    expect_stored(&camera, &all);
+    wait_for_receipts_of_events(&camera);
 
     let stated = check_intervals(&cloud.api(), &all);
     let states: Vec<&str> = stated.iter().filter_map(|taken| taken["state"].as_str()).collect();

@@ -119,13 +119,6 @@ impl Appliance {
         self
     }
 
-    /// Sets another directory for its spool.
-    #[must_use]
-    pub fn spooling_to(mut self, spool: &Path) -> Self {
-        spool.clone_into(&mut self.spool);
-        self
-    }
-
     /// Puts its spool on a card of `mib` MiB, which vanishes when the program ends. See [`can_mount_small_cards`].
     #[must_use]
     pub fn on_a_card_of(mut self, mib: u32) -> Self {

@@ -14,6 +14,7 @@ use crate::program_runs::{ProgramRuns, deref_to_runs, log_level};
 use crate::store_probe::{Location, StoreProbe};
 use crate::{photos, programs};
 use keepsake_provision::process::{WaitError, free_port};
+use keepsake_provision::temp_dir;
 
 /// The longest that a cloud may take to be ready: on a busy machine, in a debug build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -174,6 +175,19 @@ impl Cloud {
 
     pub fn database(&self) -> &Location {
         &self.database
+    }
+
+    /// Stops it, copies its data directory to `backup`, and starts it again.
+    pub fn back_up(&mut self, backup: &Path) {
+        self.stop();
+        temp_dir::copy(&self.data, backup);
+        self.start();
+    }
+
+    /// Replaces the data of a cloud that is not running by a backup, and starts it.
+    pub fn restore(&mut self, backup: &Path) {
+        temp_dir::restore(backup, &self.data);
+        self.start();
     }
 
     /// Audits the database against these captures and the real photographs.

@@ -222,6 +222,8 @@ mod tests {
 
     use std::net::TcpListener;
 
+    use keepsake_protocol::SpoolId;
+
     use super::*;
     use crate::photos;
     use crate::store_probe::tests::with_one_picture;
@@ -252,12 +254,7 @@ mod tests {
     }
 
     fn frame(sequence: u64, bytes: &[u8]) -> Vec<u8> {
-        let header = serde_json::json!({
-            "install": "07".repeat(16), "sequence": sequence, "hash": Hash::of(bytes), "total": bytes.len(),
-            "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
-            "pressed": {"boot": "00".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
-            "captured_after_us": 0, "offset": 0, "len": bytes.len(),
-        });
+        let header = photos::frame_header(SpoolId([7; 16]), sequence, bytes);
         codec::encode_frame(&serde_json::from_value(header).unwrap(), bytes)
     }
 

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use keepsake_protocol::{Hash, SpoolId};
+use serde_json::{Value, json};
+
 use crate::seed::Seed;
 
 /// Returns the directory of the real photographs.
@@ -64,6 +67,16 @@ pub fn without_comments(jpeg: &[u8]) -> Vec<u8> {
     }
     kept.extend_from_slice(rest);
     kept
+}
+
+/// Returns the header of a frame with the whole picture, as JSON that a test can change.
+pub fn frame_header(spool: SpoolId, sequence: u64, picture: &[u8]) -> Value {
+    json!({
+        "install": spool, "sequence": sequence, "hash": Hash::of(picture), "total": picture.len(),
+        "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
+        "pressed": {"boot": "b0".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
+        "captured_after_us": 0, "offset": 0, "len": picture.len(),
+    })
 }
 
 #[cfg(test)]

@@ -307,13 +307,12 @@ pub(crate) mod tests {
         let stored = with_one_picture(&folder);
         let database = ScratchStore::open(&folder);
         let header = |sequence: u64, offset: u64, len: u64| -> FrameHeader {
-            serde_json::from_value(serde_json::json!({
-                "install": stored.spool, "sequence": sequence, "hash": Hash([5; 32]), "total": 100,
-                "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
-                "pressed": {"boot": "00".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
-                "captured_after_us": 0, "offset": offset, "len": len,
-            }))
-            .unwrap()
+            let mut header = crate::photos::frame_header(stored.spool, sequence, b"");
+            header["hash"] = serde_json::json!(Hash([5; 32]));
+            for (field, value) in [("total", 100), ("offset", offset), ("len", len)] {
+                header[field] = value.into();
+            }
+            serde_json::from_value(header).unwrap()
         };
         for (start, len) in [(0_i64, 40_i64), (30, 30), (80, 20)] {
             let part =
