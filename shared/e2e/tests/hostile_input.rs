@@ -211,7 +211,8 @@ impl Sender {
 
 /// Returns a hundred messages for one topic: known errors, then valid ones with a few bytes changed.
 fn hostile_messages(kind: MessageKind, seed: &mut Seed) -> Vec<Vec<u8>> {
-    let good = valid(kind);
+    let valid = valid(kind);
+    let good = encode(kind, &valid);
     let mut all: Vec<Vec<u8>> = vec![
         vec![],
         b"\0".to_vec(),
@@ -234,8 +235,7 @@ fn hostile_messages(kind: MessageKind, seed: &mut Seed) -> Vec<Vec<u8>> {
         good[..good.len() / 2].to_vec(),
         [&good[..], &good[..]].concat(),
     ];
-    let is_frame = kind == MessageKind::Frame;
-    if is_frame {
+    if kind == MessageKind::Frame {
         all.extend(hostile_frames());
     }
     for (field, value) in [
@@ -261,17 +261,9 @@ fn hostile_messages(kind: MessageKind, seed: &mut Seed) -> Vec<Vec<u8>> {
         ("started", json!(null)),
         ("presence", json!("undead")),
     ] {
-        let mut message: Value = if is_frame {
-            header_for(b"abc")
-        } else {
-            serde_json::from_slice(&good).unwrap()
-        };
+        let mut message = valid.clone();
         message[field] = value;
-        all.push(if is_frame {
-            frame(&message, b"abc")
-        } else {
-            message.to_string().into_bytes()
-        });
+        all.push(encode(kind, &message));
     }
     while all.len() < MESSAGES {
         let mut message = good.clone();
@@ -319,12 +311,12 @@ fn hostile_frames() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Returns a valid message of this kind.
-fn valid(kind: MessageKind) -> Vec<u8> {
+/// Returns a valid message of this kind, or the header of a frame of `abc`.
+fn valid(kind: MessageKind) -> Value {
     let spool = "0e".repeat(16);
     let store = "0c".repeat(16);
-    let json = match kind {
-        MessageKind::Frame => return frame(&header_for(b"abc"), b"abc"),
+    match kind {
+        MessageKind::Frame => header_for(b"abc"),
         MessageKind::Have => {
             json!({"install": spool, "next": 1, "id": 1, "page": 0, "pages": 1, "captures": []})
         }
@@ -341,8 +333,14 @@ fn valid(kind: MessageKind) -> Vec<u8> {
         }
         MessageKind::Settings => json!({"version": 1, "values": {}}),
         MessageKind::Cloud => json!({"store": store, "started": 1, "capture_bytes_max": 1}),
-    };
-    json.to_string().into_bytes()
+    }
+}
+
+fn encode(kind: MessageKind, message: &Value) -> Vec<u8> {
+    if kind == MessageKind::Frame {
+        return frame(message, b"abc");
+    }
+    message.to_string().into_bytes()
 }
 
 fn header_for(bytes: &[u8]) -> Value {

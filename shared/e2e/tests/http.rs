@@ -47,7 +47,7 @@ fn an_http_camera_works_like_any_other() {
 fn an_https_camera_needs_its_own_token() {
     let folder = TempDir::new("https");
     let mut cloud = Cloud::new(&folder).started();
-    let [porch_key, shed_key] = ["porch", "shed"].map(|name| cloud.api().camera_key(name));
+    let [porch_token, shed_token] = ["porch", "shed"].map(|name| cloud.api().camera_token(name));
     cloud.stop();
     let authority = TestCa::new(&folder.join("authority"), "Keepsake CA");
     let server = authority.server("server", &["localhost"], Validity::Now);
@@ -61,7 +61,7 @@ fn an_https_camera_needs_its_own_token() {
     let mut porch =
         Appliance::new(&folder, "porch", &url).set(&format!("cloud.ca_file={}", authority.certificate().display()));
     let mut saved = Vec::new();
-    for wrong in ["", &shed_key] {
+    for wrong in ["", &shed_token] {
         porch.change(&format!("cloud.token={wrong}"));
         let since = porch.event_count();
         porch.start();
@@ -70,7 +70,7 @@ fn an_https_camera_needs_its_own_token() {
         porch.stop();
     }
     assert_eq!(cloud.store().picture_count(), 0, "stored without its key");
-    porch.change(&format!("cloud.token={porch_key}"));
+    porch.change(&format!("cloud.token={porch_token}"));
     porch.start();
     saved.extend(porch.press_and_save(1, SOON));
     porch.expect_stored(&saved[2..], SOON);

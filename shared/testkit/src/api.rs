@@ -8,6 +8,8 @@ use ureq::typestate::WithBody;
 
 use keepsake_provision::process::eventually;
 
+type Answer = ureq::http::Response<ureq::Body>;
+
 /// The owner of every cloud under test.
 pub const OWNER_NAME: &str = "ada";
 pub const OWNER_PASSWORD: &str = "correct horse battery";
@@ -18,7 +20,7 @@ pub struct Api {
     base: String,
     agent: ureq::Agent,
     /// The authorization header, once there is a token.
-    key: Option<String>,
+    token: Option<String>,
 }
 
 impl Api {
@@ -29,37 +31,28 @@ impl Api {
             .http_status_as_error(false)
             .build()
             .into();
-        Self { base: format!("http://{address}"), agent, key: None }
+        Self { base: format!("http://{address}"), agent, token: None }
     }
 
     /// Returns the same API with an API token.
     #[must_use]
-    pub fn with_key(mut self, key: &str) -> Self {
-        self.key = Some(format!("Bearer {key}"));
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(format!("Bearer {token}"));
         self
     }
 
     /// Creates the owner of a new cloud with the link from its ready line, and returns an API token of the owner.
     pub fn set_up(&self, link: &str) -> String {
         let (_, code) = link.split_once("code=").expect("the link has the code");
-        let answer = self
-            .agent
-            .post(format!("{}/setup", self.base))
-            .send_json(json!({"code": code, "name": OWNER_NAME, "password": OWNER_PASSWORD}))
-            .unwrap_or_else(|error| panic!("POST /setup: {error}"));
-        assert_eq!(answer.status().as_u16(), 201, "POST /setup");
+        let owner = json!({"code": code, "name": OWNER_NAME, "password": OWNER_PASSWORD});
+        let answer = send(self.agent.post(format!("{}/setup", self.base)), &owner, 201);
         let cookie = answer.headers().get("set-cookie").expect("a session");
         let cookie = cookie.to_str().expect("a cookie is a text");
-        let mut answer = self
-            .agent
-            .post(format!("{}/api/v1/tokens", self.base))
+        let request = self.agent.post(format!("{}/api/v1/tokens", self.base));
+        let request = request
             .header("cookie", cookie.split(';').next().unwrap_or(cookie))
-            .header("origin", &self.base)
-            .send_json(json!({"name": "tests", "role": "owner"}))
-            .unwrap_or_else(|error| panic!("POST /api/v1/tokens: {error}"));
-        assert_eq!(answer.status().as_u16(), 201, "POST /api/v1/tokens");
-        let made: Value = answer.body_mut().read_json().expect("a key as JSON");
-        made["token"].as_str().expect("the text of the token").to_owned()
+            .header("origin", &self.base);
+        token_in(&json_of(send(request, &json!({"name": "tests", "role": "owner"}), 201)))
     }
 
     /// Returns the status and the body of a GET.
@@ -68,8 +61,8 @@ impl Api {
     /// There is no answer.
     pub fn get(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
         let mut request = self.agent.get(format!("{}{path}", self.base));
-        if let Some(key) = &self.key {
-            request = request.header("authorization", key);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token);
         }
         let mut answer = request.call().map_err(|error| format!("GET {path}: {error}"))?;
         let body = answer
@@ -130,10 +123,9 @@ impl Api {
     }
 
     /// Creates a token with which a camera of this name can upload over HTTP, and nothing else.
-    pub fn camera_key(&self, device: &str) -> String {
-        let token = json!({"name": device, "role": "camera", "device": device});
-        let made = self.send(ureq::Agent::post, "/api/v1/tokens", &token, 201);
-        made["token"].as_str().expect("the text of the token").to_owned()
+    pub fn camera_token(&self, device: &str) -> String {
+        let request = json!({"name": device, "role": "camera", "device": device});
+        token_in(&self.send(ureq::Agent::post, "/api/v1/tokens", &request, 201))
     }
 
     pub fn snap(&self, device: &str) -> Value {
@@ -155,13 +147,10 @@ impl Api {
         expected: u16,
     ) -> Value {
         let mut request = method(&self.agent, format!("{}{path}", self.base));
-        if let Some(key) = &self.key {
-            request = request.header("authorization", key);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token);
         }
-        let mut answer = request.send_json(body).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let json: Value = answer.body_mut().read_json().expect("an answer in JSON");
-        assert_eq!(answer.status().as_u16(), expected, "{path}: {json}");
-        json
+        json_of(send(request, body, expected))
     }
 
     /// Waits until a command has reached this stage, and returns it.
@@ -200,6 +189,25 @@ impl Api {
             self.get("/healthz").ok().filter(|(status, _)| *status == 200)
         });
     }
+}
+
+/// Sends JSON and returns the answer, which must have this status.
+fn send(request: ureq::RequestBuilder<WithBody>, body: &Value, expected: u16) -> Answer {
+    let url = request.uri_ref().map(ToString::to_string).unwrap_or_default();
+    let mut answer = request.send_json(body).unwrap_or_else(|error| panic!("{url}: {error}"));
+    if answer.status().as_u16() != expected {
+        let text = answer.body_mut().read_to_string().unwrap_or_default();
+        panic!("{url}: {} instead of {expected}: {text}", answer.status());
+    }
+    answer
+}
+
+fn json_of(mut answer: Answer) -> Value {
+    answer.body_mut().read_json().expect("an answer in JSON")
+}
+
+fn token_in(created: &Value) -> String {
+    created["token"].as_str().expect("the text of the token").to_owned()
 }
 
 /// Asks until an answer meets the condition, and returns it; an error is an answer that does not.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::program_runs::{ProgramRuns, deref_to_runs, log_level};
 use crate::{photos, programs};
-use keepsake_provision::process::{Program, WaitError};
+use keepsake_provision::process::Program;
 
 /// The longest that a camera may take to be ready, with thousands of captures waiting, in a debug build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -135,19 +135,8 @@ impl Appliance {
 
     /// Starts it and waits until it is ready for a press.
     pub fn start(&mut self) {
-        if let Err(missed) = self.try_start() {
-            panic!("the camera was not ready ({missed:?})\n{}", self.last_words());
-        }
-    }
-
-    /// Starts it and waits until it is ready for a press.
-    ///
-    /// # Errors
-    /// [`WaitError`] when it ended, or was not ready in time.
-    pub fn try_start(&mut self) -> Result<(), WaitError> {
         self.launch();
-        let is_ready = |events: &[Value]| events.iter().any(|event| event["event"] == "ready").then_some(());
-        self.wait(self.run_start(), READY_WITHIN, is_ready)
+        self.expect_event(self.run_start(), READY_WITHIN, &json!({"event": "ready"}));
     }
 
     /// Waits until the broker has accepted it in this run.

@@ -11,9 +11,9 @@ use crate::api::Api;
 use crate::appliance::CaptureKey;
 use crate::ledger::{Audit, audit};
 use crate::program_runs::{ProgramRuns, deref_to_runs, log_level};
-use crate::store_probe::{Location, StoreProbe};
+use crate::store_probe::{StoreProbe, sqlite_url};
 use crate::{photos, programs};
-use keepsake_provision::process::{WaitError, free_port};
+use keepsake_provision::process::free_port;
 use keepsake_provision::temp_dir;
 
 /// The longest that a cloud may take to be ready: on a busy machine, in a debug build.
@@ -27,7 +27,8 @@ pub struct Cloud {
     http_port: u16,
     mqtt_port: u16,
     ingest_port: Option<u16>,
-    database: Location,
+    /// The URL of its database.
+    database: String,
     flags: Vec<String>,
 }
 
@@ -40,7 +41,7 @@ impl Cloud {
         fs::create_dir_all(&data).unwrap();
         Self {
             runs: ProgramRuns::new("cloud", folder.join("cloud.log")),
-            database: data.as_path().into(),
+            database: sqlite_url(&data),
             data,
             http_port: free_port(),
             mqtt_port: free_port(),
@@ -72,7 +73,7 @@ impl Cloud {
     /// Stores everything in a database server, `mysql://user:password@host:port/name`.
     #[must_use]
     pub fn storing_in(mut self, url: &str) -> Self {
-        self.database = Location::at(url);
+        url.clone_into(&mut self.database);
         self.flag(&format!("--database={url}"))
     }
 
@@ -88,36 +89,25 @@ impl Cloud {
 
     /// Starts it and waits until it is ready.
     pub fn start(&mut self) {
-        if let Err(missed) = self.try_start() {
-            panic!("the cloud was not ready ({missed:?})\n{}", self.last_words());
-        }
-    }
-
-    /// Starts it and waits until it is ready.
-    ///
-    /// # Errors
-    /// [`WaitError`] when it ended, or was not ready in time.
-    pub fn try_start(&mut self) -> Result<(), WaitError> {
         self.launch();
-        let ready = self.wait(self.run_start(), READY_WITHIN, |lines| {
+        let ready = self.expect("the ready line", self.run_start(), READY_WITHIN, |lines| {
             let mut ready = lines.iter().map(|line| &line["ready"]);
             ready.find(|ready| ready.is_object()).cloned()
-        })?;
+        });
         if let Some(link) = ready["setup"].as_str() {
-            let key = self.api_without_token().set_up(link);
-            fs::write(self.key_file(), key).expect("save the token of the owner");
+            let token = self.api_without_token().set_up(link);
+            fs::write(self.token_file(), token).expect("save the token of the owner");
         }
-        Ok(())
     }
 
     /// The setting with a new API token for the camera `device`; a camera needs one over HTTP.
     pub fn camera_token(&self, device: &str) -> String {
-        format!("cloud.token={}", self.api().camera_key(device))
+        format!("cloud.token={}", self.api().camera_token(device))
     }
 
     /// The owner's token is beside the database, so that it moves with that.
-    fn key_file(&self) -> PathBuf {
-        self.data.join("tests.key")
+    fn token_file(&self) -> PathBuf {
+        self.data.join("tests.token")
     }
 
     /// Starts it without waiting.
@@ -158,8 +148,8 @@ impl Cloud {
 
     /// Returns the API with the owner's token, once the cloud was ready.
     pub fn api(&self) -> Api {
-        match fs::read_to_string(self.key_file()) {
-            Ok(key) => self.api_without_token().with_key(&key),
+        match fs::read_to_string(self.token_file()) {
+            Ok(token) => self.api_without_token().with_token(&token),
             Err(_) => self.api_without_token(),
         }
     }
@@ -173,7 +163,7 @@ impl Cloud {
         StoreProbe::open(&self.database).expect("open the database of the cloud")
     }
 
-    pub fn database(&self) -> &Location {
+    pub fn database(&self) -> &str {
         &self.database
     }
 

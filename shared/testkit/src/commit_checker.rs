@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use keepsake_protocol::receipt::Receipt;
 
-use crate::store_probe::{Location, StoreProbe};
+use crate::store_probe::StoreProbe;
 
 /// The longest that a database may be away: tests stop, kill and restart it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// be another one after a restore.
 #[derive(Debug)]
 pub(crate) struct CommitChecker {
-    database: Location,
+    database: String,
     store: Mutex<Option<StoreProbe>>,
     patience: Duration,
     findings: Mutex<Findings>,
@@ -28,9 +28,9 @@ struct Findings {
 }
 
 impl CommitChecker {
-    pub(crate) fn new(database: impl Into<Location>) -> Self {
+    pub(crate) fn new(database: &str) -> Self {
         Self {
-            database: database.into(),
+            database: database.to_owned(),
             store: Mutex::new(None),
             patience: PATIENCE,
             findings: Mutex::default(),
@@ -92,6 +92,7 @@ mod tests {
     use keepsake_protocol::{HashPrefix, Sequence, SpoolId, StoreId};
 
     use super::*;
+    use crate::store_probe::sqlite_url;
     use crate::store_probe::tests::with_one_picture;
     use keepsake_provision::temp_dir::TempDir;
 
@@ -108,18 +109,18 @@ mod tests {
             checker.findings.into_inner().unwrap().violations
         };
         let good = receipt(stored.sequence, stored.hash);
-        assert_eq!(violations(CommitChecker::new(&*folder), &good), Vec::<String>::new());
+        assert_eq!(violations(CommitChecker::new(&sqlite_url(&folder)), &good), Vec::<String>::new());
         let elsewhere = Receipt { spool: SpoolId([9; 16]), ..good };
         for lie in [
             receipt(stored.sequence + 1, stored.hash),
             receipt(stored.sequence, HashPrefix([9; 8])),
             elsewhere,
         ] {
-            assert_eq!(violations(CommitChecker::new(&*folder), &lie).len(), 1, "{lie:?}");
+            assert_eq!(violations(CommitChecker::new(&sqlite_url(&folder)), &lie).len(), 1, "{lie:?}");
         }
         let nowhere = CommitChecker {
             patience: Duration::from_millis(100),
-            ..CommitChecker::new(&*folder.join("nowhere"))
+            ..CommitChecker::new(&sqlite_url(&folder.join("nowhere")))
         };
         assert_eq!(violations(nowhere, &receipt(1, stored.hash)).len(), 1);
     }

@@ -78,10 +78,9 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
 
 #[cfg(test)]
 mod tests {
-    use std::panic::catch_unwind;
-
     use super::*;
-    use crate::store_probe::tests::{ScratchStore, with_one_picture};
+    use crate::store_probe::sqlite_url;
+    use crate::store_probe::tests::{ScratchStore, caught, with_one_picture};
     use keepsake_provision::temp_dir::TempDir;
 
     /// Returns the result of an audit of a database with the first photograph as number 1, changed by `change`.
@@ -89,12 +88,9 @@ mod tests {
         let folder = TempDir::new("audit");
         let named = with_one_picture(&folder);
         change(&ScratchStore::open(&folder), named);
-        let store = StoreProbe::open(&*folder).unwrap();
+        let store = StoreProbe::open(&sqlite_url(&folder)).unwrap();
         let confirmed = [&[named], confirmed].concat();
-        let photos = photos::all(&photos::folder());
-        let store = std::panic::AssertUnwindSafe(store);
-        catch_unwind(|| audit(&store, &confirmed, &photos))
-            .map_err(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
+        caught(|| audit(&store, &confirmed, &photos::all(&photos::folder())))
     }
 
     #[test]

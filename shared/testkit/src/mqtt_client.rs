@@ -48,6 +48,16 @@ impl Packet {
         Err(io::Error::new(io::ErrorKind::InvalidData, "a length of more than four bytes"))
     }
 
+    /// Returns a PUBLISH with QoS 1, or with QoS 0 if it has no id.
+    pub(crate) fn publish(topic: &[u8], packet_id: Option<u16>, payload: &[u8]) -> Self {
+        let mut body = Vec::with_capacity(payload.len() + topic.len() + 4);
+        push_text(&mut body, topic);
+        body.extend(packet_id.iter().flat_map(|id| id.to_be_bytes()));
+        body.extend_from_slice(payload);
+        let first = if packet_id.is_some() { 0x32 } else { 0x30 };
+        Self { first, body }
+    }
+
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut length = self.body.len();
         assert!(length <= PACKET_BYTES_MAX, "a packet of {length} bytes");
@@ -178,12 +188,9 @@ impl Client {
     /// Publishes like [`Client::publish`]; `retain`: the broker keeps the message.
     pub fn publish_with(&mut self, topic: &[u8], payload: &[u8], retain: bool) -> io::Result<Outcome> {
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-        let mut body = Vec::with_capacity(payload.len() + topic.len() + 4);
-        push_text(&mut body, topic);
-        body.extend_from_slice(&self.next_id.to_be_bytes());
-        body.extend_from_slice(payload);
-        let first = 0x32 | u8::from(retain);
-        if let Err(error) = (Packet { first, body }).write(&self.socket) {
+        let mut packet = Packet::publish(topic, Some(self.next_id), payload);
+        packet.first |= u8::from(retain);
+        if let Err(error) = packet.write(&self.socket) {
             return closed_or(error);
         }
         loop {

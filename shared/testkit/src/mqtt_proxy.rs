@@ -16,7 +16,6 @@ use keepsake_protocol::{Hash, codec};
 
 use crate::commit_checker::CommitChecker;
 use crate::mqtt_client::{Packet, Publication};
-use crate::store_probe::Location;
 use crate::tcp_proxy::TcpProxy;
 
 /// The observations over all connections.
@@ -36,8 +35,8 @@ pub struct MqttProxy {
 }
 
 impl MqttProxy {
-    /// `broker_port`: of the broker, which need not be up yet; `database`: the cloud's, or its data directory.
-    pub fn start(broker_port: u16, database: impl Into<Location>) -> Self {
+    /// `broker_port`: of the broker, which need not be up yet; `database`: the URL of the cloud's.
+    pub fn start(broker_port: u16, database: &str) -> Self {
         let seen = Arc::new(Observations {
             checker: CommitChecker::new(database),
             devices: Mutex::default(),
@@ -104,10 +103,7 @@ impl HostileBroker {
 
     /// Sends this message to every connected camera; returns to how many.
     pub fn inject(&self, topic: impl AsRef<[u8]>, payload: &[u8]) -> usize {
-        let topic = topic.as_ref();
-        let length = u16::try_from(topic.len()).expect("a topic of at most 65,535 bytes");
-        let body = [&length.to_be_bytes()[..], topic, payload].concat();
-        let packet = Packet { first: 0x30, body }.to_bytes();
+        let packet = Packet::publish(topic.as_ref(), None, payload).to_bytes();
         let mut cameras = self.cameras.lock().unwrap();
         cameras.retain_mut(|camera| camera.write_all(&packet).is_ok());
         cameras.len()
@@ -218,15 +214,14 @@ fn describe(payload: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
     use std::net::TcpListener;
 
     use keepsake_protocol::SpoolId;
 
     use super::*;
     use crate::photos;
-    use crate::store_probe::tests::with_one_picture;
+    use crate::store_probe::sqlite_url;
+    use crate::store_probe::tests::{caught, with_one_picture};
     use keepsake_provision::temp_dir::TempDir;
 
     /// Sends a message from the broker to the cloud, and its acknowledgement back, through a proxy with a database
@@ -236,21 +231,17 @@ mod tests {
         with_one_picture(&folder);
         let payload = payload(&photos::all(&photos::folder())[0]);
         let broker = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = MqttProxy::start(broker.local_addr().unwrap().port(), &*folder);
+        let proxy = MqttProxy::start(broker.local_addr().unwrap().port(), &sqlite_url(&folder));
         let mut cloud = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
         let (mut broker, _) = broker.accept().unwrap();
 
-        let topic = b"keepsake/v1/porch/up/frame";
-        let length = u16::try_from(topic.len()).unwrap().to_be_bytes();
-        let body = [&length[..], topic, b"\0\x07", &payload].concat();
-        let publish = Packet { first: 0x32, body };
+        let publish = Packet::publish(b"keepsake/v1/porch/up/frame", Some(7), &payload);
         broker.write_all(&publish.to_bytes()).unwrap();
         assert_eq!(Packet::read(&mut cloud).unwrap(), Some(publish));
         let ack = Packet { first: 0x40, body: vec![0, 7] };
         cloud.write_all(&ack.to_bytes()).unwrap();
         assert_eq!(Packet::read(&mut broker).unwrap(), Some(ack));
-        catch_unwind(AssertUnwindSafe(|| proxy.verdict()))
-            .map_err(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
+        caught(|| proxy.verdict())
     }
 
     fn frame(sequence: u64, bytes: &[u8]) -> Vec<u8> {

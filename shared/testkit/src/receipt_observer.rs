@@ -12,7 +12,6 @@ use keepsake_protocol::topic::MessageKind;
 
 use crate::commit_checker::CommitChecker;
 use crate::mqtt_client::Client;
-use crate::store_probe::Location;
 use keepsake_provision::process::eventually;
 
 #[derive(Debug)]
@@ -32,8 +31,8 @@ pub struct ReceiptObserver {
 }
 
 impl ReceiptObserver {
-    /// `mqtt_port`: of the broker; `database`: the cloud's, or its data directory.
-    pub fn start(mqtt_port: u16, database: impl Into<Location>) -> Self {
+    /// `mqtt_port`: of the broker; `database`: the URL of the cloud's.
+    pub fn start(mqtt_port: u16, database: &str) -> Self {
         let seen = Arc::new(Observations {
             checker: CommitChecker::new(database),
             receipt_count: AtomicUsize::new(0),

@@ -16,29 +16,10 @@ use tokio::runtime::Runtime;
 /// A stopped server answers nothing: the query has failed then.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The address of a cloud's database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location(String);
-
-impl Location {
-    /// Returns a `mysql://` address, as the cloud gets it.
-    pub fn at(url: &str) -> Self {
-        Self(url.to_owned())
-    }
-}
-
-/// The SQLite database that a cloud creates in its data directory by default.
-impl From<&Path> for Location {
-    fn from(data: &Path) -> Self {
-        let file = SqliteConnectOptions::new().filename(data.join("keepsake.sqlite")).read_only(true);
-        Self(file.to_url_lossy().into())
-    }
-}
-
-impl From<&Self> for Location {
-    fn from(other: &Self) -> Self {
-        other.clone()
-    }
+/// Returns the URL of the SQLite database that a cloud creates in its data directory by default, to read it.
+pub(crate) fn sqlite_url(data: &Path) -> String {
+    let file = SqliteConnectOptions::new().filename(data.join("keepsake.sqlite"));
+    file.read_only(true).to_url_lossy().into()
 }
 
 /// A stored picture with its bytes.
@@ -47,7 +28,6 @@ pub struct Picture {
     pub spool: SpoolId,
     pub sequence: u64,
     pub hash: Hash,
-    pub device: String,
     pub conflict: bool,
     pub bytes: Vec<u8>,
 }
@@ -72,11 +52,10 @@ type AnyQuery<'q> = Query<'q, Any, AnyArguments>;
 
 impl StoreProbe {
     /// Opens an existing database.
-    pub fn open(database: impl Into<Location>) -> sqlx::Result<Self> {
+    pub fn open(url: &str) -> sqlx::Result<Self> {
         sqlx::any::install_default_drivers();
-        let Location(url) = database.into();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let connection = runtime.block_on(within(AnyConnection::connect(&url)))?;
+        let connection = runtime.block_on(within(AnyConnection::connect(url)))?;
         Ok(Self { runtime, connection: RefCell::new(connection) })
     }
 
@@ -138,17 +117,16 @@ impl StoreProbe {
     /// Calls `each` for every stored picture, in the order of spool and sequence.
     pub fn for_each_picture(&self, mut each: impl FnMut(Picture)) -> sqlx::Result<()> {
         let pictures = self.all(sqlx::query(
-            "SELECT spool, sequence, hash, device, conflict, arrival FROM picture ORDER BY spool, sequence, hash",
+            "SELECT spool, sequence, hash, conflict, arrival FROM picture ORDER BY spool, sequence, hash",
         ))?;
         for picture in pictures {
-            let arrival: i64 = picture.try_get(5)?;
+            let arrival: i64 = picture.try_get(4)?;
             let bytes = self.all(sqlx::query("SELECT bytes FROM picture_bytes WHERE arrival = ?").bind(arrival))?;
             each(Picture {
                 spool: SpoolId(bytes_of(&picture, 0)?),
                 sequence: number(&picture, 1)?,
                 hash: Hash(bytes_of(&picture, 2)?),
-                device: picture.try_get(3)?,
-                conflict: number(&picture, 4)? != 0,
+                conflict: number(&picture, 3)? != 0,
                 bytes: match bytes.first() {
                     Some(row) => row.try_get(0)?,
                     None => Vec::new(),
@@ -238,6 +216,7 @@ fn decode(column: usize, source: impl std::error::Error + Send + Sync + 'static)
 #[cfg(test)]
 pub(crate) mod tests {
     use std::fs;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
     use crate::appliance::CaptureKey;
@@ -251,7 +230,7 @@ pub(crate) mod tests {
             let file = data.join("keepsake.sqlite");
             let new = !file.exists();
             let file = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-            let scratch = Self(StoreProbe::open(Location::at(file.to_url_lossy().as_str())).unwrap());
+            let scratch = Self(StoreProbe::open(file.to_url_lossy().as_str()).unwrap());
             if new {
                 let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite.sql");
                 for statement in fs::read_to_string(tables).unwrap().split_terminator(";\n") {
@@ -289,6 +268,11 @@ pub(crate) mod tests {
         }
     }
 
+    /// Runs a check that panics when it finds a violation, and returns its message.
+    pub(crate) fn caught<T>(check: impl FnOnce() -> T) -> Result<T, String> {
+        catch_unwind(AssertUnwindSafe(check)).map_err(|panic| *panic.downcast::<String>().expect("a formatted message"))
+    }
+
     /// Creates a database with the first photograph as number 1.
     pub(crate) fn with_one_picture(data: &Path) -> CaptureKey {
         let bytes = crate::photos::all(&crate::photos::folder()).remove(0);
@@ -319,7 +303,7 @@ pub(crate) mod tests {
                 sqlx::query("INSERT INTO part (spool, sequence, hash, start, len, bytes) VALUES (?, 2, ?, ?, ?, X'')");
             database.execute(part.bind(stored.spool.0.to_vec()).bind(vec![5_u8; 32]).bind(start).bind(len));
         }
-        let store = StoreProbe::open(&*folder).unwrap();
+        let store = StoreProbe::open(&sqlite_url(&folder)).unwrap();
         for (offset, len, committed) in [
             (0, 60, true),
             (40, 20, true),
