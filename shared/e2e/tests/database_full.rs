@@ -1,7 +1,6 @@
 //! P1, P2, P4: a database server without space counts as unavailable. The cameras keep everything and are told why,
 //! and once there is space everything arrives without intervention.
 
-use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -40,22 +39,19 @@ fn database_is_full(name: &str, kind: Kind) {
         .storing_in(&database.create_schema("keepsake"))
         .flag("--capture-bytes-max=8388608")
         .started();
-    let album = folder.join("album");
-    fs::create_dir(&album).unwrap();
-    let cat = photos::all(&photos::folder()).swap_remove(1);
-    let large = photos::enlarge(&cat, PICTURE_BYTES, &mut seed);
-    fs::write(album.join("large.jpg"), large).unwrap();
+    let large = photos::enlarge(&photos::named("cat"), PICTURE_BYTES, &mut seed);
+    let album = photos::album(&folder.join("album"), &[large]);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album).connected(SOON);
 
     let saved = camera.press_and_save(PRESSES, SOON);
     let why = eventually("the cloud says that there is no room", SOON, || {
         let (status, body) = cloud.api().get("/readyz").ok()?;
-        let said = String::from_utf8_lossy(&body).into_owned();
+        let text = String::from_utf8_lossy(&body).into_owned();
         // A MariaDB at its maximum file size sometimes aborts by an assertion before it reports the error to its
         // client.
         let died = kind == Kind::MariaDb && !database.is_running();
         let why = if died { "does not answer" } else { "no room" };
-        (status == 503 && said.contains(why)).then_some(said)
+        (status == 503 && text.contains(why)).then_some(text)
     });
     let stored = || capture_keys(&camera.events(0), "stored").len();
     let fitted = stored();

@@ -1,6 +1,5 @@
 //! P2, P4, P6: large pictures, many cameras, one message at a time, and a missing camera.
 
-use std::fs;
 use std::time::Duration;
 
 use keepsake_protocol::capture::FrameHeader;
@@ -72,17 +71,13 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     ]
     .into_iter()
     .map(|(name, bytes, part_bytes_max)| {
-        let album = folder.join(format!("album-{name}"));
-        fs::create_dir(&album).unwrap();
         let photo = photos::enlarge(&real[photos.len()], bytes, &mut seed);
-        fs::write(album.join("photo.jpg"), &photo).unwrap();
+        let album = photos::album(&folder.join(format!("album-{name}")), &[&photo]);
         photos.push(photo);
-        let mut camera = Appliance::new(&folder, name, &cloud.mqtt_url())
+        Appliance::new(&folder, name, &cloud.mqtt_url())
             .photographing(&album)
-            .set(&format!("cloud.part_bytes_max={part_bytes_max}"));
-        camera.start();
-        camera.wait_until_connected(SOON);
-        camera
+            .set(&format!("cloud.part_bytes_max={part_bytes_max}"))
+            .connected(SOON)
     })
     .collect();
     // All at once, so that their parts interleave.
@@ -208,12 +203,8 @@ fn a_picture_above_the_cloud_limit_is_resized_on_the_camera() {
     let folder = TempDir::new("smaller");
     let cloud = Cloud::new(&folder).flag(&format!("--capture-bytes-max={MOST}")).started();
     // The first one fits as it is: with its receipt the camera also learns the cloud's limit.
-    let album = folder.join("album");
-    fs::create_dir(&album).unwrap();
-    for (number, name) in ["cat", "deep-field", "coffee", "astronaut"].iter().enumerate() {
-        let photo = photos::folder().join(format!("{name}.jpg"));
-        fs::copy(photo, album.join(format!("{number}.jpg"))).unwrap();
-    }
+    let photos = ["cat", "deep-field", "coffee", "astronaut"].map(photos::named);
+    let album = photos::album(&folder.join("album"), &photos);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album).started();
     camera.press_and_store(1, SOON);
     camera.press_and_store(3, SOON);

@@ -74,13 +74,9 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
     camera.expect_some(1, "connected", 0, SOON);
     // In a thousand parts, so that there is time to kill it between the first commit and the last.
     let mut seed = Seed::from_env_or_random("stranger-want");
-    let album = folder.join("album");
-    std::fs::create_dir(&album).unwrap();
-    std::fs::copy(jpeg("cat"), album.join("cat.jpg")).unwrap();
-    let whole = album.join("large.jpg");
-    let deep_field = std::fs::read(jpeg("deep-field")).unwrap();
-    std::fs::write(&whole, photos::enlarge(&deep_field, 1_000_000, &mut seed)).unwrap();
-    camera.press(&whole);
+    let large = photos::enlarge(&photos::named("deep-field"), 1_000_000, &mut seed);
+    let album = photos::album(&folder.join("album"), &[&large, &photos::named("cat")]);
+    camera.press(&album.join("0.jpg"));
     // Earlier messages may still arrive, and the cloud can only request the rest of a capture it has begun to
     // receive.
     let store = cloud.store();
@@ -99,7 +95,7 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
         .filter(|event| event["event"] == "sent")
         .filter_map(|event| event["len"].as_u64())
         .sum();
-    let total = std::fs::metadata(&whole).unwrap().len();
+    let total = large.len() as u64;
     assert!((1..total).contains(&bytes), "{bytes} of {total} sent again");
     camera.stop();
 

@@ -12,7 +12,8 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     let cloud = Cloud::new(&folder).started();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
         // A drawn scene has the requested size.
-        .set("simulated.photos=").connected(SOON);
+        .set("simulated.photos=")
+        .connected(SOON);
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     camera.press_and_save(1, SOON);

@@ -24,6 +24,20 @@ pub fn all(folder: &Path) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
+/// Returns the real photograph with this name.
+pub fn named(name: &str) -> Vec<u8> {
+    fs::read(folder().join(format!("{name}.jpg"))).unwrap()
+}
+
+/// Writes photographs into a new directory, from which a camera takes them in this order.
+pub fn album<T: AsRef<[u8]>>(folder: &Path, photos: &[T]) -> PathBuf {
+    fs::create_dir(folder).unwrap();
+    for (number, photo) in photos.iter().enumerate() {
+        fs::write(folder.join(format!("{number}.jpg")), photo).unwrap();
+    }
+    folder.to_owned()
+}
+
 /// Returns the photograph with noise in application segments so that it is `bytes` long: decoders show the same
 /// picture, and it does not compress.
 pub fn enlarge(photo: &[u8], bytes: usize, seed: &mut Seed) -> Vec<u8> {
