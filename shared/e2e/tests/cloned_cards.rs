@@ -65,18 +65,18 @@ fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
     card.wait_until_connected(SOON);
     // The cloud's answer to `up/have` tells the camera; after it, the spool id is another one.
     let before = card.saved()[0].spool;
-    let mut taken = 0;
+    let mut presses = 0;
     let fresh = loop {
         let saved = card.press_and_store(1, SOON);
-        taken += 1;
+        presses += 1;
         if saved[0].spool != before {
             break saved[0];
         }
-        assert!(taken < 10, "it goes on with numbers the cloud already knows");
+        assert!(presses < 10, "it goes on with numbers the cloud already knows");
     };
     assert_eq!(fresh.sequence, 1);
     let found = count(&cloud, &[&card]);
-    assert_eq!(found.stored, 5 + taken);
+    assert_eq!(found.stored, 5 + presses);
     let device = cloud.api().device("porch").expect("the device");
     check_sums(&cloud, &device);
 }

@@ -1,4 +1,4 @@
-//! P1, P2, P4: a database server without space counts as unavailable. The cameras keep everything and are told why,
+//! P1, P2, P4: a database server without space counts as unavailable. The cameras keep everything and know the reason,
 //! and once there is space everything arrives without intervention.
 
 use std::thread;

@@ -62,7 +62,7 @@ fn a_full_card_evicts_the_oldest_if_configured_and_reports_it() {
     let device = cloud
         .api()
         .wait_for_device("porch", SOON, |device| device["waiting"] == 0 && device["pressed"] == 250);
-    assert_eq!(device["missing"], 0, "given up is told, not missing: {device:#}");
+    assert_eq!(device["missing"], 0, "given up is reported, not missing: {device:#}");
     let newest = &camera.saved()[220..];
     let found = cloud.audit(newest);
     let tombstones = cloud.store().tombstones().unwrap();

@@ -163,7 +163,7 @@ fn a_decompression_bomb_is_stored_and_not_unpacked() {
         (pictures.len() == 1 && pictures[0]["thumbnail"] != "pending").then_some(pictures)
     });
     let id = pictures[0]["id"].as_str().unwrap();
-    assert_eq!(cloud.api().image(id), bomb, "its bytes are kept as they came");
+    assert_eq!(cloud.api().image(id), bomb, "its bytes are stored unchanged");
 
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).started();
     let saved = camera.press_and_store(1, SOON);

@@ -42,7 +42,7 @@ fn an_http_camera_works_like_any_other() {
     assert!(web.verdict() >= 5);
 }
 
-/// As on a public address: TLS with our own certificate, and no upload without a token for it.
+/// The setup of a public address: TLS with our own certificate, and no upload without a token for the camera.
 #[test]
 fn an_https_camera_needs_its_own_token() {
     let folder = TempDir::new("https");
@@ -81,7 +81,7 @@ fn an_https_camera_needs_its_own_token() {
 /// P2, P3: whatever a proxy does to an answer, no picture leaves the card because of it and none is stored twice.
 #[test]
 fn only_a_complete_receipt_frees_a_picture() {
-    let folder = TempDir::new("http-harm");
+    let folder = TempDir::new("http-faults");
     let cloud = Cloud::new(&folder).started();
     let web = HttpProxy::start(cloud.http_port(), cloud.database());
     let mut camera = Appliance::new(&folder, "porch", &web.url())
@@ -104,7 +104,7 @@ fn only_a_complete_receipt_frees_a_picture() {
         // Two short: the camera knows that it is not in the cloud.
         camera.expect_event(since, SOON, &json!({"event": "answer", "answer": "kept"}));
         let stored = capture_keys(&camera.events(since), "stored");
-        assert_eq!(stored, [], "{fault:?} was taken for a receipt");
+        assert_eq!(stored, [], "{fault:?} counted as a receipt");
         web.inject(HttpFault::None, "");
         camera.expect_stored(&saved, SOON);
     }

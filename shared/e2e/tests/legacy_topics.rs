@@ -129,7 +129,7 @@ const LOST: usize = 3;
 
 #[test]
 fn a_picture_with_a_lost_acknowledgement_is_stored_once() {
-    let name = "lab-way-again";
+    let name = "lab-way-lost";
     let folder = TempDir::new(name);
     let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
         return;
@@ -145,7 +145,7 @@ fn a_picture_with_a_lost_acknowledgement_is_stored_once() {
         sender.publish(b"camera/doorbell/image", &bytes).unwrap();
         wait_for_pictures(&cloud, "doorbell", &photos[..=at].iter().collect::<Vec<_>>());
     }
-    eventually("the broker has brought it again and again", SOON, || {
+    eventually("the broker has delivered it repeatedly", SOON, || {
         (lost.load(Ordering::SeqCst) == LOST).then_some(())
     });
     sender.publish(b"camera/doorbell/image", &std::fs::read(&photos[2]).unwrap()).unwrap();

@@ -14,7 +14,7 @@ const ROOM: &str = "--free-bytes-min=1";
 
 #[test]
 fn the_reference_client_uploads_whole_pictures_and_parts() {
-    let folder = TempDir::new("stranger");
+    let folder = TempDir::new("python");
     let cloud = Cloud::new(&folder).started();
     let Some(mut camera) = camera(&folder, cloud.mqtt_port()) else {
         return;
@@ -64,7 +64,7 @@ fn the_reference_client_uploads_whole_pictures_and_parts() {
 /// After an interruption the cloud requests the missing bytes, and a restored one the pictures that had a receipt.
 #[test]
 fn the_reference_client_uploads_what_the_cloud_requests() {
-    let folder = TempDir::new("stranger-want");
+    let folder = TempDir::new("python-want");
     let mut cloud = Cloud::new(&folder).started();
     let Some(camera) = camera(&folder, cloud.mqtt_port()) else {
         return;
@@ -73,7 +73,7 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
     camera.start();
     camera.expect_some(1, "connected", 0, SOON);
     // In a thousand parts, so that there is time to kill it between the first commit and the last.
-    let mut seed = Seed::from_env_or_random("stranger-want");
+    let mut seed = Seed::from_env_or_random("python-want");
     let large = photos::enlarge(&photos::named("deep-field"), 1_000_000, &mut seed);
     let album = photos::album(&folder.join("album"), &[&large, &photos::named("cat")]);
     camera.press(&album.join("0.jpg"));
@@ -118,7 +118,7 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
 /// `hold` keeps everything on the card, and so does every receipt that does not match exactly.
 #[test]
 fn the_reference_client_keeps_everything_without_a_receipt() {
-    let folder = TempDir::new("stranger-hold");
+    let folder = TempDir::new("python-hold");
     let mut cloud = Cloud::new(&folder).flag(NO_ROOM).started();
     // The embedded broker lets no one else publish for the cloud; another broker may.
     let between = HostileBroker::start(cloud.mqtt_port());
@@ -131,11 +131,11 @@ fn the_reference_client_keeps_everything_without_a_receipt() {
     camera.press(&jpeg("cat"));
     camera.expect_some(1, "saved", 0, SOON);
     let saved = camera.saved()[0];
-    let install = saved.spool.to_string();
+    let spool = saved.spool.to_string();
     let store = cloud.store_id();
 
     let receipt = |store: &str, sequence: u64, hash: &str| {
-        let receipt = json!({"store": store, "install": install, "stored": [[sequence, hash]]});
+        let receipt = json!({"store": store, "install": spool, "stored": [[sequence, hash]]});
         let topic = "keepsake/v1/porch/down/receipt";
         assert_eq!(between.inject(topic, receipt.to_string().as_bytes()), 1);
     };

@@ -94,10 +94,10 @@ fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
     };
     let cloud_password = deployed.add_user("cloud", "right");
     let porch_password = deployed.add_user("porch", "right");
-    let spoil = |file: &Path| fs::write(file, "hunter2\n").unwrap();
-    let mend = |file: &Path| fs::write(file, "right\n").unwrap();
-    spoil(&cloud_password);
-    spoil(&porch_password);
+    let write_wrong = |file: &Path| fs::write(file, "hunter2\n").unwrap();
+    let write_right = |file: &Path| fs::write(file, "right\n").unwrap();
+    write_wrong(&cloud_password);
+    write_wrong(&porch_password);
     deployed.broker.start();
 
     let mut cloud = deployed.local_cloud(&folder, &cloud_password);
@@ -110,8 +110,8 @@ fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
     let confirmed = porch.press_and_save(1, SOON);
     expect_reported_once(&porch, "refuses this camera's name or password");
 
-    mend(&cloud_password);
-    mend(&porch_password);
+    write_right(&cloud_password);
+    write_right(&porch_password);
     porch.expect_stored(&confirmed, SOON);
     for log in [porch.log(), cloud.log()] {
         assert!(!log.contains("hunter2"), "{log}");
@@ -129,7 +129,7 @@ fn an_untrusted_broker_gets_nothing() {
         return;
     };
     let porch_password = deployed.add_user("porch", "right");
-    let ca = folder.join("believed.crt");
+    let ca = folder.join("trusted.crt");
     let right = || fs::copy(deployed.ca.certificate(), &ca).unwrap();
     let stranger = TestCa::new(&folder.join("stranger"), "another CA");
     let remade = TestCa::new(&folder.join("remade"), "Keepsake CA");
@@ -158,8 +158,8 @@ fn an_untrusted_broker_gets_nothing() {
     // The right certificate, but the camera trusts another CA: fixed while it runs.
     deployed.replace_certificate(&good);
     deployed.broker.start();
-    for (believed, says) in [(&stranger, "signed by an unknown CA"), (&remade, "was the CA replaced?")] {
-        fs::copy(believed.certificate(), &ca).unwrap();
+    for (trusted, says) in [(&stranger, "signed by an unknown CA"), (&remade, "was the CA replaced?")] {
+        fs::copy(trusted.certificate(), &ca).unwrap();
         porch.start();
         expect_reported_once(&porch, says);
         right();

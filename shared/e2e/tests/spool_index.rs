@@ -111,10 +111,10 @@ fn apply_damage(damage: Damage, index: &Path, yesterday: &Path, seed: &mut Seed)
 
 fn start_after_damage(camera: &mut Appliance, damage: Damage) {
     camera.start();
-    let (install, next) = camera.ready();
+    let (spool, next) = camera.ready();
     assert_eq!(next, 6, "{damage:?}: no number is used twice (P6)");
     assert!(
-        camera.saved().iter().all(|saved| saved.spool == install),
+        camera.saved().iter().all(|saved| saved.spool == spool),
         "{damage:?}: the files say whose spool this is"
     );
     let warnings = camera.warnings();

@@ -61,7 +61,7 @@ fn wait_for_boot_lines(camera: &Appliance, lines: usize) {
     });
 }
 
-fn taken(api: &Api, pressed: &Pressed) -> Value {
+fn capture_time(api: &Api, pressed: &Pressed) -> Value {
     let all = api.pictures("porch");
     let picture = all
         .iter()
@@ -75,18 +75,18 @@ fn taken(api: &Api, pressed: &Pressed) -> Value {
 /// Checks that the stated time of each picture contains the true one, and returns the stated times.
 #[track_caller]
 fn check_intervals(api: &Api, all: &[Pressed]) -> Vec<Value> {
-    let stated: Vec<Value> = all.iter().map(|pressed| taken(api, pressed)).collect();
-    for (pressed, taken) in all.iter().zip(&stated) {
-        let latest = taken["latest_us"].as_i64().unwrap();
-        let earliest = taken["earliest_us"].as_i64().unwrap_or(i64::MIN);
+    let stated: Vec<Value> = all.iter().map(|pressed| capture_time(api, pressed)).collect();
+    for (pressed, time) in all.iter().zip(&stated) {
+        let latest = time["latest_us"].as_i64().unwrap();
+        let earliest = time["earliest_us"].as_i64().unwrap_or(i64::MIN);
         let contains = earliest <= pressed.to_us && pressed.from_us <= latest;
-        assert!(contains, "{taken} does not contain {} to {}", pressed.from_us, pressed.to_us);
+        assert!(contains, "{time} does not contain {} to {}", pressed.from_us, pressed.to_us);
     }
     stated
 }
 
-fn width_us(taken: &Value) -> i64 {
-    taken["latest_us"].as_i64().unwrap() - taken["earliest_us"].as_i64().unwrap()
+fn width_us(time: &Value) -> i64 {
+    time["latest_us"].as_i64().unwrap() - time["earliest_us"].as_i64().unwrap()
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_camera_that_never_saw_the_time_lies_between_what_the_cloud_knows() {
     expect_stored(&camera, &all);
 
     let stated = check_intervals(&cloud.api(), &all);
-    assert!(stated.iter().all(|taken| taken["state"] == "estimated"));
+    assert!(stated.iter().all(|time| time["state"] == "estimated"));
     // By then it knows the cloud's clock, and an upload takes no longer than that.
     assert!(width_us(&stated[3]) < 30 * S, "{}", stated[3]);
 }
@@ -124,10 +124,10 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
     expect_stored(&camera, &all);
     wait_for_receipts_of_events(&camera);
     let stated = check_intervals(&cloud.api(), &all);
-    for taken in &stated {
-        assert_eq!(taken["state"], "corrected");
+    for time in &stated {
+        assert_eq!(time["state"], "corrected");
         // 500 millionths of an hour to either side, and the error that the camera reported.
-        assert!(width_us(taken) < 5 * S, "{taken}");
+        assert!(width_us(time) < 5 * S, "{time}");
     }
 }
 
@@ -140,15 +140,15 @@ fn stored_pictures_are_corrected_too() {
     let all = press(&mut camera, &clock, 3);
     expect_stored(&camera, &all);
     let before = check_intervals(&cloud.api(), &all);
-    assert!(before.iter().all(|taken| taken["state"] == "estimated"));
+    assert!(before.iter().all(|time| time["state"] == "estimated"));
 
     clock.synchronize(0);
     eventually("all of them corrected", SOON, || {
-        let after = all.iter().map(|pressed| taken(&cloud.api(), pressed));
-        after.into_iter().all(|taken| taken["state"] == "corrected").then_some(())
+        let after = all.iter().map(|pressed| capture_time(&cloud.api(), pressed));
+        after.into_iter().all(|time| time["state"] == "corrected").then_some(())
     });
     let after = check_intervals(&cloud.api(), &all);
-    assert!(after.iter().all(|taken| width_us(taken) < S), "{after:?}");
+    assert!(after.iter().all(|time| width_us(time) < S), "{after:?}");
 }
 
 #[test]
@@ -169,9 +169,9 @@ fn a_clock_set_back_by_a_day_is_not_trusted() {
         let lines = notes["history"]["boots"][0]["lines"].as_array()?.len();
         (lines == 2 && notes["events"].as_array()?.is_empty()).then_some(())
     });
-    for taken in check_intervals(&cloud.api(), &all) {
-        assert_eq!(taken["state"], "estimated");
-        assert_eq!(taken["contradicted"], true);
+    for time in check_intervals(&cloud.api(), &all) {
+        assert_eq!(time["state"], "estimated");
+        assert_eq!(time["contradicted"], true);
     }
 
     // One day back from the start of the next boot: its clock is consistent in itself, but not with the notes on the
@@ -222,14 +222,14 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
     wait_for_receipts_of_events(&camera);
 
     let stated = check_intervals(&cloud.api(), &all);
-    let states: Vec<&str> = stated.iter().filter_map(|taken| taken["state"].as_str()).collect();
+    let states: Vec<&str> = stated.iter().filter_map(|time| time["state"].as_str()).collect();
     assert_eq!(
         states,
         ["synchronised", "estimated", "estimated", "estimated", "estimated", "synchronised"]
     );
     // Not before the time that was known last, and not after the boot that knew it again.
-    for taken in &stated[1..5] {
-        assert!(taken["earliest_us"].as_i64().unwrap() >= known_us - 10 * S, "{taken}");
-        assert!(taken["latest_us"].as_i64().unwrap() <= begun_us + 10 * S, "{taken}");
+    for time in &stated[1..5] {
+        assert!(time["earliest_us"].as_i64().unwrap() >= known_us - 10 * S, "{time}");
+        assert!(time["latest_us"].as_i64().unwrap() <= begun_us + 10 * S, "{time}");
     }
 }

@@ -111,12 +111,16 @@ mod tests {
         let good = receipt(stored.sequence, stored.hash);
         assert_eq!(violations(CommitChecker::new(&sqlite_url(&folder)), &good), Vec::<String>::new());
         let elsewhere = Receipt { spool: SpoolId([9; 16]), ..good };
-        for lie in [
+        for false_receipt in [
             receipt(stored.sequence + 1, stored.hash),
             receipt(stored.sequence, HashPrefix([9; 8])),
             elsewhere,
         ] {
-            assert_eq!(violations(CommitChecker::new(&sqlite_url(&folder)), &lie).len(), 1, "{lie:?}");
+            assert_eq!(
+                violations(CommitChecker::new(&sqlite_url(&folder)), &false_receipt).len(),
+                1,
+                "{false_receipt:?}"
+            );
         }
         let nowhere = CommitChecker {
             patience: Duration::from_millis(100),

@@ -1,5 +1,5 @@
-//! The part of MQTT 3.1.1 that a witness needs, sharing no code with the programs it watches: packets to and from a
-//! socket, and a client that can also send what a well-behaved client would not.
+//! The part of MQTT 3.1.1 that the tests need, without code of the programs under test: packets to and from a socket,
+//! and a client that can also send what a well-behaved client would not.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

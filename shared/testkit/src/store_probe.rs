@@ -68,8 +68,7 @@ impl StoreProbe {
         row.try_get(0)
     }
 
-    /// Returns whether a tombstone or an event with this hash is stored. The cloud hashes the JSON exactly as it
-    /// came.
+    /// Returns whether a tombstone or an event with this hash is stored. The cloud hashes the JSON exactly as received.
     pub fn has_event(&self, hash: Hash) -> sqlx::Result<bool> {
         let with_hash = |query| sqlx::query(query).bind(hash.0.to_vec());
         Ok(self.count(with_hash("SELECT COUNT(*) FROM tombstone WHERE hash = ?"))? > 0
@@ -82,7 +81,7 @@ impl StoreProbe {
         Ok(self.count(query.bind(message.0.to_vec()))? > 0)
     }
 
-    /// Returns whether the bytes that came with this header are committed: as a picture, or as parts of one.
+    /// Returns whether the bytes that follow this header are committed: as a picture, or as parts of one.
     pub fn has_bytes_of(&self, header: &FrameHeader) -> sqlx::Result<bool> {
         self.run(async |connection| {
             // In one transaction: a picture that is completed between two queries would be in neither table.
