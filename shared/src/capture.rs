@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::ClockReading;
 use crate::id::{CaptureId, Hash, Sequence, SpoolId};
 
-/// Why a capture exists.
+/// The reason why a capture was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[serde(rename_all = "lowercase")]
@@ -86,7 +86,7 @@ pub struct CaptureMetadata {
     /// The id of the command that requested the capture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// When the button was pressed, not when the frame was captured: the moment that the person remembers.
+    /// The time of the press, not of the frame: the moment that the person remembers.
     pub pressed: ClockReading,
     /// Time from the press to the frame, microseconds.
     pub captured_after_us: u64,
@@ -120,7 +120,7 @@ pub struct FrameHeader {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_after_us: Option<u64>,
     /// Lower bound of the time of the press, microseconds UTC: the latest time that the camera had seen before the press,
-    /// or that the cloud has told it. Absent if the camera knows none.
+    /// or that the cloud has sent. Absent if the camera knows none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before_us: Option<i64>,
 }

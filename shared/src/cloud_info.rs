@@ -13,7 +13,7 @@ pub struct CloudInfo {
     pub started: u64,
     /// The largest picture that the cloud accepts, bytes.
     pub capture_bytes_max: u64,
-    /// Why cameras must keep all captures for now, such as a store that is away or full; absent = they may send.
+    /// The reason to keep all captures for now, such as a store that is away or full; absent = cameras may send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
 }

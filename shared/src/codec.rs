@@ -32,8 +32,8 @@ pub enum DecodeError {
     HeaderTooLong(u64),
     #[error("message of {0} bytes, at most {JSON_BYTES_MAX} are allowed")]
     TooLong(usize),
-    #[error("the header says {said} bytes follow, {found} did")]
-    Length { said: u64, found: u64 },
+    #[error("the header announces {announced} bytes, {found} follow")]
+    Length { announced: u64, found: u64 },
     #[error("bytes {offset} to {end} lie outside a picture of {total} bytes")]
     Range { offset: u64, end: u64, total: u64 },
     #[error("a picture of {0} bytes, at most {CAPTURE_BYTES_MAX} are allowed")]
@@ -46,12 +46,7 @@ pub enum DecodeError {
 pub fn encode_frame(header: &FrameHeader, bytes: &[u8]) -> Vec<u8> {
     let json = serde_json::to_vec(header).expect("a header has no map with odd keys and no failing Serialize");
     let length = u32::try_from(json.len()).expect("a header of ours is far below 4 KiB");
-    let mut message = Vec::with_capacity(MAGIC.len() + 4 + json.len() + bytes.len());
-    message.extend_from_slice(&MAGIC);
-    message.extend_from_slice(&length.to_be_bytes());
-    message.extend_from_slice(&json);
-    message.extend_from_slice(bytes);
-    message
+    [&MAGIC[..], &length.to_be_bytes(), &json, bytes].concat()
 }
 
 /// Decodes one frame message without copying its bytes.
@@ -73,7 +68,7 @@ pub fn decode_frame(message: &[u8]) -> Result<Frame<'_>, DecodeError> {
     let header: FrameHeader = serde_json::from_slice(json)?;
     let found = bytes.len() as u64;
     if header.len != found || found == 0 {
-        return Err(DecodeError::Length { said: header.len, found });
+        return Err(DecodeError::Length { announced: header.len, found });
     }
     if header.capture.total > CAPTURE_BYTES_MAX {
         return Err(DecodeError::Total(header.capture.total));

@@ -25,9 +25,9 @@ pub struct DownlinkBatch {
 impl DownlinkBatch {
     /// Returns the kind of the message, or `None` for one that a later version has added.
     pub fn parsed_kind(&self) -> Option<MessageKind> {
-        [MessageKind::Receipt, MessageKind::Cloud, MessageKind::Command, MessageKind::Settings]
+        MessageKind::ALL
             .into_iter()
-            .find(|leaf| leaf.name() == self.kind)
+            .find(|kind| kind.path().strip_prefix("down/") == Some(&self.kind))
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn only_downlink_kinds_are_known() {
-        for (about, leaf) in [
+        for (kind, expected) in [
             ("receipt", Some(MessageKind::Receipt)),
             ("cloud", Some(MessageKind::Cloud)),
             ("command", Some(MessageKind::Command)),
@@ -58,10 +58,10 @@ mod tests {
             ("", None),
         ] {
             let message = DownlinkBatch {
-                kind: about.to_owned(),
+                kind: kind.to_owned(),
                 message: RawValue::from_string("{}".to_owned()).unwrap(),
             };
-            assert_eq!(message.parsed_kind(), leaf, "{about}");
+            assert_eq!(message.parsed_kind(), expected, "{kind}");
         }
     }
 

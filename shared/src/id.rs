@@ -24,9 +24,10 @@ pub enum IdError {
 /// The name of a camera: 1 to 64 of `A-Z a-z 0-9 . _ -`, first a letter or digit, never `cloud`.
 ///
 /// The alphabet excludes `/ + # $`, so a name is always one level of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceId(String);
+
+serde_as_text!(DeviceId);
 
 impl DeviceId {
     pub fn as_str(&self) -> &str {
@@ -50,20 +51,6 @@ impl FromStr for DeviceId {
     }
 }
 
-impl TryFrom<String> for DeviceId {
-    type Error = IdError;
-
-    fn try_from(name: String) -> Result<Self, IdError> {
-        name.parse()
-    }
-}
-
-impl From<DeviceId> for String {
-    fn from(device: DeviceId) -> Self {
-        device.0
-    }
-}
-
 impl fmt::Display for DeviceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -74,10 +61,11 @@ impl fmt::Display for DeviceId {
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[cfg_attr(test, derive(proptest_derive::Arbitrary))]
-        #[serde(try_from = "String", into = "String")]
         pub struct $name(pub [u8; $bytes]);
+
+        serde_as_text!($name);
 
         impl FromStr for $name {
             type Err = IdError;
@@ -89,20 +77,6 @@ macro_rules! hex_id {
                 let mut bytes = [0; $bytes];
                 hex::decode_to_slice(text, &mut bytes).map_err(|_| IdError::Hex($bytes * 2))?;
                 Ok(Self(bytes))
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = IdError;
-
-            fn try_from(text: String) -> Result<Self, IdError> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> Self {
-                id.to_string()
             }
         }
 
@@ -229,12 +203,13 @@ impl fmt::Display for CaptureId {
 
 /// The name of a stored picture in URLs. A cloned card can produce two pictures with one [`CaptureId`]; their hashes
 /// differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PictureId {
     pub capture: CaptureId,
     pub hash: HashPrefix,
 }
+
+serde_as_text!(PictureId);
 
 impl fmt::Display for PictureId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -247,13 +222,13 @@ impl FromStr for PictureId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let parts: Vec<&str> = text.splitn(3, '-').collect();
-        let [install, sequence, hash] = parts[..] else {
+        let [spool, sequence, hash] = parts[..] else {
             return Err(IdError::Picture);
         };
         let number: u64 = sequence.parse().map_err(|_| IdError::Picture)?;
         let id = Self {
             capture: CaptureId {
-                spool: install.parse().map_err(|_| IdError::Picture)?,
+                spool: spool.parse().map_err(|_| IdError::Picture)?,
                 sequence: number.try_into().map_err(|_| IdError::Picture)?,
             },
             hash: hash.parse().map_err(|_| IdError::Picture)?,
@@ -264,20 +239,6 @@ impl FromStr for PictureId {
         } else {
             Err(IdError::Picture)
         }
-    }
-}
-
-impl TryFrom<String> for PictureId {
-    type Error = IdError;
-
-    fn try_from(text: String) -> Result<Self, IdError> {
-        text.parse()
-    }
-}
-
-impl From<PictureId> for String {
-    fn from(id: PictureId) -> Self {
-        id.to_string()
     }
 }
 

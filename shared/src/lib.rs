@@ -13,6 +13,24 @@
 //! [`settings`], [`cloud_info`]), their HTTP envelope ([`downlink`]), and their encoding ([`codec`]). [`light`] and
 //! [`faults`] are the tables of LED patterns and faults, by the names and numbers that the messages carry.
 
+/// Reads and writes a type in messages as the text of its `FromStr` and `Display`.
+macro_rules! serde_as_text {
+    ($type:ident) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
 pub mod capture;
 pub mod clock;
 pub mod cloud_info;

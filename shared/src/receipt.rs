@@ -71,10 +71,10 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    pub fn new(store: StoreId, install: SpoolId) -> Self {
+    pub fn new(store: StoreId, spool: SpoolId) -> Self {
         Self {
             store,
-            spool: install,
+            spool,
             stored: Vec::new(),
             want: Vec::new(),
             rejected: Vec::new(),

@@ -7,12 +7,13 @@ use crate::id::{Sequence, SpoolId};
 use crate::ranges::Ranges;
 use crate::settings;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
     Online,
     /// Published by the camera before it stops, or by the broker as the last will.
+    #[default]
     Offline,
 }
 
@@ -81,7 +82,7 @@ pub struct LedStatus {
 }
 
 /// `up/status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Status {
     pub presence: Presence,
@@ -115,17 +116,6 @@ pub struct Status {
 impl Status {
     /// Returns the status that the broker publishes when the camera disappears.
     pub fn last_will() -> Self {
-        Self {
-            presence: Presence::Offline,
-            spools: Vec::new(),
-            queue: Queue::default(),
-            health: Health::default(),
-            led: LedStatus::default(),
-            faults: Vec::new(),
-            settings_version: 0,
-            settings: None,
-            version: String::new(),
-            reported_at: None,
-        }
+        Self { presence: Presence::Offline, ..Self::default() }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
@@ -21,244 +21,145 @@ use keepsake_protocol::status::{Health, LedStatus, Presence, Queue, SpoolInvento
 use keepsake_protocol::{BootId, CaptureId, Hash, HashPrefix, Sequence, SpoolId, StoreId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 #[test]
 fn every_message_ever_shipped_decodes_and_encodes_unchanged() {
-    let mut seen = BTreeSet::new();
-    let mut check = |golden: Golden| assert!(seen.insert(golden.check()), "two of one name");
-
-    check(Golden::frame("v1-frame", &whole(), PICTURE));
-    check(Golden::frame("v1-frame-part", &part(), &PICTURE[3..7]));
-    check(Golden::frame("v1-frame-bounded", &bounded(), PICTURE));
-    check(Golden::json("v1-have", &have()));
-    check(Golden::json("v1-status", &status()));
-    check(Golden::json("v1-status-settings", &status_with_settings()));
-    check(Golden::json("v1-status-last-will", &Status::last_will()));
-    check(Golden::json("v1-event-tombstone", &tombstone()));
-    check(Golden::json("v1-event-tombstone-range", &range_tombstone()));
-    check(Golden::json("v1-event-fault", &fault()));
-    check(Golden::json("v1-event-boot", &clock_offset()));
-    check(Golden::json("v1-event-fault-kept", &awaiting_fault()));
-    check(Golden::json("v1-event-boot-kept", &awaiting_clock_offset()));
-    check(Golden::json("v1-event-boot-guessed", &estimated_clock_offset()));
-    check(Golden::json("v1-reply", &reply()));
-    check(Golden::json("v1-reply-failed", &failed_reply()));
-    check(Golden::json("v1-reply-diagnostics", &diagnostics_reply()));
-    check(Golden::json("v1-receipt", &receipt()));
-    check(Golden::json("v1-receipt-answer", &inventory_receipt()));
-    check(Golden::json("v1-receipt-events", &receipt_of_events()));
-    for (name, kind) in [
-        ("v1-command-snap", CommandKind::Snap),
-        ("v1-command-identify", CommandKind::Identify),
-        ("v1-command-restart", CommandKind::Restart),
-        ("v1-command-diagnostics", CommandKind::Diagnostics),
-    ] {
-        check(Golden::json(name, &command(kind)));
-    }
-    check(Golden::json("v1-settings", &settings()));
-    check(Golden::json("v1-settings-marked", &marked_settings()));
-    check(Golden::json("v1-cloud", &cloud(None)));
-    check(Golden::json("v1-cloud-hold", &cloud(Some("the disk of the cloud is nearly full"))));
-
+    let mut golden = Golden::default();
+    check_frames(&mut golden);
+    check_status(&mut golden);
+    check_events(&mut golden);
+    check_replies(&mut golden);
+    check_receipts(&mut golden);
+    check_downlink(&mut golden);
     let files: BTreeSet<String> = fs::read_dir(folder())
         .expect("the golden folder is part of the repository")
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(files, seen, "a golden file that no case reads proves nothing");
+    assert_eq!(files, golden.checked, "a golden file that no case reads proves nothing");
 }
 
-/// Every word that stands for an enum variant on the wire, spelt out here a second time so that renaming one is noticed.
-#[test]
-fn the_names_on_the_wire_do_not_change() {
-    fn words<T: Serialize>(all: &[T]) -> Vec<String> {
-        all.iter().map(|one| serde_json::to_string(one).unwrap().replace('"', "")).collect()
-    }
-    assert_eq!(
-        words(&[Cause::Button, Cause::Command, Cause::Interval, Cause::Test, Cause::Upload]),
-        ["button", "command", "interval", "test", "upload"]
-    );
-    assert_eq!(words(&[ContentType::Jpeg, ContentType::Png]), ["image/jpeg", "image/png"]);
-    assert_eq!(
-        words(&[
-            TombstoneReason::CameraNotFound,
-            TombstoneReason::CameraTimedOut,
-            TombstoneReason::CameraFailed,
-            TombstoneReason::FrameTooLarge,
-            TombstoneReason::PowerLostWhileSaving,
-            TombstoneReason::CardDamaged,
-            TombstoneReason::CardFull,
-            TombstoneReason::MadeRoom,
-        ]),
-        [
-            "camera-not-found",
-            "camera-timed-out",
-            "camera-failed",
-            "frame-too-large",
-            "power-lost-while-saving",
-            "card-damaged",
-            "card-full",
-            "made-room",
-        ]
-    );
-    assert_eq!(
-        words(&[
-            CommandStage::Accepted,
-            CommandStage::Captured,
-            CommandStage::Saved,
-            CommandStage::Done,
-            CommandStage::Failed,
-            CommandStage::Expired
-        ]),
-        ["accepted", "captured", "saved", "done", "failed", "expired"]
-    );
-    assert_eq!(words(&[Presence::Online, Presence::Offline]), ["online", "offline"]);
-}
-
-/// Does nothing but stop the compiler at a new variant: it needs its word above.
-#[expect(dead_code, reason = "it is enough that it compiles")]
-fn every_variant_has_its_name(cause: Cause, reason: TombstoneReason, stage: CommandStage, kind: CommandKind) {
-    match cause {
-        Cause::Button | Cause::Command | Cause::Interval | Cause::Test | Cause::Upload => {}
-    }
-    match reason {
-        TombstoneReason::CameraNotFound
-        | TombstoneReason::CameraTimedOut
-        | TombstoneReason::CameraFailed
-        | TombstoneReason::FrameTooLarge
-        | TombstoneReason::PowerLostWhileSaving
-        | TombstoneReason::CardDamaged
-        | TombstoneReason::CardFull
-        | TombstoneReason::MadeRoom => {}
-    }
-    match stage {
-        CommandStage::Accepted
-        | CommandStage::Captured
-        | CommandStage::Saved
-        | CommandStage::Done
-        | CommandStage::Failed
-        | CommandStage::Expired => {}
-    }
-    match kind {
-        CommandKind::Snap | CommandKind::Identify | CommandKind::Restart | CommandKind::Diagnostics => {}
-    }
-}
-
-type Check = Box<dyn Fn(&[u8]) -> bool>;
-
-/// One golden file: its name, what we would write today, and whether its bytes still mean what they meant.
+/// The golden files that have been checked.
+#[derive(Default)]
 struct Golden {
-    file: String,
-    today: Vec<u8>,
-    still_means_the_same: Check,
+    checked: BTreeSet<String>,
 }
 
 impl Golden {
-    fn json<T>(name: &str, message: &T) -> Self
-    where
-        T: Serialize + DeserializeOwned + PartialEq + Debug + Clone + 'static,
-    {
-        let expected = message.clone();
-        Self {
-            file: format!("{name}.json"),
-            today: codec::encode(message),
-            still_means_the_same: Box::new(move |bytes| codec::decode::<T>(bytes).is_ok_and(|found| found == expected)),
-        }
+    fn json<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, name: &str, message: &T) {
+        let shipped = self.shipped(format!("{name}.json"), &codec::encode(message));
+        assert_eq!(&codec::decode::<T>(&shipped).unwrap(), message, "{name} has another meaning");
     }
 
-    fn frame(name: &str, header: &FrameHeader, picture: &[u8]) -> Self {
-        let (expected, bytes_expected) = (header.clone(), picture.to_vec());
-        Self {
-            file: format!("{name}.ksf1"),
-            today: codec::encode_frame(header, picture),
-            still_means_the_same: Box::new(move |bytes| {
-                codec::decode_frame(bytes).is_ok_and(|found| found.header == expected && found.bytes == bytes_expected)
-            }),
-        }
+    fn frame(&mut self, name: &str, header: &FrameHeader, picture: &[u8]) {
+        let shipped = self.shipped(format!("{name}.ksf1"), &codec::encode_frame(header, picture));
+        let frame = codec::decode_frame(&shipped).unwrap();
+        assert_eq!((&frame.header, frame.bytes), (header, picture), "{name} has another meaning");
     }
 
-    fn check(self) -> String {
-        let path = folder().join(&self.file);
+    /// Returns the bytes of a golden file, which must be the bytes written today.
+    fn shipped(&mut self, file: String, today: &[u8]) -> Vec<u8> {
+        let path = folder().join(&file);
         if !path.exists() {
             assert_eq!(
                 std::env::var("KEEPSAKE_GOLDEN").as_deref(),
                 Ok("create"),
-                "{} is missing; a new message gets its file by KEEPSAKE_GOLDEN=create",
-                self.file
+                "{file} is missing; KEEPSAKE_GOLDEN=create makes the file of a new message"
             );
-            fs::write(&path, &self.today).unwrap();
+            fs::write(&path, today).unwrap();
         }
         let shipped = fs::read(&path).unwrap();
-        assert!((self.still_means_the_same)(&shipped), "{} is not read as it was meant", self.file);
-        assert!(
-            shipped == self.today,
-            "{} would be written differently today:\n{}\n{}",
-            self.file,
-            String::from_utf8_lossy(&shipped),
-            String::from_utf8_lossy(&self.today)
-        );
-        self.file
+        let [expected, found] = [&shipped[..], today].map(String::from_utf8_lossy);
+        assert!(shipped == today, "{file} would be written differently today:\n{expected}\n{found}");
+        assert!(self.checked.insert(file), "two cases with one file");
+        shipped
     }
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden").into()
+}
+
+/// Checks the word of every variant on the wire. The second match makes the compiler ask for the word of a new one.
+macro_rules! check_words {
+    ($type:ident: $($variant:ident = $word:literal),* $(,)?) => {
+        for (variant, word) in [$(($type::$variant, $word)),*] {
+            assert_eq!(serde_json::to_value(variant).unwrap(), word);
+            match variant {
+                $($type::$variant => {})*
+            }
+        }
+    };
+}
+
+/// Each word is spelt out a second time here, so that renaming a variant is noticed.
+#[test]
+fn the_names_on_the_wire_do_not_change() {
+    check_words!(Cause:
+        Button = "button", Command = "command", Interval = "interval", Test = "test", Upload = "upload");
+    check_words!(ContentType: Jpeg = "image/jpeg", Png = "image/png");
+    check_words!(TombstoneReason:
+        CameraNotFound = "camera-not-found",
+        CameraTimedOut = "camera-timed-out",
+        CameraFailed = "camera-failed",
+        FrameTooLarge = "frame-too-large",
+        PowerLostWhileSaving = "power-lost-while-saving",
+        CardDamaged = "card-damaged",
+        CardFull = "card-full",
+        MadeRoom = "made-room");
+    check_words!(CommandStage:
+        Accepted = "accepted", Captured = "captured", Saved = "saved", Done = "done", Failed = "failed",
+        Expired = "expired");
+    check_words!(CommandKind:
+        Snap = "snap", Identify = "identify", Restart = "restart", Diagnostics = "diagnostics");
+    check_words!(Presence: Online = "online", Offline = "offline");
 }
 
 const PICTURE: &[u8] = b"\xff\xd8\xff\xfe\x00\x04-7\xff\xd9";
-const INSTALL: SpoolId = SpoolId([0x1a; 16]);
+const SPOOL: SpoolId = SpoolId([0x1a; 16]);
+const STORE: StoreId = StoreId([0xc1; 16]);
+const PRESSED: ClockReading = ClockReading {
+    boot: BootId([0xb0; 16]),
+    boottime_us: 1_234_567,
+    wall_us: 1_795_000_000_000_000,
+    synchronised: true,
+    error_us: 40_000,
+};
 
 fn sequence(number: u64) -> Sequence {
     number.try_into().unwrap()
 }
 
-fn moment() -> ClockReading {
-    ClockReading {
-        boot: BootId([0xb0; 16]),
-        boottime_us: 1_234_567,
-        wall_us: 1_795_000_000_000_000,
-        synchronised: true,
-        error_us: 40_000,
-    }
-}
-
-fn record() -> CaptureMetadata {
-    CaptureMetadata {
-        spool: INSTALL,
-        sequence: sequence(7),
-        hash: Hash::of(PICTURE),
-        total: PICTURE.len() as u64,
-        content_type: ContentType::Jpeg,
-        width: 640,
-        height: 480,
-        cause: Cause::Button,
-        command: None,
-        pressed: moment(),
-        captured_after_us: 81_000,
-        settings_version: 3,
-    }
-}
-
-fn whole() -> FrameHeader {
-    FrameHeader {
-        capture: record(),
+fn check_frames(golden: &mut Golden) {
+    let whole = FrameHeader {
+        capture: CaptureMetadata {
+            spool: SPOOL,
+            sequence: sequence(7),
+            hash: Hash::of(PICTURE),
+            total: PICTURE.len() as u64,
+            content_type: ContentType::Jpeg,
+            width: 640,
+            height: 480,
+            cause: Cause::Button,
+            command: None,
+            pressed: PRESSED,
+            captured_after_us: 81_000,
+            settings_version: 3,
+        },
         offset: 0,
         len: PICTURE.len() as u64,
         attempt: 0,
         saved_after_us: None,
         sent_after_us: None,
         not_before_us: None,
-    }
-}
-
-fn part() -> FrameHeader {
-    FrameHeader {
+    };
+    let part = FrameHeader {
         capture: CaptureMetadata {
             content_type: ContentType::Png,
             cause: Cause::Command,
             command: Some("c-17".into()),
-            pressed: ClockReading { synchronised: false, error_us: 0, wall_us: -1, ..moment() },
-            ..record()
+            pressed: ClockReading { synchronised: false, error_us: 0, wall_us: -1, ..PRESSED },
+            ..whole.capture.clone()
         },
         offset: 3,
         len: 4,
@@ -266,29 +167,26 @@ fn part() -> FrameHeader {
         saved_after_us: Some(95_000),
         sent_after_us: Some(101_000),
         not_before_us: None,
-    }
+    };
+    let bounded = FrameHeader { not_before_us: Some(1_794_999_000_000_000), ..whole.clone() };
+    golden.frame("v1-frame", &whole, PICTURE);
+    golden.frame("v1-frame-part", &part, &PICTURE[3..7]);
+    golden.frame("v1-frame-bounded", &bounded, PICTURE);
 }
 
-fn bounded() -> FrameHeader {
-    FrameHeader { not_before_us: Some(1_794_999_000_000_000), ..whole() }
-}
-
-fn have() -> Inventory {
-    Inventory {
-        spool: INSTALL,
+fn check_status(golden: &mut Golden) {
+    let inventory = Inventory {
+        spool: SPOOL,
         next: sequence(12),
         id: 77,
         page: 0,
         pages: 2,
         captures: vec![(sequence(7), HashPrefix([1; 8])), (sequence(11), HashPrefix([0xff; 8]))],
-    }
-}
-
-fn status() -> Status {
-    Status {
+    };
+    let status = Status {
         presence: Presence::Online,
         spools: vec![SpoolInventory {
-            spool: INSTALL,
+            spool: SPOOL,
             next: sequence(12),
             waiting: [(sequence(7), sequence(7)), (sequence(10), sequence(11))].into_iter().collect(),
             kept: [(sequence(1), sequence(6))].into_iter().collect(),
@@ -297,7 +195,7 @@ fn status() -> Status {
         queue: Queue {
             waiting: 3,
             waiting_bytes: 240_000,
-            oldest: Some(moment()),
+            oldest: Some(PRESSED),
             parked: 1,
             lost: 2,
             bytes_per_s: Some(125_000),
@@ -316,145 +214,114 @@ fn status() -> Status {
         settings_version: 3,
         settings: None,
         version: "0.1.0".into(),
-        reported_at: Some(moment()),
-    }
-}
-
-fn status_with_settings() -> Status {
-    Status {
+        reported_at: Some(PRESSED),
+    };
+    let report = SettingsReport {
+        revision: 771_204_118,
+        rejected: vec![RejectedSetting {
+            name: "interval_s".into(),
+            reason: "must be 0 or a whole number, 1 to 604800 seconds".into(),
+        }],
+        trial: Some(TrialStatus { names: vec!["cloud.url".into()], remaining_s: 240 }),
+        effective: map(json!({"interval_s": 0, "light.mode": "quiet"})),
+    };
+    let with_settings = Status {
         settings_version: 4,
-        settings: Some(Box::new(SettingsReport {
-            revision: 771_204_118,
-            rejected: vec![RejectedSetting {
-                name: "interval_s".into(),
-                reason: "must be 0 or a whole number, 1 to 604800 seconds".into(),
-            }],
-            trial: Some(TrialStatus { names: vec!["cloud.url".into()], remaining_s: 240 }),
-            effective: [("interval_s".to_owned(), 0.into()), ("light.mode".to_owned(), "quiet".into())]
-                .into_iter()
-                .collect(),
-        })),
-        ..status()
-    }
+        settings: Some(Box::new(report)),
+        ..status.clone()
+    };
+    golden.json("v1-have", &inventory);
+    golden.json("v1-status", &status);
+    golden.json("v1-status-settings", &with_settings);
+    golden.json("v1-status-last-will", &Status::last_will());
 }
 
-fn tombstone() -> Event {
-    Event::Tombstone(Tombstone {
-        spool: INSTALL,
+fn check_events(golden: &mut Golden) {
+    let tombstone = Tombstone {
+        spool: SPOOL,
         sequence: sequence(8),
         through: None,
         reason: TombstoneReason::CameraNotFound,
         cause: Cause::Button,
         command: None,
-        pressed: Some(moment()),
-    })
-}
-
-fn range_tombstone() -> Event {
-    Event::Tombstone(Tombstone {
-        spool: INSTALL,
+        pressed: Some(PRESSED),
+    };
+    let range = Tombstone {
+        spool: SPOOL,
         sequence: sequence(20),
         through: Some(sequence(1019)),
         reason: TombstoneReason::MadeRoom,
         cause: Cause::Interval,
         command: Some("c-18".into()),
         pressed: None,
-    })
-}
-
-fn fault() -> Event {
-    Event::Fault(Fault {
-        number: 5,
-        text: "the camera does not answer".into(),
-        at: moment(),
-        spool: None,
-    })
-}
-
-fn awaiting_fault() -> Event {
-    Event::Fault(Fault {
-        number: 2,
-        text: "no network".into(),
-        at: moment(),
-        spool: Some(INSTALL),
-    })
-}
-
-fn clock_offset() -> Event {
-    Event::Boot(BootClockOffset {
+    };
+    let fault = |number, text: &str, spool| Fault { number, text: text.into(), at: PRESSED, spool };
+    let offset = BootClockOffset {
         boot: BootId([0xb0; 16]),
         offset_us: 1_795_000_000_000_000,
         error_us: 12_000,
         at_us: None,
         estimated: false,
         spool: None,
-    })
-}
-
-fn awaiting_clock_offset() -> Event {
-    Event::Boot(BootClockOffset {
-        boot: BootId([0xb0; 16]),
-        offset_us: 1_795_000_000_000_000,
-        error_us: 12_000,
+    };
+    let awaiting = BootClockOffset {
         at_us: Some(3_600_000_000),
-        estimated: false,
-        spool: Some(INSTALL),
-    })
-}
-
-fn estimated_clock_offset() -> Event {
-    Event::Boot(BootClockOffset {
+        spool: Some(SPOOL),
+        ..offset.clone()
+    };
+    let estimated = BootClockOffset {
         boot: BootId([0xb1; 16]),
         offset_us: 1_794_999_000_000_000,
         error_us: 500_000_000,
         at_us: None,
         estimated: true,
-        spool: Some(INSTALL),
-    })
+        spool: Some(SPOOL),
+    };
+    for (name, event) in [
+        ("v1-event-tombstone", Event::Tombstone(tombstone)),
+        ("v1-event-tombstone-range", Event::Tombstone(range)),
+        ("v1-event-fault", Event::Fault(fault(5, "the camera does not answer", None))),
+        ("v1-event-fault-kept", Event::Fault(fault(2, "no network", Some(SPOOL)))),
+        ("v1-event-boot", Event::Boot(offset)),
+        ("v1-event-boot-kept", Event::Boot(awaiting)),
+        ("v1-event-boot-guessed", Event::Boot(estimated)),
+    ] {
+        golden.json(name, &event);
+    }
 }
 
-fn reply() -> CommandReply {
-    CommandReply {
+fn check_replies(golden: &mut Golden) {
+    let saved = CommandReply {
         id: "c-17".into(),
         stage: CommandStage::Saved,
         after_us: 95_000,
-        capture: Some(CaptureId { spool: INSTALL, sequence: sequence(7) }),
+        capture: Some(CaptureId { spool: SPOOL, sequence: sequence(7) }),
         text: None,
         result: None,
-    }
-}
-
-fn diagnostics_reply() -> CommandReply {
-    CommandReply {
-        stage: CommandStage::Done,
-        capture: None,
-        result: Some(
-            [("version".to_owned(), "0.1.0".into()), ("uptime_s".to_owned(), 86_400.into())]
-                .into_iter()
-                .collect(),
-        ),
-        ..reply()
-    }
-}
-
-fn failed_reply() -> CommandReply {
-    CommandReply {
+    };
+    let failed = CommandReply {
         stage: CommandStage::Failed,
         capture: None,
         text: Some("camera not found".into()),
-        ..reply()
-    }
+        ..saved.clone()
+    };
+    let diagnostics = CommandReply {
+        stage: CommandStage::Done,
+        capture: None,
+        result: Some(map(json!({"version": "0.1.0", "uptime_s": 86_400}))),
+        ..saved.clone()
+    };
+    golden.json("v1-reply", &saved);
+    golden.json("v1-reply-failed", &failed);
+    golden.json("v1-reply-diagnostics", &diagnostics);
 }
 
-fn receipt() -> Receipt {
-    Receipt {
+fn check_receipts(golden: &mut Golden) {
+    let receipt = Receipt {
         stored: vec![(sequence(7), HashPrefix([1; 8])), (sequence(8), HashPrefix([2; 8]))],
-        ..Receipt::new(StoreId([0xc1; 16]), INSTALL)
-    }
-}
-
-fn inventory_receipt() -> Receipt {
-    Receipt {
+        ..Receipt::new(STORE, SPOOL)
+    };
+    let answer = Receipt {
         want: vec![
             ResendRequest {
                 sequence: sequence(9),
@@ -470,52 +337,51 @@ fn inventory_receipt() -> Receipt {
         }],
         inventory_ack: Some(InventoryAck { id: 77, page: 1 }),
         next: Some(sequence(12)),
-        ..receipt()
-    }
-}
-
-fn receipt_of_events() -> Receipt {
-    Receipt {
-        stored: Vec::new(),
+        ..receipt.clone()
+    };
+    let events = Receipt {
         events: vec![HashPrefix([7; 8]), HashPrefix([8; 8])],
         sent_us: Some(1_795_000_001_000_000),
-        ..receipt()
+        ..Receipt::new(STORE, SPOOL)
+    };
+    golden.json("v1-receipt", &receipt);
+    golden.json("v1-receipt-answer", &answer);
+    golden.json("v1-receipt-events", &events);
+}
+
+fn check_downlink(golden: &mut Golden) {
+    for (name, command) in [
+        ("v1-command-snap", CommandKind::Snap),
+        ("v1-command-identify", CommandKind::Identify),
+        ("v1-command-restart", CommandKind::Restart),
+        ("v1-command-diagnostics", CommandKind::Diagnostics),
+    ] {
+        let (sent_us, expires_us) = (1_795_000_000_000_000, 1_795_000_030_000_000);
+        golden.json(name, &Command { id: "c-17".into(), command, sent_us, expires_us });
+    }
+    let settings = DesiredSettings {
+        version: 4,
+        store: None,
+        revision: 0,
+        values: map(json!({"button_debounce_ms": 30, "interval": "10 min", "light": true})),
+    };
+    golden.json("v1-settings", &settings);
+    let with_revision = DesiredSettings { store: Some(STORE), revision: 771_204_118, ..settings };
+    golden.json("v1-settings-marked", &with_revision);
+    for (name, hold) in [
+        ("v1-cloud", None),
+        ("v1-cloud-hold", Some("the disk of the cloud is nearly full".to_owned())),
+    ] {
+        let info = CloudInfo {
+            store: STORE,
+            started: 1_795_000_000,
+            capture_bytes_max: 16 * 1024 * 1024,
+            hold,
+        };
+        golden.json(name, &info);
     }
 }
 
-fn command(command: CommandKind) -> Command {
-    Command {
-        id: "c-17".into(),
-        command,
-        sent_us: 1_795_000_000_000_000,
-        expires_us: 1_795_000_030_000_000,
-    }
-}
-
-fn settings() -> DesiredSettings {
-    let values: Map<String, Value> = [
-        ("button_debounce_ms".to_owned(), Value::from(30)),
-        ("interval".to_owned(), Value::from("10 min")),
-        ("light".to_owned(), Value::from(true)),
-    ]
-    .into_iter()
-    .collect();
-    DesiredSettings { version: 4, store: None, revision: 0, values }
-}
-
-fn marked_settings() -> DesiredSettings {
-    DesiredSettings {
-        store: Some(StoreId([0xc1; 16])),
-        revision: 771_204_118,
-        ..settings()
-    }
-}
-
-fn cloud(hold: Option<&str>) -> CloudInfo {
-    CloudInfo {
-        store: StoreId([0xc1; 16]),
-        started: 1_795_000_000,
-        capture_bytes_max: 16 * 1024 * 1024,
-        hold: hold.map(str::to_owned),
-    }
+fn map(value: Value) -> Map<String, Value> {
+    serde_json::from_value(value).expect("the value is an object")
 }

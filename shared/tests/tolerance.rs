@@ -1,5 +1,5 @@
-//! A newer peer may say more than we know, and an older one less; neither stops the conversation. And nobody can break
-//! it: what is too long, too deep or too large is an error before it costs anything.
+//! A newer peer may say more than we know, and an older one less; neither stops the conversation. Nothing
+//! that a peer sends can break it: a message that is too long, too deep or too large is an error before it costs anything.
 
 use keepsake_protocol::cloud_info::CloudInfo;
 use keepsake_protocol::codec::{self, DecodeError, HEADER_BYTES_MAX, JSON_BYTES_MAX};
@@ -14,25 +14,25 @@ use serde_json::{Value, json};
 
 type Decode = fn(&[u8]) -> Result<(), DecodeError>;
 
-/// The shortest JSON message of each kind, and what decodes it.
+/// Returns the shortest JSON message of each kind with its decoder.
 fn kinds() -> Vec<(&'static str, Value, Decode)> {
     fn as_kind<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), DecodeError> {
         codec::decode::<T>(bytes).map(drop)
     }
-    let install = "1a".repeat(16);
+    let spool = "1a".repeat(16);
     let store = "c1".repeat(16);
     let boot = "b0".repeat(16);
     let at = json!({"boot": boot, "boottime_us": 1, "wall_us": 2, "synchronised": false});
     vec![
         (
             "have",
-            json!({"install": install, "next": 1, "id": 1, "page": 0, "pages": 1, "captures": []}),
+            json!({"install": spool, "next": 1, "id": 1, "page": 0, "pages": 1, "captures": []}),
             as_kind::<Inventory>,
         ),
         ("status", json!({"presence": "offline"}), as_kind::<Status>),
         (
             "tombstone",
-            json!({"kind": "tombstone", "install": install, "sequence": 1, "reason": "card-full", "cause": "button"}),
+            json!({"kind": "tombstone", "install": spool, "sequence": 1, "reason": "card-full", "cause": "button"}),
             as_kind::<Event>,
         ),
         ("fault", json!({"kind": "fault", "number": 5, "text": "", "at": at}), as_kind::<Event>),
@@ -42,7 +42,7 @@ fn kinds() -> Vec<(&'static str, Value, Decode)> {
             as_kind::<Event>,
         ),
         ("reply", json!({"id": "c", "stage": "done", "after_us": 0}), as_kind::<CommandReply>),
-        ("receipt", json!({"store": store, "install": install}), as_kind::<Receipt>),
+        ("receipt", json!({"store": store, "install": spool}), as_kind::<Receipt>),
         (
             "command",
             json!({"id": "c", "command": "snap", "sent_us": 0, "expires_us": 1}),
@@ -57,7 +57,7 @@ fn kinds() -> Vec<(&'static str, Value, Decode)> {
     ]
 }
 
-/// The shortest header of a frame of three bytes.
+/// Returns the shortest header of a frame of three bytes.
 fn header() -> Value {
     json!({
         "install": "1a".repeat(16), "sequence": 1, "hash": "0f".repeat(32), "total": 3,
@@ -144,7 +144,7 @@ fn deep_nesting_is_an_error_and_no_stack_overflow() {
                 .replace(&format!("\"{field}\":{value}"), &format!("\"{field}\":{nested}"));
             assert!(decode(text.as_bytes()).is_err(), "{kind} with {field} nested");
         }
-        // In a field that nobody reads it may be skipped or refused, but it must be survived.
+        // In an unknown field it may be skipped or rejected, but there must be no panic.
         let _ = decode(format!("{{\"x\":{}}}", &nested[64..nested.len() - 64]).as_bytes());
     }
 }

@@ -1,16 +1,10 @@
 //! The cloud checks an external broker, and warns of the limits that would lose pictures, and of no others.
 
-use std::time::Duration;
-
-use keepsake_provision::process::{eventually, free_port};
+use keepsake_provision::process::free_port;
 use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
-use keepsake_provision::skip::not_run;
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::shipped_mosquitto_config::ShippedMosquitto;
+use keepsake_testkit::{Cloud, SOON, TempDir, eventually, not_run};
 use serde_json::Value;
-
-const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_broker_that_drops_large_messages_is_reported() {
@@ -35,8 +29,7 @@ fn a_broker_that_drops_sessions_is_reported_and_one_with_wide_limits_is_not() {
         return;
     };
     broker.start();
-    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port());
-    cloud.start();
+    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port()).started();
     has_looked(&cloud);
     assert_eq!(warnings(&cloud), Some(Vec::new()));
     broker.kill();
@@ -50,16 +43,12 @@ fn a_broker_that_drops_sessions_is_reported_and_one_with_wide_limits_is_not() {
 fn the_shipped_files_let_the_cloud_check_and_cause_no_warning() {
     let name = "limits-deployed";
     let folder = TempDir::new(name);
-    let mut deployed = match ShippedMosquitto::new(&folder, Release::System) {
-        Ok(deployed) => deployed,
-        Err(why) => return not_run(name, &why, "install mosquitto 2"),
+    let Some(mut deployed) = ShippedMosquitto::or_skip(name, &folder, Release::System) else {
+        return;
     };
     let password = deployed.add_user("cloud", "right");
     deployed.broker.start();
-    let mut cloud = Cloud::new(&folder)
-        .flag(&format!("--mqtt-broker-url=mqtt://cloud@127.0.0.1:{}", deployed.plain_port))
-        .flag(&format!("--mqtt-password-file={}", password.display()));
-    cloud.start();
+    let mut cloud = deployed.local_cloud(&folder, &password).started();
     has_looked(&cloud);
     assert_eq!(warnings(&cloud), Some(Vec::new()));
     cloud.stop();
@@ -72,8 +61,7 @@ fn says(name: &str, limit: &str, sentence: &str) {
         return;
     };
     broker.start();
-    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port());
-    cloud.start();
+    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port()).started();
     warns(&cloud, sentence);
     let known = warnings(&cloud).expect("an answer, as just before");
     assert_eq!(known.len(), 1, "{known:?}");

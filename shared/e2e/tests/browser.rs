@@ -1,10 +1,8 @@
 //! The pages in a real browser, for what only a layout shows.
 
-use keepsake_provision::skip::not_run;
-use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::api::{OWNER_NAME, OWNER_PASSWORD};
 use keepsake_testkit::browser::Browser;
-use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::{Cloud, TempDir, not_run};
 
 /// Returns a browser, or reports that this test is not run.
 fn browser() -> Option<Browser> {
@@ -27,7 +25,7 @@ fn sign_in(browser: &mut Browser, cloud: &Cloud) {
 fn every_link_of_navigation_and_account_can_be_tapped_on_a_phone() {
     let Some(mut browser) = browser() else { return };
     let folder = TempDir::new("browser-links");
-    let mut cloud = Cloud::started(&folder);
+    let cloud = Cloud::new(&folder).started();
     sign_in(&mut browser, &cloud);
     for width in [390, 1280] {
         browser.set_size(width, 844).unwrap();
@@ -52,5 +50,4 @@ fn every_link_of_navigation_and_account_can_be_tapped_on_a_phone() {
             }
         }
     }
-    cloud.stop();
 }

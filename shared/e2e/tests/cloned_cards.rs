@@ -1,44 +1,29 @@
 //! P2, P3, P6: cards are cloned and restored, databases are restored. No picture is lost or hidden by that, and the
 //! counters of the dashboard are right.
 
-use std::time::Duration;
-
-use keepsake_provision::temp_dir::{self, TempDir};
-use keepsake_testkit::appliance::{Appliance, CaptureKey};
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::{Audit, audit};
-use keepsake_testkit::photos;
+use keepsake_testkit::{Appliance, Audit, CaptureKey, Cloud, SOON, TempDir, temp_dir};
 use serde_json::Value;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// A card copied into another board: both continue, each with a spool id of its own.
 #[test]
 fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
     let folder = TempDir::new("clone-other");
     let mut cloud = Cloud::new(&folder);
-    let mut one = camera(&folder, "one", &cloud, "board-1");
-    one.start();
-    one.press_and_save(3, SOON);
-    one.stop();
-    let mut two = camera(&folder, "two", &cloud, "board-2");
-    temp_dir::copy(one.spool(), two.spool());
+    let (mut one, mut two) = cloned_card(&folder, &cloud, "board-2");
 
     one.start();
     two.start();
     one.press_and_save(2, SOON);
     let of_two = two.press_and_save(2, SOON);
     assert!(
-        of_two.iter().all(|named| named.install != one.saved()[0].install),
-        "other hardware is another install: {of_two:?}"
+        of_two.iter().all(|named| named.spool != one.saved()[0].spool),
+        "other hardware has another spool: {of_two:?}"
     );
     cloud.start();
     let device = wait_for_porch(&cloud, 7);
     assert_eq!(device["conflicts"], 0, "{device:#}");
     let found = count(&cloud, &[&one, &two]);
     assert_eq!((found.stored, found.conflicts), (7, 0));
-    one.stop();
-    two.stop();
 }
 
 /// The same card twice in indistinguishable hardware: the same numbers, different pictures. Both are kept.
@@ -46,12 +31,7 @@ fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
 fn an_indistinguishable_clone_hides_no_picture() {
     let folder = TempDir::new("clone-same");
     let mut cloud = Cloud::new(&folder);
-    let mut one = camera(&folder, "one", &cloud, "board-1");
-    one.start();
-    one.press_and_save(3, SOON);
-    one.stop();
-    let mut two = camera(&folder, "two", &cloud, "board-1");
-    temp_dir::copy(one.spool(), two.spool());
+    let (mut one, mut two) = cloned_card(&folder, &cloud, "board-1");
 
     // Both take their fourth and fifth picture before either meets the cloud.
     one.start();
@@ -70,11 +50,9 @@ fn an_indistinguishable_clone_hides_no_picture() {
     two.expect_stored(&of_two, SOON);
     let device = cloud.api().wait_for_device("porch", SOON, |device| device["conflicts"] == 2);
     check_sums(&cloud, &device);
-    assert_eq!(device["missing"], 0, "{device:#}");
     let found = count(&cloud, &[&one, &two]);
     assert_eq!((found.stored, found.conflicts), (7, 2));
     assert_eq!(cloud.api().pictures("porch").len(), 7, "none is hidden");
-    two.stop();
 }
 
 /// Yesterday's card in the same board, which meets the cloud before the next press.
@@ -84,25 +62,23 @@ fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
     let mut cloud = Cloud::new(&folder);
     let mut card = restore_card_of_yesterday(&folder, &mut cloud);
     card.start();
-    card.is_connected(SOON);
+    card.wait_until_connected(SOON);
     // The cloud's answer to `up/have` tells the camera; after it, the spool id is another one.
-    let before = card.saved()[0].install;
-    let mut taken = 0;
+    let before = card.saved()[0].spool;
+    let mut presses = 0;
     let fresh = loop {
         let saved = card.press_and_store(1, SOON);
-        taken += 1;
-        if saved[0].install != before {
+        presses += 1;
+        if saved[0].spool != before {
             break saved[0];
         }
-        assert!(taken < 10, "it goes on with numbers the cloud already knows");
+        assert!(presses < 10, "it goes on with numbers the cloud already knows");
     };
     assert_eq!(fresh.sequence, 1);
     let found = count(&cloud, &[&card]);
-    assert_eq!(found.stored, 5 + taken);
+    assert_eq!(found.stored, 5 + presses);
     let device = cloud.api().device("porch").expect("the device");
     check_sums(&cloud, &device);
-    assert_eq!(device["missing"], 0, "{device:#}");
-    card.stop();
 }
 
 /// Yesterday's card in the same board, which takes pictures before it meets the cloud.
@@ -119,41 +95,42 @@ fn a_restored_card_loses_no_picture_it_takes_before_it_meets_the_cloud() {
     card.expect_stored(&ignorant, SOON);
     let device = cloud.api().wait_for_device("porch", SOON, |device| device["conflicts"] == 1);
     check_sums(&cloud, &device);
-    assert_eq!(device["missing"], 0, "{device:#}");
     let found = count(&cloud, &[&card]);
     assert_eq!((found.stored, found.conflicts), (6, 1));
-    card.stop();
 }
 
 /// Last night's database: everything since is on the card, marked as removable, and is requested again.
 #[test]
 fn a_restored_database_gets_back_what_the_cards_still_have() {
     let folder = TempDir::new("database-restored");
-    let mut cloud = Cloud::new(&folder);
-    let mut card = camera(&folder, "one", &cloud, "board-1");
-    cloud.start();
-    card.start();
+    let mut cloud = Cloud::new(&folder).started();
+    let mut card = camera(&folder, "one", &cloud, "board-1").started();
     card.press_and_store(3, SOON);
-    cloud.stop();
     let backup = folder.join("backup");
-    temp_dir::copy(cloud.data(), &backup);
-    cloud.start();
+    cloud.back_up(&backup);
     card.press_and_store(2, SOON);
     cloud.stop();
-    temp_dir::restore(&backup, cloud.data());
-    cloud.start();
+    cloud.restore(&backup);
 
     let device = wait_for_porch(&cloud, 5);
     assert_eq!(device["conflicts"], 0, "{device:#}");
     assert_eq!(count(&cloud, &[&card]).stored, 5);
-    card.stop();
+}
+
+/// Takes three pictures, and copies the card into another board. Returns both cameras, stopped.
+fn cloned_card(folder: &TempDir, cloud: &Cloud, board: &str) -> (Appliance, Appliance) {
+    let mut one = camera(folder, "one", cloud, "board-1").started();
+    one.press_and_save(3, SOON);
+    one.stop();
+    let two = camera(folder, "two", cloud, board);
+    temp_dir::copy(one.spool(), two.spool());
+    (one, two)
 }
 
 /// Takes three pictures, copies the card, takes two more; all are stored; restores the copy.
 fn restore_card_of_yesterday(folder: &TempDir, cloud: &mut Cloud) -> Appliance {
-    let mut card = camera(folder, "one", cloud, "board-1");
     cloud.start();
-    card.start();
+    let mut card = camera(folder, "one", cloud, "board-1").started();
     card.press_and_store(3, SOON);
     card.stop();
     let yesterday = folder.join("yesterday");
@@ -175,15 +152,15 @@ fn wait_for_porch(cloud: &Cloud, stored: u64) -> Value {
         .api()
         .wait_for_device("porch", SOON, |device| device["stored"] == stored && device["held"] == 0);
     check_sums(cloud, &device);
-    assert_eq!(device["missing"], 0, "{device:#}");
     device
 }
 
-/// Checks that every number has exactly one place in the sum, and that the dashboard agrees.
+/// Checks that every number has exactly one place in the sum, that none is missing, and that the dashboard agrees.
 fn check_sums(cloud: &Cloud, device: &Value) {
     let number = |field: &str| device[field].as_u64().unwrap_or_else(|| panic!("{field} in {device:#}"));
     let parts = ["stored", "deleted", "failed", "held", "missing"].map(number);
     assert_eq!(number("pressed"), parts.iter().sum::<u64>(), "{device:#}");
+    assert_eq!(number("missing"), 0, "{device:#}");
 
     let html = |path: &str| {
         let (status, page) = cloud.api().get(path).unwrap();
@@ -203,5 +180,5 @@ fn check_sums(cloud: &Cloud, device: &Value) {
 
 fn count(cloud: &Cloud, cards: &[&Appliance]) -> Audit {
     let confirmed: Vec<CaptureKey> = cards.iter().flat_map(|card| card.saved()).collect();
-    audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()))
+    cloud.audit(&confirmed)
 }

@@ -4,106 +4,44 @@
 use std::thread;
 use std::time::Duration;
 
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::http_proxy::HttpProxy;
-use keepsake_testkit::ledger::{Audit, audit};
-use keepsake_testkit::mqtt_proxy::MqttProxy;
-use keepsake_testkit::photos;
-use keepsake_testkit::receipt_observer::ReceiptObserver;
-use keepsake_testkit::seed::Seed;
+use keepsake_testkit::witnesses::Witnesses;
+use keepsake_testkit::{Appliance, Audit, Cloud, SOON, Seed, TempDir, count};
 
 const PRESSES: usize = 300;
 
 #[test]
 fn every_picture_is_stored_once_over_kills() {
-    kill_and_restart("kills", &[], Proxy::mqtt);
+    kill_and_restart("kills", true, &[]);
 }
 
 #[test]
 fn every_picture_in_parts_is_stored_once_over_kills() {
-    let small = ["cloud.part_bytes_max=16384"];
-    kill_and_restart("kills-parts", &small, Proxy::mqtt);
+    kill_and_restart("kills-parts", true, &["cloud.part_bytes_max=16384"]);
 }
 
 #[test]
 fn every_http_picture_is_stored_once_over_kills() {
-    kill_and_restart("kills-http", &[], Proxy::http);
+    kill_and_restart("kills-http", false, &[]);
 }
 
 #[test]
 fn every_http_picture_in_parts_is_stored_once_over_kills() {
-    let small = ["cloud.part_bytes_max=16384"];
-    kill_and_restart("kills-http-parts", &small, Proxy::http);
+    kill_and_restart("kills-http-parts", false, &["cloud.part_bytes_max=16384"]);
 }
 
-/// The proxy between camera and cloud, which checks every acknowledgement and receipt, and sometimes cuts the
-/// connection.
-enum Proxy {
-    Mqtt(MqttProxy, Option<ReceiptObserver>),
-    Http(HttpProxy),
-}
-
-impl Proxy {
-    fn mqtt(cloud: &mut Cloud) -> Self {
-        let proxy = MqttProxy::start(cloud.mqtt_port(), cloud.database());
-        cloud.ingest_through(proxy.port());
-        Self::Mqtt(proxy, None)
-    }
-
-    fn http(cloud: &mut Cloud) -> Self {
-        Self::Http(HttpProxy::start(cloud.http_port(), cloud.database()))
-    }
-
-    fn url(&self, cloud: &Cloud) -> String {
-        match self {
-            Self::Mqtt(..) => cloud.mqtt_url(),
-            Self::Http(web) => web.url(),
-        }
-    }
-
-    fn watch(&mut self, cloud: &Cloud) {
-        if let Self::Mqtt(_, observer) = self {
-            let watching = ReceiptObserver::start(cloud.mqtt_port(), cloud.database());
-            watching.wait_until_subscribed(Duration::from_secs(20));
-            *observer = Some(watching);
-        }
-    }
-
-    fn cut(&self) {
-        match self {
-            Self::Mqtt(proxy, _) => proxy.cut(),
-            Self::Http(web) => web.cut(),
-        }
-    }
-
-    fn verdict(self) -> String {
-        match self {
-            Self::Mqtt(proxy, observer) => {
-                let receipts = observer.expect("it watched").verdict();
-                let acknowledged = proxy.verdict();
-                format!("{receipts} receipts and {acknowledged} acknowledgements checked")
-            }
-            Self::Http(web) => format!("{} receipts checked", web.verdict()),
-        }
-    }
-}
-
-fn kill_and_restart(name: &str, settings: &[&str], start_proxy: fn(&mut Cloud) -> Proxy) {
+fn kill_and_restart(name: &str, with_mqtt: bool, settings: &[&str]) {
     let mut seed = Seed::from_env_or_random(name);
     let folder = TempDir::new(name);
     let mut cloud = Cloud::new(&folder);
-    let mut proxy = start_proxy(&mut cloud);
-    let mut camera = Appliance::new(&folder, "porch", &proxy.url(&cloud));
+    let broker_port = with_mqtt.then_some(cloud.mqtt_port());
+    let witnesses = Witnesses::start(&mut cloud, broker_port);
+    let mut camera = Appliance::new(&folder, "porch", &witnesses.url());
     for setting in settings {
         camera.change(setting);
     }
-    cloud.start();
-    if let Proxy::Http(_) = proxy {
+    if !with_mqtt {
         camera.change(&cloud.camera_token("porch"));
     }
-    proxy.watch(&cloud);
     camera.start();
 
     let (mut pressed, mut kills) = (0, 0);
@@ -124,23 +62,22 @@ fn kill_and_restart(name: &str, settings: &[&str], start_proxy: fn(&mut Cloud) -
         if seed.one_in(8) {
             // An acknowledgement from before must not count for a message from after.
             thread::sleep(seed.duration_up_to(Duration::from_millis(50)));
-            proxy.cut();
+            witnesses.cut();
         }
         if seed.one_in(6) {
             thread::sleep(seed.duration_up_to(Duration::from_millis(150)));
             cloud.kill();
             kills += 1;
         } else if !cloud.is_running() && seed.one_in(2) {
-            restart(&mut seed, &mut kills, &mut cloud, Cloud::launch_only, Cloud::kill);
+            restart(&mut seed, &mut kills, &mut cloud, Cloud::launch, |cloud| cloud.kill());
             cloud.start();
         }
         if !camera.is_running() {
-            restart(&mut seed, &mut kills, &mut camera, Appliance::launch, Appliance::kill);
+            restart(&mut seed, &mut kills, &mut camera, Appliance::launch, |camera| camera.kill());
             camera.start();
         } else if kills == before {
-            camera.expect("every press saved", since, Duration::from_secs(60), |said| {
-                let saved = said.iter().filter(|event| event["event"] == "saved");
-                (saved.count() >= presses).then_some(())
+            camera.expect("every press saved", since, SOON, |events| {
+                (count(events, "saved") >= presses).then_some(())
             });
         }
     }
@@ -149,10 +86,11 @@ fn kill_and_restart(name: &str, settings: &[&str], start_proxy: fn(&mut Cloud) -
     }
 
     let (confirmed, found) = check_counts(&cloud, &camera, pressed);
-    let checked = proxy.verdict();
-    println!("{name}: {pressed} pressed, {confirmed} confirmed, {kills} kills, {found:?}, {checked}",);
-    camera.stop();
-    cloud.stop();
+    let (receipts, acknowledgements) = witnesses.verdict();
+    println!(
+        "{name}: {pressed} pressed, {confirmed} confirmed, {kills} kills, {found:?}, checked {receipts} receipts and \
+         {acknowledgements} acknowledgements"
+    );
 }
 
 /// Waits until everything has arrived, compares camera, cloud and database, and returns the number of confirmed
@@ -165,7 +103,7 @@ fn check_counts(cloud: &Cloud, camera: &Appliance, pressed: usize) -> (usize, Au
     assert_eq!(device["conflicts"], 0, "{device:#}");
 
     let confirmed = camera.saved();
-    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
+    let found = cloud.audit(&confirmed);
     assert_eq!(device["stored"], found.stored, "{device:#}");
     assert!(
         found.stored + found.tombstones <= pressed as u64,

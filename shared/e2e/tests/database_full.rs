@@ -1,20 +1,12 @@
-//! P1, P2, P4: a database server without space counts as unavailable. The cameras keep everything and are told why,
+//! P1, P2, P4: a database server without space counts as unavailable. The cameras keep everything and know the reason,
 //! and once there is space everything arrives without intervention.
 
-use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use keepsake_provision::process::eventually;
 use keepsake_provision::servers::database::{Database, Kind};
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
-use keepsake_testkit::photos;
-use keepsake_testkit::seed::Seed;
+use keepsake_testkit::{Appliance, Cloud, SOON, Seed, TempDir, audit, capture_keys, eventually, photos};
 
-const SOON: Duration = Duration::from_secs(60);
 const PRESSES: usize = 30;
 const PICTURE_BYTES: usize = 1_000_000;
 
@@ -45,28 +37,23 @@ fn database_is_full(name: &str, kind: Kind) {
     database.start();
     let mut cloud = Cloud::new(&folder)
         .storing_in(&database.create_schema("keepsake"))
-        .flag("--capture-bytes-max=8388608");
-    cloud.start();
-    let album = folder.join("album");
-    fs::create_dir(&album).unwrap();
-    let cat = photos::all(&photos::folder()).swap_remove(1);
-    let large = photos::enlarge(&cat, PICTURE_BYTES, &mut seed);
-    fs::write(album.join("large.jpg"), large).unwrap();
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
-    camera.start();
-    camera.is_connected(SOON);
+        .flag("--capture-bytes-max=8388608")
+        .started();
+    let large = photos::enlarge(&photos::named("cat"), PICTURE_BYTES, &mut seed);
+    let album = photos::album(&folder.join("album"), &[large]);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album).connected(SOON);
 
     let saved = camera.press_and_save(PRESSES, SOON);
     let why = eventually("the cloud says that there is no room", SOON, || {
         let (status, body) = cloud.api().get("/readyz").ok()?;
-        let said = String::from_utf8_lossy(&body).into_owned();
+        let text = String::from_utf8_lossy(&body).into_owned();
         // A MariaDB at its maximum file size sometimes aborts by an assertion before it reports the error to its
         // client.
         let died = kind == Kind::MariaDb && !database.is_running();
         let why = if died { "does not answer" } else { "no room" };
-        (status == 503 && said.contains(why)).then_some(said)
+        (status == 503 && text.contains(why)).then_some(text)
     });
-    let stored = || keepsake_testkit::appliance::capture_keys(&camera.events(0), "stored").len();
+    let stored = || capture_keys(&camera.events(0), "stored").len();
     let fitted = stored();
     assert!((1..PRESSES).contains(&fitted), "{fitted} of {PRESSES} fit into 30 MiB");
     // Long enough for every capture to be retried, and set aside if it were mistaken for an unusable one.

@@ -1,6 +1,6 @@
 //! `cargo demo`, as a person meets it first.
 
-use keepsake_provision::temp_dir::TempDir;
+use keepsake_testkit::TempDir;
 use keepsake_testkit::api::Api;
 use keepsake_testkit::demo::Demo;
 
@@ -23,7 +23,7 @@ fn the_printed_link_creates_the_owner_while_the_demo_runs() {
     let page = String::from_utf8(page).unwrap();
     assert_eq!(status, 200, "GET {link}: {page}");
     assert!(page.contains("name=\"password\""), "the page asks for a password: {page}");
-    let api = api.clone().with_key(&api.set_up(&link));
+    let api = api.clone().with_token(&api.set_up(&link));
     assert_eq!(api.pictures("demo").len(), 1);
     demo.stop().unwrap();
 }

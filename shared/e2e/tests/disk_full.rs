@@ -1,17 +1,10 @@
 //! P1, P4: a full card is a state with a policy: presses are answered, nothing hangs, no confirmed picture is
 //! removed, and receipts make space again.
 
-use std::time::Duration;
-
-use keepsake_provision::skip::not_run;
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::{Appliance, can_mount_small_cards, capture_keys};
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
-use keepsake_testkit::photos;
+use keepsake_testkit::appliance::can_mount_small_cards;
+use keepsake_testkit::{Appliance, Cloud, SOON, TempDir, audit, capture_keys, count, not_run, photos};
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(60);
 const CARD_MIB: u32 = 12;
 
 #[test]
@@ -37,8 +30,8 @@ fn a_full_card_refuses_presses_until_receipts_make_room() {
 
     cloud.start();
     camera.expect_stored(&kept, SOON);
-    let again = answer_to_one_press(&mut camera);
-    assert_eq!(again["event"], "saved", "room again after the receipts: {again}");
+    let answer = answer_to_one_press(&mut camera);
+    assert_eq!(answer["event"], "saved", "room again after the receipts: {answer}");
     camera.expect_stored(&camera.saved(), SOON);
     // Presses that found too little space for a picture left their reason, which arrives too.
     let device = cloud
@@ -50,7 +43,6 @@ fn a_full_card_refuses_presses_until_receipts_make_room() {
     assert_eq!(found.stored, camera.saved().len() as u64);
     assert_eq!(device["failed"], found.tombstones, "{device:#}");
     println!("full: {} fitted, {refused} refused, {found:?}", kept.len());
-    camera.stop();
 }
 
 #[test]
@@ -70,16 +62,15 @@ fn a_full_card_evicts_the_oldest_if_configured_and_reports_it() {
     let device = cloud
         .api()
         .wait_for_device("porch", SOON, |device| device["waiting"] == 0 && device["pressed"] == 250);
-    assert_eq!(device["missing"], 0, "given up is told, not missing: {device:#}");
+    assert_eq!(device["missing"], 0, "given up is reported, not missing: {device:#}");
     let newest = &camera.saved()[220..];
-    let found = audit(&cloud.store(), newest, &photos::all(&photos::folder()));
-    let told = cloud.store().tombstones().unwrap();
-    let given_up: u64 = told.iter().map(|one| one.last - one.first + 1).sum();
-    assert_eq!(found.stored + given_up, 250, "{found:?} {told:?}");
+    let found = cloud.audit(newest);
+    let tombstones = cloud.store().tombstones().unwrap();
+    let given_up: u64 = tombstones.iter().map(|one| one.last - one.first + 1).sum();
+    assert_eq!(found.stored + given_up, 250, "{found:?} {tombstones:?}");
     assert!(given_up > 50, "{given_up} given up");
-    assert!(told.iter().all(|one| one.reason == "made-room"), "{told:?}");
+    assert!(tombstones.iter().all(|one| one.reason == "made-room"), "{tombstones:?}");
     println!("full: {} stored, {given_up} given up", found.stored);
-    camera.stop();
 }
 
 /// Not one free byte, as after a crash of another program: a camera that does not start would never upload.
@@ -102,13 +93,12 @@ fn a_camera_starts_without_a_free_byte_on_its_card() {
         keys='
 ' run 2
     "#;
-    let said = camera.run_script_on_its_card(script);
-    let events: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
-    assert_eq!(of("ready"), 2, "{said}");
-    assert_eq!(of("refused"), 1, "the press on the full card is answered: {said}");
+    let output = camera.run_script_on_its_card(script);
+    let events: Vec<Value> = output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(count(&events, "ready"), 2, "{output}");
+    assert_eq!(count(&events, "refused"), 1, "the press on the full card is answered: {output}");
     let saved: Vec<u64> = capture_keys(&events, "saved").iter().map(|capture| capture.sequence).collect();
-    assert_eq!(saved, [2], "and its number is not wasted: {said}");
+    assert_eq!(saved, [2], "and its number is not wasted: {output}");
 }
 
 fn camera_with_a_small_card(folder: &TempDir, cloud: &Cloud) -> Option<Appliance> {
@@ -130,8 +120,9 @@ fn camera_with_a_small_card(folder: &TempDir, cloud: &Cloud) -> Option<Appliance
 fn answer_to_one_press(camera: &mut Appliance) -> Value {
     let since = camera.event_count();
     camera.press();
-    camera.expect("an answer to the press", since, SOON, |said| {
-        said.iter()
+    camera.expect("an answer to the press", since, SOON, |events| {
+        events
+            .iter()
             .find(|event| ["saved", "refused", "tombstone"].iter().any(|kind| event["event"] == *kind))
             .cloned()
     })

@@ -1,36 +1,30 @@
 //! P2, P4, P6: large pictures, many cameras, one message at a time, and a missing camera.
 
-use std::fs;
 use std::time::Duration;
 
 use keepsake_protocol::capture::FrameHeader;
 use keepsake_protocol::{Hash, SpoolId, codec};
-use keepsake_provision::process::eventually;
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::{Appliance, CaptureKey};
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
-use keepsake_testkit::mqtt_client::{Client, Outcome};
-use keepsake_testkit::mqtt_proxy::MqttProxy;
-use keepsake_testkit::photos;
-use keepsake_testkit::receipt_observer::ReceiptObserver;
-use keepsake_testkit::seed::Seed;
-
-const SOON: Duration = Duration::from_secs(60);
+use keepsake_testkit::witnesses::MqttWitnesses;
+use keepsake_testkit::{
+    Appliance, CaptureKey, Client, Cloud, Outcome, SOON, Seed, TempDir, audit, capture_keys, eventually, photos,
+};
+use serde_json::json;
 
 /// The shortest scenario, one press and the answer of the light: `cargo verify --quick` runs it.
 #[test]
 fn a_press_is_stored_and_the_light_confirms_it() {
     let folder = TempDir::new("press");
-    let mut cloud = Cloud::started(&folder);
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
+    let cloud = Cloud::new(&folder).started();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).started();
     // Without a connection the answer would rightly be "safe on the card".
-    camera.is_connected(SOON);
+    camera.wait_until_connected(SOON);
     let since = camera.event_count();
     let saved = camera.press_and_save(1, SOON);
-    let order = camera.expect("the long light", since, SOON, |said| {
-        let at = |kind: &str| said.iter().position(|event| event["event"] == kind);
-        let long = said.iter().position(|event| event["event"] == "answer" && event["answer"] == "stored")?;
+    let order = camera.expect("the long light", since, SOON, |events| {
+        let at = |kind: &str| events.iter().position(|event| event["event"] == kind);
+        let long = events
+            .iter()
+            .position(|event| event["event"] == "answer" && event["answer"] == "stored")?;
         Some([at("saved")?, at("stored")?, long])
     });
     assert!(order.is_sorted(), "saved, receipt, light: {order:?}");
@@ -41,22 +35,19 @@ fn a_press_is_stored_and_the_light_confirms_it() {
     let id = pictures[0]["id"].as_str().expect("an id");
     let bytes = api.image(id);
     assert_eq!(Hash::of(&bytes).prefix(), saved[0].hash, "the picture on the page");
-    let found = audit(&cloud.store(), &saved, &photos::all(&photos::folder()));
+    let found = cloud.audit(&saved);
     assert_eq!(found.stored, 1);
 
     // The other direction: the dashboard requests a picture, the camera takes it.
     let since = camera.event_count();
     api.snap("porch");
-    let snapped = camera.expect("a picture by command", since, SOON, |said| {
-        keepsake_testkit::appliance::capture_keys(said, "stored").first().copied()
-    });
-    assert_eq!(snapped.sequence, 2);
+    let snapped = camera.expect_event(since, SOON, &json!({"event": "stored"}));
+    assert_eq!(snapped["sequence"], 2);
     let device = api.device("porch").expect("the device");
     assert_eq!((&device["pressed"], &device["stored"]), (&2.into(), &2.into()));
     assert_eq!(device["presence"], "online");
     camera.stop();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "offline");
-    cloud.stop();
 }
 
 /// Captures of 8 MB and the small parts of three cameras, through a broker that keeps one message in flight: none
@@ -67,11 +58,8 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     let mut seed = Seed::from_env_or_random("flow");
     let folder = TempDir::new("flow");
     let mut cloud = Cloud::new(&folder).flag("--mqtt-inflight-max=1");
-    let proxy = MqttProxy::start(cloud.mqtt_port(), cloud.database());
-    cloud = cloud.ingesting_through(proxy.port());
-    cloud.start();
-    let observer = ReceiptObserver::start(cloud.mqtt_port(), cloud.database());
-    observer.wait_until_subscribed(SOON);
+    let port = cloud.mqtt_port();
+    let witnesses = MqttWitnesses::start(&mut cloud, port);
 
     let real = photos::all(&photos::folder());
     let mut photos = Vec::new();
@@ -83,17 +71,13 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     ]
     .into_iter()
     .map(|(name, bytes, part_bytes_max)| {
-        let album = folder.join(format!("album-{name}"));
-        fs::create_dir(&album).unwrap();
         let photo = photos::enlarge(&real[photos.len()], bytes, &mut seed);
-        fs::write(album.join("photo.jpg"), &photo).unwrap();
+        let album = photos::album(&folder.join(format!("album-{name}")), &[&photo]);
         photos.push(photo);
-        let mut camera = Appliance::new(&folder, name, &cloud.mqtt_url())
+        Appliance::new(&folder, name, &cloud.mqtt_url())
             .photographing(&album)
-            .set(&format!("cloud.part_bytes_max={part_bytes_max}"));
-        camera.start();
-        camera.is_connected(SOON);
-        camera
+            .set(&format!("cloud.part_bytes_max={part_bytes_max}"))
+            .connected(SOON)
     })
     .collect();
     // All at once, so that their parts interleave.
@@ -105,8 +89,8 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
 
     let mut confirmed: Vec<CaptureKey> = Vec::new();
     for camera in &mut cameras {
-        let stored = camera.expect("all stored", 0, Duration::from_secs(120), |said| {
-            let stored = keepsake_testkit::appliance::capture_keys(said, "stored");
+        let stored = camera.expect("all stored", 0, Duration::from_secs(120), |events| {
+            let stored = capture_keys(events, "stored");
             (stored.len() >= PRESSES).then_some(stored)
         });
         assert_eq!(stored.len(), PRESSES);
@@ -116,14 +100,12 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     assert_eq!(confirmed.len(), 4 * PRESSES);
     let found = audit(&cloud.store(), &confirmed, &photos);
     assert_eq!((found.stored, found.conflicts), (4 * PRESSES as u64, 0));
-    let receipts = observer.verdict();
-    let acknowledged = proxy.verdict();
+    let (receipts, acknowledged) = witnesses.verdict();
     assert!(
         acknowledged > 3 * PRESSES as u64 * 24,
         "pictures of 400 kB in parts of 16 KiB are more than {acknowledged} messages"
     );
     println!("flow: {found:?}, {receipts} receipts, {acknowledged} acknowledgements looked into");
-    cloud.stop();
 }
 
 /// Three cameras, one part of each in turn: no capture is complete before all of them nearly are, and the broker
@@ -134,11 +116,8 @@ fn interleaved_parts_of_three_cameras_become_three_pictures() {
     let mut seed = Seed::from_env_or_random("turns");
     let folder = TempDir::new("turns");
     let mut cloud = Cloud::new(&folder).flag("--mqtt-inflight-max=1");
-    let proxy = MqttProxy::start(cloud.mqtt_port(), cloud.database());
-    cloud = cloud.ingesting_through(proxy.port());
-    cloud.start();
-    let observer = ReceiptObserver::start(cloud.mqtt_port(), cloud.database());
-    observer.wait_until_subscribed(SOON);
+    let port = cloud.mqtt_port();
+    let witnesses = MqttWitnesses::start(&mut cloud, port);
 
     let photos: Vec<Vec<u8>> = photos::all(&photos::folder())
         .iter()
@@ -148,10 +127,11 @@ fn interleaved_parts_of_three_cameras_become_three_pictures() {
     let mut cameras: Vec<(Client, String, FrameHeader)> = Vec::new();
     for (number, photo) in (1_u8..).zip(&photos) {
         let device = format!("turn-{number}");
-        let install = SpoolId([number; 16]);
-        let id = format!("{device}.{}", &install.to_string()[..8]);
-        let client = Client::connect(cloud.mqtt_port(), &id).unwrap();
-        cameras.push((client, device, header(install, photo)));
+        let spool = SpoolId([number; 16]);
+        let id = format!("{device}.{}", &spool.to_string()[..8]);
+        let client = Client::connect(port, &id).unwrap();
+        let header = serde_json::from_value(photos::frame_header(spool, 1, photo)).unwrap();
+        cameras.push((client, device, header));
     }
     for start in (0..).step_by(PART) {
         let mut sent = 0;
@@ -175,46 +155,32 @@ fn interleaved_parts_of_three_cameras_become_three_pictures() {
     let all: Vec<CaptureKey> = cameras
         .iter()
         .map(|(_, _, header)| CaptureKey {
-            install: header.capture.spool,
+            spool: header.capture.spool,
             sequence: 1,
             hash: header.capture.hash.prefix(),
         })
         .collect();
     eventually("three pictures", SOON, || (cloud.store().picture_count() == 3).then_some(()));
-    eventually("three receipts", SOON, || (observer.receipts().len() >= 3).then_some(()));
+    eventually("three receipts", SOON, || (witnesses.observer.receipt_count() >= 3).then_some(()));
     audit(&cloud.store(), &all, &photos);
-    let turns = proxy.connection_count();
+    let turns = witnesses.proxy.device_changes();
     assert!(turns > 60, "the parts were not mixed: {turns} turns");
-    observer.verdict();
-    proxy.verdict();
-    cloud.stop();
-}
-
-fn header(install: SpoolId, photo: &[u8]) -> FrameHeader {
-    serde_json::from_value(serde_json::json!({
-        "install": install, "sequence": 1, "hash": Hash::of(photo), "total": photo.len(),
-        "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
-        "pressed": {"boot": "b0".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
-        "captured_after_us": 0, "offset": 0, "len": 1,
-    }))
-    .expect("a header as the protocol has it")
+    witnesses.verdict();
 }
 
 /// A press is never silently nothing: without a camera it becomes a tombstone with the reason, which arrives too.
 #[test]
 fn five_presses_without_a_camera_are_five_tombstones() {
     let folder = TempDir::new("missing");
-    let mut cloud = Cloud::started(&folder);
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).set("simulated.camera_missing_presses=5");
-    camera.start();
+    let cloud = Cloud::new(&folder).started();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
+        .set("simulated.camera_missing_presses=5")
+        .started();
     for press in 1..=5 {
         let since = camera.event_count();
         camera.press();
-        camera.expect("a tombstone and five short", since, SOON, |said| {
-            let told = said.iter().any(|event| event["event"] == "tombstone" && event["sequence"] == press);
-            let light = said.iter().any(|event| event["event"] == "answer" && event["answer"] == "failed");
-            (told && light).then_some(())
-        });
+        camera.expect_event(since, SOON, &json!({"event": "tombstone", "sequence": press}));
+        camera.expect_event(since, SOON, &json!({"event": "answer", "answer": "failed"}));
     }
     let saved = camera.press_and_save(1, SOON);
     assert_eq!(saved[0].sequence, 6);
@@ -223,13 +189,11 @@ fn five_presses_without_a_camera_are_five_tombstones() {
         .wait_for_device("porch", SOON, |device| device["failed"] == 5 && device["stored"] == 1);
     assert_eq!(device["pressed"], 6, "{device:#}");
     assert_eq!(device["missing"], 0, "{device:#}");
-    let told = cloud.store().tombstones().unwrap();
-    assert!(told.iter().all(|one| one.reason == "camera-not-found"), "{told:?}");
-    audit(&cloud.store(), &saved, &photos::all(&photos::folder()));
+    let tombstones = cloud.store().tombstones().unwrap();
+    assert!(tombstones.iter().all(|one| one.reason == "camera-not-found"), "{tombstones:?}");
+    cloud.audit(&saved);
     // The tombstones have their receipts too: nothing waits.
     cloud.api().wait_for_device("porch", SOON, |device| device["waiting"] == 0);
-    camera.stop();
-    cloud.stop();
 }
 
 /// A picture that the cloud would refuse for its size is made smaller before it is saved.
@@ -237,17 +201,11 @@ fn five_presses_without_a_camera_are_five_tombstones() {
 fn a_picture_above_the_cloud_limit_is_resized_on_the_camera() {
     const MOST: usize = 65_536;
     let folder = TempDir::new("smaller");
-    let mut cloud = Cloud::new(&folder).flag(&format!("--capture-bytes-max={MOST}"));
-    cloud.start();
+    let cloud = Cloud::new(&folder).flag(&format!("--capture-bytes-max={MOST}")).started();
     // The first one fits as it is: with its receipt the camera also learns the cloud's limit.
-    let album = folder.join("album");
-    fs::create_dir(&album).unwrap();
-    for (number, name) in ["cat", "deep-field", "coffee", "astronaut"].iter().enumerate() {
-        let photo = photos::folder().join(format!("{name}.jpg"));
-        fs::copy(photo, album.join(format!("{number}.jpg"))).unwrap();
-    }
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
-    camera.start();
+    let photos = ["cat", "deep-field", "coffee", "astronaut"].map(photos::named);
+    let album = photos::album(&folder.join("album"), &photos);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album).started();
     camera.press_and_store(1, SOON);
     camera.press_and_store(3, SOON);
     let api = cloud.api();
@@ -259,39 +217,28 @@ fn a_picture_above_the_cloud_limit_is_resized_on_the_camera() {
     }
     let device = api.wait_for_device("porch", SOON, |device| device["stored"] == 4);
     assert_eq!(device["missing"], 0, "{device:#}");
-    camera.stop();
-    cloud.stop();
 }
 
 /// A cloud without space asks the cameras to keep everything, reports it, and gets everything later.
 #[test]
 fn a_full_cloud_gets_everything_later() {
     let folder = TempDir::new("hold");
-    let mut full = Cloud::new(&folder).flag("--free-bytes-min=1152921504606846976");
-    full.start();
-    let mut camera = Appliance::started(&folder, "porch", &full.mqtt_url());
-    camera.is_connected(SOON);
+    let mut cloud = Cloud::new(&folder).flag("--free-bytes-min=1152921504606846976").started();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).connected(SOON);
     let since = camera.event_count();
     let saved = camera.press_and_save(3, SOON);
-    camera.expect("two short for every press", since, SOON, |said| {
-        let kept = |event: &&serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
-        let presses: usize = said
-            .iter()
-            .filter(kept)
-            .filter_map(|event| event["presses"].as_array().map(Vec::len))
-            .sum();
+    camera.expect("two short for every press", since, SOON, |events| {
+        let kept = events.iter().filter(|event| event["event"] == "answer" && event["answer"] == "kept");
+        let presses: usize = kept.filter_map(|event| event["presses"].as_array().map(Vec::len)).sum();
         (presses >= 3).then_some(())
     });
-    let (status, why) = full.api().get("/readyz").unwrap();
+    let (status, why) = cloud.api().get("/readyz").unwrap();
     assert_eq!(status, 503, "{}", String::from_utf8_lossy(&why));
-    assert_eq!(full.store().picture_count(), 0, "nothing goes into a full store");
-    full.stop();
+    assert_eq!(cloud.store().picture_count(), 0, "nothing goes into a full store");
+    cloud.stop();
 
-    let mut roomy = full.flag("--free-bytes-min=1");
-    roomy.start();
+    cloud = cloud.flag("--free-bytes-min=1").started();
     camera.expect_stored(&saved, SOON);
-    let found = audit(&roomy.store(), &camera.saved(), &photos::all(&photos::folder()));
+    let found = cloud.audit(&camera.saved());
     assert_eq!(found.stored, 3);
-    camera.stop();
-    roomy.stop();
 }

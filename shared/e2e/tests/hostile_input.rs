@@ -3,24 +3,19 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::Duration;
 
-use keepsake_protocol::cloud_info::CloudInfo as Said;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+use keepsake_protocol::cloud_info::CloudInfo;
 use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::topic::{MessageKind, ROOT};
-use keepsake_protocol::{Hash, StoreId, codec};
-use keepsake_provision::process::eventually;
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::{Appliance, capture_keys};
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
-use keepsake_testkit::mqtt_client::{Client, Outcome};
+use keepsake_protocol::{SpoolId, StoreId, codec};
 use keepsake_testkit::mqtt_proxy::HostileBroker;
-use keepsake_testkit::photos;
-use keepsake_testkit::seed::Seed;
+use keepsake_testkit::{
+    Appliance, Client, Cloud, Outcome, SOON, Seed, TempDir, audit, capture_keys, eventually, photos,
+};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(60);
 const MESSAGES: usize = 100;
 /// The topics a camera may write; the broker lets only the cloud write the others.
 const UP: [MessageKind; 5] = [
@@ -37,14 +32,14 @@ const DOWN: [MessageKind; 4] = [MessageKind::Receipt, MessageKind::Command, Mess
 fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
     let mut seed = Seed::from_env_or_random("hostile");
     let folder = TempDir::new("hostile");
-    let mut cloud = Cloud::started(&folder);
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
+    let mut cloud = Cloud::new(&folder).started();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).started();
     camera.press_and_store(1, SOON);
 
     let mut sender = Sender::new(&cloud);
-    for leaf in UP {
-        let topic = format!("{ROOT}/evil/{}", leaf.path());
-        for message in hostile_messages(leaf, &mut seed) {
+    for kind in UP {
+        let topic = format!("{ROOT}/evil/{}", kind.path());
+        for message in hostile_messages(kind, &mut seed) {
             sender.send(topic.as_bytes(), &message);
         }
         assert!(cloud.is_running(), "after {topic}");
@@ -56,7 +51,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
     println!("hostile: {} acknowledged, {} closed", sender.acknowledged, sender.closed);
     assert!(sender.acknowledged > MESSAGES, "most messages must reach the ingest");
 
-    let known = codec_error(b"not a frame at all");
+    let known = codec::decode_frame(b"not a frame at all").unwrap_err().to_string();
     sender.send(b"keepsake/v1/evil/up/frame", b"not a frame at all");
     let quarantine = eventually("the reason on /api/v1/quarantine", SOON, || {
         let shown = cloud.api().json("/api/v1/quarantine").to_string();
@@ -71,8 +66,6 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
     assert_eq!(device["pressed"], 2, "{device:#}");
     assert_eq!(device["missing"], 0, "{device:#}");
     assert!(cloud.is_running() && camera.is_running());
-    camera.stop();
-    cloud.stop();
 }
 
 /// The other direction: a camera does not trust a message just because a broker delivers it.
@@ -80,17 +73,16 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
 fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     let mut seed = Seed::from_env_or_random("hostile-down");
     let folder = TempDir::new("hostile-down");
-    let mut cloud = Cloud::started(&folder);
+    let cloud = Cloud::new(&folder).started();
     let intruder = HostileBroker::start(cloud.mqtt_port());
-    let url = format!("mqtt://127.0.0.1:{}", intruder.port());
-    let mut camera = Appliance::started(&folder, "porch", &url);
+    let mut camera = Appliance::new(&folder, "porch", &intruder.url()).started();
     camera.press_and_store(1, SOON);
 
-    for leaf in DOWN {
-        let topic = format!("{ROOT}/porch/{}", leaf.path());
-        for message in hostile_messages(leaf, &mut seed) {
+    for kind in DOWN {
+        let topic = format!("{ROOT}/porch/{}", kind.path());
+        for message in hostile_messages(kind, &mut seed) {
             // Messages that a real cloud could send are the subject of the next test.
-            if leaf == MessageKind::Cloud && codec::decode::<Said>(&message).is_ok() {
+            if kind == MessageKind::Cloud && codec::decode::<CloudInfo>(&message).is_ok() {
                 continue;
             }
             // A camera may answer an oversized message by closing the connection; then it reconnects.
@@ -109,9 +101,7 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
         .api()
         .wait_for_device("porch", SOON, |device| device["stored"] == 2 + DOWN.len() && device["waiting"] == 0);
     assert_eq!(device["missing"], 0, "{device:#}");
-    audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
-    camera.stop();
-    cloud.stop();
+    cloud.audit(&camera.saved());
 }
 
 /// P2: a camera belongs to the first cloud it met. Another cloud's messages free nothing on the card, and get
@@ -119,31 +109,26 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
 #[test]
 fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
     let folder = TempDir::new("another-cloud");
-    let mut cloud = Cloud::started(&folder);
+    let mut cloud = Cloud::new(&folder).started();
     let intruder = HostileBroker::start(cloud.mqtt_port());
-    let url = format!("mqtt://127.0.0.1:{}", intruder.port());
-    let mut camera = Appliance::started(&folder, "porch", &url);
+    let mut camera = Appliance::new(&folder, "porch", &intruder.url()).started();
     camera.press_and_store(1, SOON);
 
     let since = camera.event_count();
     let another = StoreId([0xaa; 16]);
-    let hello = Said {
+    let info = CloudInfo {
         store: another,
         started: 1,
         capture_bytes_max: 1 << 20,
         hold: None,
     };
-    intruder.inject("keepsake/v1/porch/down/cloud", &codec::encode(&hello));
-    camera.expect("a warning", since, SOON, |said| {
-        said.iter().any(|event| event["event"] == "warning").then_some(())
-    });
+    intruder.inject("keepsake/v1/porch/down/cloud", &codec::encode(&info));
+    camera.expect_event(since, SOON, &json!({"event": "warning"}));
     let saved = camera.press_and_save(1, SOON)[0];
-    camera.expect("two short", since, SOON, |said| {
-        said.iter().any(|event| event["answer"] == "kept").then_some(())
-    });
+    camera.expect_event(since, SOON, &json!({"answer": "kept"}));
     let forged = Receipt {
         stored: vec![(saved.sequence.try_into().unwrap(), saved.hash)],
-        ..Receipt::new(another, saved.install)
+        ..Receipt::new(another, saved.spool)
     };
     intruder.inject("keepsake/v1/porch/down/receipt", &codec::encode(&forged));
     let next = camera.press_and_save(1, SOON)[0];
@@ -156,21 +141,20 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
     cloud.stop();
     cloud.start();
     camera.expect_stored(&[saved, next], SOON);
-    audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
-    camera.stop();
-    cloud.stop();
+    cloud.audit(&camera.saved());
 }
 
 /// A small file that decompresses to a quarter of a gigabyte: its hash is right, so it is stored; nothing unpacks it.
 #[test]
 fn a_decompression_bomb_is_stored_and_not_unpacked() {
+    const SIDE: u32 = 16_384;
     let folder = TempDir::new("bomb");
-    let mut cloud = Cloud::started(&folder);
-    let bomb = bomb_of_zeros(16_384);
+    let cloud = Cloud::new(&folder).started();
+    let bomb = bomb_of_zeros(SIDE);
     let mut header = header_for(&bomb);
     header["content_type"] = json!("image/png");
-    header["width"] = json!(16_384);
-    header["height"] = json!(16_384);
+    header["width"] = json!(SIDE);
+    header["height"] = json!(SIDE);
     let mut sender = Sender::new(&cloud);
     sender.send(b"keepsake/v1/evil/up/frame", &frame(&header, &bomb));
     assert_eq!(sender.acknowledged, 1);
@@ -179,17 +163,15 @@ fn a_decompression_bomb_is_stored_and_not_unpacked() {
         (pictures.len() == 1 && pictures[0]["thumbnail"] != "pending").then_some(pictures)
     });
     let id = pictures[0]["id"].as_str().unwrap();
-    assert_eq!(cloud.api().image(id), bomb, "its bytes are kept as they came");
+    assert_eq!(cloud.api().image(id), bomb, "its bytes are stored unchanged");
 
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).started();
     let saved = camera.press_and_store(1, SOON);
     let mut photos = photos::all(&photos::folder());
     photos.push(bomb);
     audit(&cloud.store(), &saved, &photos);
     let memory = keepsake_provision::process::peak_memory_bytes(cloud.pid());
     assert!(memory < 256 << 20, "the bomb was unpacked: {} MiB (P4)", memory >> 20);
-    camera.stop();
-    cloud.stop();
 }
 
 /// Sends, and reconnects when the broker closes the connection.
@@ -228,8 +210,9 @@ impl Sender {
 }
 
 /// Returns a hundred messages for one topic: known errors, then valid ones with a few bytes changed.
-fn hostile_messages(leaf: MessageKind, seed: &mut Seed) -> Vec<Vec<u8>> {
-    let good = valid(leaf);
+fn hostile_messages(kind: MessageKind, seed: &mut Seed) -> Vec<Vec<u8>> {
+    let valid = valid(kind);
+    let good = encode(kind, &valid);
     let mut all: Vec<Vec<u8>> = vec![
         vec![],
         b"\0".to_vec(),
@@ -252,7 +235,7 @@ fn hostile_messages(leaf: MessageKind, seed: &mut Seed) -> Vec<Vec<u8>> {
         good[..good.len() / 2].to_vec(),
         [&good[..], &good[..]].concat(),
     ];
-    if leaf == MessageKind::Frame {
+    if kind == MessageKind::Frame {
         all.extend(hostile_frames());
     }
     for (field, value) in [
@@ -278,18 +261,9 @@ fn hostile_messages(leaf: MessageKind, seed: &mut Seed) -> Vec<Vec<u8>> {
         ("started", json!(null)),
         ("presence", json!("undead")),
     ] {
-        let framed = leaf == MessageKind::Frame;
-        let mut message: Value = if framed {
-            header_for(b"abc")
-        } else {
-            serde_json::from_slice(&good).unwrap()
-        };
+        let mut message = valid.clone();
         message[field] = value;
-        all.push(if framed {
-            frame(&message, b"abc")
-        } else {
-            message.to_string().into_bytes()
-        });
+        all.push(encode(kind, &message));
     }
     while all.len() < MESSAGES {
         let mut message = good.clone();
@@ -337,49 +311,46 @@ fn hostile_frames() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Returns a valid message of this kind.
-fn valid(leaf: MessageKind) -> Vec<u8> {
-    let install = "0e".repeat(16);
+/// Returns a valid message of this kind, or the header of a frame of `abc`.
+fn valid(kind: MessageKind) -> Value {
+    let spool = "0e".repeat(16);
     let store = "0c".repeat(16);
-    let json = match leaf {
-        MessageKind::Frame => return frame(&header_for(b"abc"), b"abc"),
+    match kind {
+        MessageKind::Frame => header_for(b"abc"),
         MessageKind::Have => {
-            json!({"install": install, "next": 1, "id": 1, "page": 0, "pages": 1, "captures": []})
+            json!({"install": spool, "next": 1, "id": 1, "page": 0, "pages": 1, "captures": []})
         }
         MessageKind::Status => json!({"presence": "online", "installs": []}),
         MessageKind::Event => {
-            json!({"kind": "tombstone", "install": install, "sequence": 1, "reason": "card-full", "cause": "button"})
+            json!({"kind": "tombstone", "install": spool, "sequence": 1, "reason": "card-full", "cause": "button"})
         }
         MessageKind::Reply => json!({"id": "c", "stage": "done", "after_us": 0}),
         MessageKind::Receipt => {
-            json!({"store": store, "install": install, "stored": [[1, "0f".repeat(8)]]})
+            json!({"store": store, "install": spool, "stored": [[1, "0f".repeat(8)]]})
         }
         MessageKind::Command => {
             json!({"id": "c", "command": "restart", "sent_us": 1, "expires_us": 0})
         }
         MessageKind::Settings => json!({"version": 1, "values": {}}),
         MessageKind::Cloud => json!({"store": store, "started": 1, "capture_bytes_max": 1}),
-    };
-    json.to_string().into_bytes()
+    }
+}
+
+fn encode(kind: MessageKind, message: &Value) -> Vec<u8> {
+    if kind == MessageKind::Frame {
+        return frame(message, b"abc");
+    }
+    message.to_string().into_bytes()
 }
 
 fn header_for(bytes: &[u8]) -> Value {
-    json!({
-        "install": "0e".repeat(16), "sequence": 1, "hash": Hash::of(bytes), "total": bytes.len(),
-        "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
-        "pressed": {"boot": "b0".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
-        "captured_after_us": 0, "offset": 0, "len": bytes.len(),
-    })
+    photos::frame_header(SpoolId([0x0e; 16]), 1, bytes)
 }
 
 fn frame(header: &Value, bytes: &[u8]) -> Vec<u8> {
     let header = header.to_string();
     let length = u32::try_from(header.len()).unwrap().to_be_bytes();
     [&b"KSF1"[..], &length, header.as_bytes(), bytes].concat()
-}
-
-fn codec_error(message: &[u8]) -> String {
-    codec::decode_frame(message).unwrap_err().to_string()
 }
 
 /// Returns topics that are not ours, or not valid.
@@ -431,82 +402,13 @@ fn raw_noise(port: u16, seed: &mut Seed) {
     }
 }
 
-/// Returns a PNG of `side` times `side` grey pixels, all zero, compressed as far as deflate can.
+/// Returns a PNG of `side` times `side` grey pixels, all zero.
 fn bomb_of_zeros(side: u32) -> Vec<u8> {
-    let raw = u64::from(side) * (u64::from(side) + 1);
-    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
-    let mut header = Vec::new();
-    header.extend_from_slice(&side.to_be_bytes());
-    header.extend_from_slice(&side.to_be_bytes());
-    header.extend_from_slice(&[8, 0, 0, 0, 0]);
-    chunk(&mut png, b"IHDR", &header);
-    let mut zlib = vec![0x78, 0x9c];
-    zlib.extend(deflated_zeros(raw));
-    // Adler-32 of zeros: the first sum stays 1, the second counts them.
-    let adler = u32::try_from(raw % 65_521).unwrap() << 16 | 1;
-    zlib.extend_from_slice(&adler.to_be_bytes());
-    chunk(&mut png, b"IDAT", &zlib);
-    chunk(&mut png, b"IEND", b"");
+    let pixels = vec![0; usize::try_from(side * side).unwrap()];
+    let mut png = Vec::new();
+    PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::NoFilter)
+        .write_image(&pixels, side, side, ExtendedColorType::L8)
+        .unwrap();
+    assert!(png.len() < pixels.len() / 500, "{} bytes are no bomb", png.len());
     png
-}
-
-/// Returns one block with fixed codes: a zero, then "repeat the last byte 258 times" as often as needed, then single
-/// zeros.
-fn deflated_zeros(count: u64) -> Vec<u8> {
-    let mut bits = Bits::default();
-    bits.push(0b1, 1);
-    bits.push(0b01, 2);
-    bits.push_code(0b0011_0000, 8);
-    let rest = count - 1;
-    for _ in 0..rest / 258 {
-        bits.push_code(0b1100_0101, 8);
-        bits.push_code(0, 5);
-    }
-    for _ in 0..rest % 258 {
-        bits.push_code(0b0011_0000, 8);
-    }
-    bits.push_code(0, 7);
-    bits.bytes
-}
-
-#[derive(Default)]
-struct Bits {
-    bytes: Vec<u8>,
-    used: u32,
-}
-
-impl Bits {
-    /// Plain numbers are written from their lowest bit.
-    fn push(&mut self, value: u32, count: u32) {
-        for at in 0..count {
-            if self.used.is_multiple_of(8) {
-                self.bytes.push(0);
-            }
-            let bit = (value >> at & 1).to_le_bytes()[0];
-            *self.bytes.last_mut().unwrap() |= bit << (self.used % 8);
-            self.used += 1;
-        }
-    }
-
-    /// Huffman codes are written from their highest bit.
-    fn push_code(&mut self, code: u32, count: u32) {
-        for at in (0..count).rev() {
-            self.push(code >> at & 1, 1);
-        }
-    }
-}
-
-fn chunk(png: &mut Vec<u8>, kind: &[u8; 4], body: &[u8]) {
-    png.extend_from_slice(&u32::try_from(body.len()).unwrap().to_be_bytes());
-    let start = png.len();
-    png.extend_from_slice(kind);
-    png.extend_from_slice(body);
-    let mut crc = u32::MAX;
-    for byte in &png[start..] {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
-        }
-    }
-    png.extend_from_slice(&(!crc).to_be_bytes());
 }

@@ -2,8 +2,7 @@
 //! publishes JPEGs to its own topic; with the embedded broker and with mosquitto.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -11,16 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keepsake_protocol::Hash;
-use keepsake_provision::process::eventually;
 use keepsake_provision::servers::mosquitto::{self, Mosquitto, Persistence};
 use keepsake_provision::servers::python::Python;
-use keepsake_provision::skip::not_run;
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::mqtt_client::{Client, Outcome, Packet};
-use keepsake_testkit::photos;
+use keepsake_testkit::mqtt_client::Packet;
+use keepsake_testkit::mqtt_proxy::forward_packets;
 use keepsake_testkit::python_client::fixture;
-use keepsake_testkit::seed::Seed;
+use keepsake_testkit::tcp_proxy::TcpProxy;
+use keepsake_testkit::{Client, Cloud, Outcome, Seed, TempDir, eventually, not_run, photos};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -96,7 +92,6 @@ fn accepts_pictures_of_other_clients(name: &str, cloud: Cloud, port: u16) {
             assert!(reasons.iter().any(|reason| reason.contains(says)), "{reasons:?}");
         }
     }
-    cloud.stop();
 }
 
 #[test]
@@ -134,16 +129,15 @@ const LOST: usize = 3;
 
 #[test]
 fn a_picture_with_a_lost_acknowledgement_is_stored_once() {
-    let name = "lab-way-again";
+    let name = "lab-way-lost";
     let folder = TempDir::new(name);
     let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
         return;
     };
     broker.start();
     let lost = Arc::new(AtomicUsize::new(0));
-    let port = losing_acknowledgements(broker.port(), lost.clone());
-    let mut cloud = Cloud::new(&folder).ingesting_through(port);
-    cloud.start();
+    let proxy = losing_acknowledgements(broker.port(), lost.clone());
+    let mut cloud = Cloud::new(&folder).ingesting_through(proxy.port()).started();
     let photos = photos();
     let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
     for (at, photo) in photos[..2].iter().enumerate() {
@@ -151,7 +145,7 @@ fn a_picture_with_a_lost_acknowledgement_is_stored_once() {
         sender.publish(b"camera/doorbell/image", &bytes).unwrap();
         wait_for_pictures(&cloud, "doorbell", &photos[..=at].iter().collect::<Vec<_>>());
     }
-    eventually("the broker has brought it again and again", SOON, || {
+    eventually("the broker has delivered it repeatedly", SOON, || {
         (lost.load(Ordering::SeqCst) == LOST).then_some(())
     });
     sender.publish(b"camera/doorbell/image", &std::fs::read(&photos[2]).unwrap()).unwrap();
@@ -160,34 +154,18 @@ fn a_picture_with_a_lost_acknowledgement_is_stored_once() {
     broker.stop();
 }
 
-/// A connection to the broker that breaks at each of the first acknowledgements.
-fn losing_acknowledgements(broker: u16, lost: Arc<AtomicUsize>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for mut cloud in listener.incoming().flatten() {
-            let mut broker = TcpStream::connect(("127.0.0.1", broker)).unwrap();
-            let (mut to_cloud, mut from_broker) = (cloud.try_clone().unwrap(), broker.try_clone().unwrap());
-            std::thread::spawn(move || {
-                let _ = std::io::copy(&mut from_broker, &mut to_cloud);
-                let _ = to_cloud.shutdown(Shutdown::Both);
-            });
-            let lost = lost.clone();
-            std::thread::spawn(move || {
-                while let Ok(Some(packet)) = Packet::read(&mut cloud) {
-                    let breaks = packet.acknowledges().is_some()
-                        && lost
-                            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < LOST).then_some(n + 1))
-                            .is_ok();
-                    if breaks || broker.write_all(&packet.to_bytes()).is_err() {
-                        break;
-                    }
-                }
-                let _ = broker.shutdown(Shutdown::Both);
-            });
-        }
-    });
-    port
+/// Starts a proxy before the broker whose connections break at each of the first acknowledgements.
+fn losing_acknowledgements(broker_port: u16, lost: Arc<AtomicUsize>) -> TcpProxy {
+    TcpProxy::start(broker_port, move |cloud, broker| {
+        let to_broker = |packet: &Packet| {
+            let count = |n| (n < LOST).then_some(n + 1);
+            if packet.acknowledges().is_some() && lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count).is_ok() {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+            packet.write(broker)
+        };
+        forward_packets(cloud, broker, |packet| packet.write(cloud), to_broker)
+    })
 }
 
 const SNAPSHOTS: usize = 60;
@@ -210,12 +188,12 @@ fn a_killed_cloud_loses_no_snapshot_that_the_broker_has_and_doubles_none() {
     for n in 0..SNAPSHOTS {
         let picture = photos::enlarge(&photo, photo.len() + 1000 + n, &mut seed);
         sent.push(Hash::of(&picture).to_string());
-        let said = sender.publish(b"camera/doorbell/image", &picture).unwrap();
-        assert_eq!(said, Outcome::Acknowledged);
+        let outcome = sender.publish(b"camera/doorbell/image", &picture).unwrap();
+        assert_eq!(outcome, Outcome::Acknowledged);
         if n % 20 == 10 {
             std::thread::sleep(seed.duration_up_to(Duration::from_millis(100)));
             cloud.kill();
-            cloud.launch_only();
+            cloud.launch();
         }
     }
     sent.sort();
@@ -243,8 +221,8 @@ fn photos() -> Vec<PathBuf> {
 
 fn run_successfully(command: &mut Command) {
     let done = command.stdin(Stdio::null()).output().expect("a program that runs");
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{command:?}: {said}");
+    let error = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {error}");
 }
 
 /// Waits until exactly these pictures of the camera are in the cloud.

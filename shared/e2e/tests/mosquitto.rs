@@ -4,16 +4,9 @@
 use std::thread;
 use std::time::Duration;
 
-use keepsake_provision::process::eventually;
 use keepsake_provision::servers::mosquitto::{Mosquitto, Persistence};
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
-use keepsake_testkit::mqtt_proxy::MqttProxy;
-use keepsake_testkit::photos;
-use keepsake_testkit::receipt_observer::ReceiptObserver;
-use keepsake_testkit::seed::Seed;
+use keepsake_testkit::witnesses::MqttWitnesses;
+use keepsake_testkit::{Appliance, Cloud, Seed, TempDir, eventually};
 
 const PRESSES: usize = 100;
 const KILLS: usize = 3;
@@ -36,13 +29,8 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
     };
     broker.start();
     let mut cloud = Cloud::new(&folder);
-    let proxy = MqttProxy::start(broker.port(), cloud.database());
-    cloud = cloud.ingesting_through(proxy.port());
-    cloud.start();
-    let observer = ReceiptObserver::start(broker.port(), cloud.database());
-    observer.wait_until_subscribed(Duration::from_secs(20));
-    let mut camera = Appliance::started(&folder, "porch", &broker.url());
-    camera.is_connected(Duration::from_secs(20));
+    let witnesses = MqttWitnesses::start(&mut cloud, broker.port());
+    let mut camera = Appliance::new(&folder, "porch", &broker.url()).connected(Duration::from_secs(20));
 
     // One kill in each third of the presses, and none in the remaining ones.
     let third = PRESSES / KILLS;
@@ -78,10 +66,9 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
     });
     assert_eq!(device["missing"], 0, "{device:#}");
     assert_eq!(device["conflicts"], 0, "{device:#}");
-    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
+    let found = cloud.audit(&confirmed);
     assert_eq!(found.stored, confirmed.len() as u64);
-    let receipts = observer.verdict();
-    let acknowledged = proxy.verdict();
+    let (receipts, acknowledged) = witnesses.verdict();
     println!(
         "{name}: {}, {} confirmed, {KILLS} kills, {found:?}, {receipts} receipts and {acknowledged} acknowledgements looked into",
         broker.version(),

@@ -5,11 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keepsake_provision::process::peak_memory_bytes;
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
-use keepsake_testkit::photos;
+use keepsake_testkit::{Appliance, Cloud, TempDir};
 use serde_json::Value;
 
 const PRESSES: usize = 1000;
@@ -48,18 +44,16 @@ fn a_thousand_presses_without_a_broker_are_all_stored_later() {
         device["waiting"] == 0 && device["stored"].as_u64() >= Some(PRESSES as u64)
     });
     assert_eq!(device["missing"], 0, "{device:#}");
-    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
+    let found = cloud.audit(&confirmed);
     memory = memory.max(peak_memory_bytes(camera.pid()));
     println!("offline: {found:?}, {} MiB at the most", memory >> 20);
     assert!(memory <= MEMORY_MAX, "the camera needed {} MiB (P4)", memory >> 20);
-    camera.stop();
-    cloud.stop();
 }
 
 /// Checks that every press of this run was answered with two short: safe on the card.
 fn every_press_is_answered(camera: &Appliance, start: usize) {
-    let numbers = |said: &[Value], kind: &str, field: &str| -> BTreeSet<u64> {
-        said.iter()
+    let numbers = |events: &[Value], kind: &str, field: &str| -> BTreeSet<u64> {
+        events.iter()
             .filter(|event| event["event"] == kind)
             // One number, or a list of them.
             .flat_map(|event| match event[field].as_array() {
@@ -70,8 +64,8 @@ fn every_press_is_answered(camera: &Appliance, start: usize) {
     };
     let pressed = numbers(&camera.events(start), "pressed", "press");
     assert!(pressed.len() >= PRESSES / 3, "{} presses seen", pressed.len());
-    camera.expect("an answer to every press", start, Duration::from_secs(30), |said| {
-        let kept: Vec<Value> = said
+    camera.expect("an answer to every press", start, Duration::from_secs(30), |events| {
+        let kept: Vec<Value> = events
             .iter()
             .filter(|event| event["event"] == "answer" && event["answer"] == "kept")
             .cloned()

@@ -2,27 +2,20 @@
 //! the document is sufficient.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use keepsake_provision::process::eventually;
-use keepsake_provision::temp_dir::{self, TempDir};
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
 use keepsake_testkit::mqtt_proxy::HostileBroker;
-use keepsake_testkit::photos;
 use keepsake_testkit::python_client::ReferenceClient;
-use keepsake_testkit::seed::Seed;
+use keepsake_testkit::{Cloud, SOON, Seed, TempDir, audit, count, eventually, photos};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(60);
 /// More than any disk has.
 const NO_ROOM: &str = "--free-bytes-min=1152921504606846976";
 const ROOM: &str = "--free-bytes-min=1";
 
 #[test]
 fn the_reference_client_uploads_whole_pictures_and_parts() {
-    let folder = TempDir::new("stranger");
-    let mut cloud = Cloud::started(&folder);
+    let folder = TempDir::new("python");
+    let cloud = Cloud::new(&folder).started();
     let Some(mut camera) = camera(&folder, cloud.mqtt_port()) else {
         return;
     };
@@ -35,15 +28,14 @@ fn the_reference_client_uploads_whole_pictures_and_parts() {
     camera.fail();
     camera.expect_some(4, "stored", 0, SOON);
     camera.stop();
-    let whole = camera.events(0).iter().filter(|event| event["event"] == "sent").count();
-    assert_eq!(whole, 3, "each in one message");
+    assert_eq!(count(&camera.events(0), "sent"), 3, "each in one message");
 
     // The same camera on a slow link.
     let mut camera = camera.with("--part-bytes=16384");
     camera.start();
     camera.press(&jpeg("deep-field"));
     camera.expect_some(5, "stored", 0, SOON);
-    let sent = camera.events(0).iter().filter(|event| event["event"] == "sent").count();
+    let sent = count(&camera.events(0), "sent");
     assert!(sent > 3 + 3, "in parts: {sent}");
 
     let api = cloud.api();
@@ -57,7 +49,7 @@ fn the_reference_client_uploads_whole_pictures_and_parts() {
     assert_eq!(quarantined["count"], 0, "all was understood: {quarantined:#}");
     let pictures = api.pictures("porch");
     assert!(pictures.iter().all(|picture| picture["width"].as_u64() > Some(100)), "{pictures:#?}");
-    let found = audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
+    let found = cloud.audit(&camera.saved());
     assert_eq!((found.stored, found.tombstones), (4, 1));
 
     // It disconnects without a goodbye, and the broker publishes its last will; later it ends cleanly.
@@ -67,14 +59,13 @@ fn the_reference_client_uploads_whole_pictures_and_parts() {
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     camera.stop();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "offline");
-    cloud.stop();
 }
 
 /// After an interruption the cloud requests the missing bytes, and a restored one the pictures that had a receipt.
 #[test]
 fn the_reference_client_uploads_what_the_cloud_requests() {
-    let folder = TempDir::new("stranger-want");
-    let mut cloud = Cloud::started(&folder);
+    let folder = TempDir::new("python-want");
+    let mut cloud = Cloud::new(&folder).started();
     let Some(camera) = camera(&folder, cloud.mqtt_port()) else {
         return;
     };
@@ -82,21 +73,16 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
     camera.start();
     camera.expect_some(1, "connected", 0, SOON);
     // In a thousand parts, so that there is time to kill it between the first commit and the last.
-    let mut seed = Seed::from_env_or_random("stranger-want");
-    let album = folder.join("album");
-    std::fs::create_dir(&album).unwrap();
-    std::fs::copy(jpeg("cat"), album.join("cat.jpg")).unwrap();
-    let whole = album.join("large.jpg");
-    let deep_field = std::fs::read(jpeg("deep-field")).unwrap();
-    std::fs::write(&whole, photos::enlarge(&deep_field, 1_000_000, &mut seed)).unwrap();
-    camera.press(&whole);
+    let mut seed = Seed::from_env_or_random("python-want");
+    let large = photos::enlarge(&photos::named("deep-field"), 1_000_000, &mut seed);
+    let album = photos::album(&folder.join("album"), &[&large, &photos::named("cat")]);
+    camera.press(&album.join("0.jpg"));
     // Earlier messages may still arrive, and the cloud can only request the rest of a capture it has begun to
     // receive.
     let store = cloud.store();
     eventually("some parts are committed", SOON, || (store.part_count() > 0).then_some(()));
     camera.kill();
-    let half = camera.events(0).iter().any(|event| event["event"] == "stored");
-    assert!(!half, "it was to be killed in the middle");
+    assert_eq!(count(&camera.events(0), "stored"), 0, "it was to be killed in the middle");
 
     let since = camera.event_count();
     camera.start();
@@ -109,37 +95,31 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
         .filter(|event| event["event"] == "sent")
         .filter_map(|event| event["len"].as_u64())
         .sum();
-    let total = std::fs::metadata(&whole).unwrap().len();
+    let total = large.len() as u64;
     assert!((1..total).contains(&bytes), "{bytes} of {total} sent again");
     camera.stop();
 
     // A cloud restored from last night's backup requests pictures that had a receipt.
-    cloud.stop();
     let backup = folder.join("backup");
-    temp_dir::copy(cloud.data(), &backup);
-    cloud.start();
+    cloud.back_up(&backup);
     camera.start();
     camera.press(&jpeg("cat"));
     camera.expect_some(2, "stored", 0, SOON);
     cloud.stop();
-    temp_dir::restore(&backup, cloud.data());
     let since = camera.event_count();
-    cloud.start();
+    cloud.restore(&backup);
     camera.expect_some(1, "wanted", since, SOON);
     camera.expect_some(1, "stored", since, SOON);
     let device = cloud.api().wait_for_device("porch", SOON, |device| device["stored"] == 2);
     assert_eq!(device["missing"], 0, "{device:#}");
     audit(&cloud.store(), &camera.saved(), &photos::all(&album));
-    camera.stop();
-    cloud.stop();
 }
 
 /// `hold` keeps everything on the card, and so does every receipt that does not match exactly.
 #[test]
 fn the_reference_client_keeps_everything_without_a_receipt() {
-    let folder = TempDir::new("stranger-hold");
-    let mut cloud = Cloud::new(&folder).flag(NO_ROOM);
-    cloud.start();
+    let folder = TempDir::new("python-hold");
+    let mut cloud = Cloud::new(&folder).flag(NO_ROOM).started();
     // The embedded broker lets no one else publish for the cloud; another broker may.
     let between = HostileBroker::start(cloud.mqtt_port());
     let Some(mut camera) = camera(&folder, between.port()) else {
@@ -151,11 +131,11 @@ fn the_reference_client_keeps_everything_without_a_receipt() {
     camera.press(&jpeg("cat"));
     camera.expect_some(1, "saved", 0, SOON);
     let saved = camera.saved()[0];
-    let install = saved.install.to_string();
+    let spool = saved.spool.to_string();
     let store = cloud.store_id();
 
     let receipt = |store: &str, sequence: u64, hash: &str| {
-        let receipt = json!({"store": store, "install": install, "stored": [[sequence, hash]]});
+        let receipt = json!({"store": store, "install": spool, "stored": [[sequence, hash]]});
         let topic = "keepsake/v1/porch/down/receipt";
         assert_eq!(between.inject(topic, receipt.to_string().as_bytes()), 1);
     };
@@ -167,13 +147,15 @@ fn the_reference_client_keeps_everything_without_a_receipt() {
     camera.expect_some(1, "foreign", 0, SOON);
     let device = cloud.api().wait_for_device("porch", SOON, |device| device["held"] == 1);
     assert_eq!((&device["stored"], &device["missing"]), (&json!(0), &json!(0)), "{device:#}");
-    let said = camera.events(0);
-    let of = |kind: &str| said.iter().filter(|event| event["event"] == kind).count();
-    assert_eq!((of("sent"), of("stored")), (0, 0), "nothing went out: {said:#?}");
+    let events = camera.events(0);
+    assert_eq!(
+        (count(&events, "sent"), count(&events, "stored")),
+        (0, 0),
+        "nothing went out: {events:#?}"
+    );
 
     cloud.stop();
-    let mut cloud = cloud.flag(ROOM);
-    cloud.start();
+    cloud = cloud.flag(ROOM).started();
     let stored: Vec<Value> = camera.expect_some(1, "stored", 0, SOON);
     assert_eq!(stored[0]["sequence"], 1);
     // It also executes commands.
@@ -181,13 +163,11 @@ fn the_reference_client_keeps_everything_without_a_receipt() {
     cloud.api().snap("porch");
     camera.expect_some(1, "stored", since, SOON);
     let commands = "/api/v1/devices/porch/commands";
-    keepsake_provision::process::eventually("the command is done", SOON, || {
+    eventually("the command is done", SOON, || {
         (cloud.api().json(commands)["commands"][0]["stage"] == "done").then_some(())
     });
-    let found = audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
+    let found = cloud.audit(&camera.saved());
     assert_eq!(found.stored, 2);
-    camera.stop();
-    cloud.stop();
 }
 
 fn camera(folder: &TempDir, mqtt_port: u16) -> Option<ReferenceClient> {

@@ -3,28 +3,17 @@
 use std::time::{Duration, Instant};
 
 use keepsake_provision::process::free_port;
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::{Appliance, capture_keys};
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
-use keepsake_testkit::photos;
-use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(60);
-
-fn event_named(event: &str) -> impl Fn(&[Value]) -> Option<()> {
-    move |said| said.iter().any(|one| one["event"] == event).then_some(())
-}
+use keepsake_testkit::{Appliance, Cloud, SOON, TempDir, capture_keys, count};
+use serde_json::json;
 
 #[test]
 fn settings_of_the_cloud_apply_without_a_restart() {
     let folder = TempDir::new("settings");
-    let mut cloud = Cloud::started(&folder);
+    let cloud = Cloud::new(&folder).started();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
         // A drawn scene has the requested size.
-        .set("simulated.photos=");
-    camera.start();
-    camera.is_connected(SOON);
+        .set("simulated.photos=")
+        .connected(SOON);
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     camera.press_and_save(1, SOON);
@@ -47,8 +36,8 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     // Interval pictures start, and stop.
     let since = camera.event_count();
     api.set_settings("porch", &json!({"capture_interval_s": 1}));
-    camera.expect("pictures by themselves", since, SOON, |said| {
-        (capture_keys(said, "saved").len() >= 2).then_some(())
+    camera.expect("pictures by themselves", since, SOON, |events| {
+        (capture_keys(events, "saved").len() >= 2).then_some(())
     });
     api.set_settings("porch", &json!({}));
     let settled = api.wait_for_settings("porch", "applied", SOON);
@@ -57,8 +46,7 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     // Long enough for two more, if there were any.
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(capture_keys(&camera.events(since), "saved").len(), 0);
-    let restarts = camera.events(0);
-    assert!(restarts.iter().all(|one| one["event"] != "restarting"));
+    assert_eq!(count(&camera.events(0), "restarting"), 0);
 
     // A setting it cannot apply is reported, and the others apply; also after a power cut.
     camera.change("light.mode=off");
@@ -71,22 +59,19 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     assert_eq!(rejected[0]["name"], "light.mode");
     let since = camera.event_count();
     camera.press_and_save(1, SOON);
-    camera.expect("a receipt", since, SOON, event_named("stored"));
+    camera.expect_event(since, SOON, &json!({"event": "stored"}));
     let last = api.pictures("porch").pop().unwrap();
     assert_eq!(last["width"], 100);
-    camera.stop();
-    cloud.stop();
 }
 
 #[test]
 fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     let folder = TempDir::new("trial");
-    let mut cloud = Cloud::started(&folder);
+    let cloud = Cloud::new(&folder).started();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
         .with_a_file()
-        .set("cloud.trial_timeout_s=8");
-    camera.start();
-    camera.is_connected(SOON);
+        .set("cloud.trial_timeout_s=8")
+        .connected(SOON);
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
 
@@ -94,9 +79,9 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     let nowhere = format!("mqtt://127.0.0.1:{}", free_port());
     let since = camera.event_count();
     api.set_settings("porch", &json!({"cloud.url": nowhere, "light.mode": "heartbeat"}));
-    camera.expect("a new start", since, SOON, |said| {
-        let at = said.iter().position(|one| one["event"] == "restarting")?;
-        said[at..].iter().any(|one| one["event"] == "ready").then_some(())
+    camera.expect("a new start", since, SOON, |events| {
+        let at = events.iter().position(|one| one["event"] == "restarting")?;
+        events[at..].iter().any(|one| one["event"] == "ready").then_some(())
     });
     // Pressed while it has no connection, and then the power is cut.
     let mut pressed = camera.press_and_save(1, SOON);
@@ -110,89 +95,78 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     assert_eq!(settled["camera"]["effective"]["cloud.url"], cloud.mqtt_url().as_str());
     // Settings other than the connection were never on trial.
     assert_eq!(settled["camera"]["effective"]["light.mode"], "heartbeat");
-    camera.expect("the way back", since, SOON, event_named("connected"));
+    camera.expect_event(since, SOON, &json!({"event": "connected"}));
     camera.expect_stored(&pressed, SOON);
-    let found = audit(&cloud.store(), &pressed, &photos::all(&photos::folder()));
+    let found = cloud.audit(&pressed);
     assert_eq!(found.stored, 2);
-    camera.stop();
-    cloud.stop();
 }
 
 #[test]
 fn a_working_connection_setting_is_kept() {
     let folder = TempDir::new("confirmed");
-    let mut cloud = Cloud::started(&folder);
+    let cloud = Cloud::new(&folder).started();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
         .with_a_file()
-        .set("cloud.trial_timeout_s=20");
-    camera.start();
-    camera.is_connected(SOON);
+        .set("cloud.trial_timeout_s=20")
+        .connected(SOON);
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     let other = cloud.mqtt_url().replace("127.0.0.1", "localhost");
     let since = camera.event_count();
     api.set_settings("porch", &json!({"cloud.url": other, "cloud.keep_alive_s": 20}));
-    camera.expect("a new start", since, SOON, event_named("restarting"));
+    camera.expect_event(since, SOON, &json!({"event": "restarting"}));
     let settled = api.wait_for_settings("porch", "applied", SOON);
     assert_eq!(settled["camera"]["effective"]["cloud.url"], other.as_str());
     // Kept for good: the next start needs no trial, and nothing is rolled back.
     camera.kill();
     let since = camera.event_count();
     camera.start();
-    camera.is_connected(SOON);
+    camera.wait_until_connected(SOON);
     let settled = api.wait_for_settings("porch", "applied", SOON);
     assert_eq!(settled["camera"]["effective"]["cloud.keep_alive_s"], 20);
-    assert!(camera.events(since).iter().all(|one| one["event"] != "restarting"));
-    camera.stop();
-    cloud.stop();
+    assert_eq!(count(&camera.events(since), "restarting"), 0);
 }
 
 #[test]
 fn a_restart_command_restarts_and_is_answered_once() {
     let folder = TempDir::new("restart");
-    let mut cloud = Cloud::started(&folder);
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
-    camera.is_connected(SOON);
+    let cloud = Cloud::new(&folder).started();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).connected(SOON);
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     let since = camera.event_count();
-    let asked = api.send_command("porch", "restart");
-    let id = asked["id"].as_str().unwrap();
-    let done = api.wait_for_command("porch", id, "done", SOON);
+    let command = api.send_command("porch", "restart");
+    let done = api.wait_for_command("porch", command["id"].as_str().unwrap(), "done", SOON);
     let stages: Vec<_> = done["stages"].as_array().unwrap().iter().map(|one| one["stage"].clone()).collect();
     assert_eq!(stages, ["sent", "accepted", "done"]);
     // The same process id, another program: it was ready again, and takes pictures.
-    let said = camera.events(since);
-    let of = |kind: &str| said.iter().filter(|one| one["event"] == kind).count();
-    assert_eq!((of("restarting"), of("ready")), (1, 1));
+    let events = camera.events(since);
+    assert_eq!((count(&events, "restarting"), count(&events, "ready")), (1, 1));
     camera.press_and_store(1, SOON);
     // It is over: neither the next connection nor the next start repeats it.
     assert!(!camera.spool().join("restart.json").exists());
     let since = camera.event_count();
     camera.kill();
     camera.start();
-    camera.is_connected(SOON);
-    let told = api.send_command("porch", "diagnostics");
-    let told = api.wait_for_command("porch", told["id"].as_str().unwrap(), "done", SOON);
-    let result = &told["result"];
+    camera.wait_until_connected(SOON);
+    let command = api.send_command("porch", "diagnostics");
+    let command = api.wait_for_command("porch", command["id"].as_str().unwrap(), "done", SOON);
+    let result = &command["result"];
     // If it died before the receipt was noted on the card, it has to ask for it first.
     let waiting = result["spool"]["waiting"].as_u64();
     assert!(waiting.is_some_and(|waiting| waiting <= 1), "{result:#}");
     assert_eq!(result["line"]["connections"], 1);
     assert!(result["machine"]["up_for_s"].as_u64().unwrap() > 0);
     assert!(result.to_string().len() < 16 * 1024);
-    assert!(camera.events(since).iter().all(|one| one["event"] != "restarting"));
-    camera.stop();
-    cloud.stop();
+    assert_eq!(count(&camera.events(since), "restarting"), 0);
 }
 
 #[test]
 fn uploads_respect_the_bandwidth_limit() {
     const RATE: u64 = 100_000;
     let folder = TempDir::new("rate");
-    let mut cloud = Cloud::started(&folder);
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
-    camera.is_connected(SOON);
+    let cloud = Cloud::new(&folder).started();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).connected(SOON);
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     api.set_settings("porch", &json!({"cloud.rate_bytes_per_s": RATE}));
@@ -206,6 +180,4 @@ fn uploads_respect_the_bandwidth_limit() {
     let at_least = bytes.saturating_sub(RATE + 256 * 1024) * 1000 / RATE;
     assert!(at_least > 1000, "{bytes} bytes prove nothing");
     assert!(took.as_millis() >= u128::from(at_least), "{bytes} bytes in {took:?}");
-    camera.stop();
-    cloud.stop();
 }

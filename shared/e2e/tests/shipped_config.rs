@@ -6,17 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use keepsake_provision::process::eventually;
 use keepsake_provision::servers::mosquitto::{self, Release};
-use keepsake_provision::skip::not_run;
-use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
-use keepsake_testkit::mqtt_client::{Client, Outcome};
-use keepsake_testkit::photos;
 use keepsake_testkit::shipped_mosquitto_config::ShippedMosquitto;
 use keepsake_testkit::test_ca::{TestCa, Validity};
+use keepsake_testkit::{Appliance, Client, Cloud, Outcome, TempDir, count, eventually, not_run};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -33,7 +26,7 @@ fn the_shipped_files_isolate_cameras_with_the_newest_mosquitto() {
 
 fn cameras_are_isolated(name: &str, release: Release) {
     let folder = TempDir::new(name);
-    let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, release) else {
+    let Some(mut deployed) = ShippedMosquitto::or_skip(name, &folder, release) else {
         return;
     };
     let porch_password = deployed.add_user("porch", "one for the porch");
@@ -43,9 +36,7 @@ fn cameras_are_isolated(name: &str, release: Release) {
     let mut cloud = cloud_elsewhere(&folder, &deployed);
     cloud.start();
 
-    let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
-        .set("cloud.user=porch")
-        .set(&format!("cloud.password_file={}", porch_password.display()));
+    let mut porch = deployed.password_camera(&folder, "porch", &porch_password);
     let shed_identity = deployed.ca.client("shed");
     let mut shed = camera(&folder, "shed", &url(deployed.certificate_port), &ca)
         .set(&format!("cloud.cert_file={}", shed_identity.certificate.display()))
@@ -66,7 +57,7 @@ fn cameras_are_isolated(name: &str, release: Release) {
     shed.expect_stored(&confirmed, SOON);
     confirmed.extend(porch.press_and_save(3, SOON));
     porch.expect_stored(&confirmed[3..], SOON);
-    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
+    let found = cloud.audit(&confirmed);
     assert_eq!(found.stored, 6);
     let mut receipts = 0;
     while receipts == 0 {
@@ -77,8 +68,8 @@ fn cameras_are_isolated(name: &str, release: Release) {
 
     // The broker acknowledges it and drops it.
     for topic in ["keepsake/v1/shed/up/event", "keepsake/v1/porch/up/event"] {
-        let said = spy.publish(topic.as_bytes(), topic.as_bytes()).unwrap();
-        assert_eq!(said, Outcome::Acknowledged);
+        let outcome = spy.publish(topic.as_bytes(), topic.as_bytes()).unwrap();
+        assert_eq!(outcome, Outcome::Acknowledged);
     }
     let quarantined = eventually("the porch's nonsense is in quarantine", SOON, || {
         let all = cloud.api().json("/api/v1/quarantine")["quarantine"].clone();
@@ -98,34 +89,29 @@ fn cameras_are_isolated(name: &str, release: Release) {
 fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
     let name = "deployed-password";
     let folder = TempDir::new(name);
-    let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, Release::System) else {
+    let Some(mut deployed) = ShippedMosquitto::or_skip(name, &folder, Release::System) else {
         return;
     };
-    let ca = deployed.ca.certificate();
     let cloud_password = deployed.add_user("cloud", "right");
     let porch_password = deployed.add_user("porch", "right");
-    let spoil = |file: &Path| fs::write(file, "hunter2\n").unwrap();
-    let mend = |file: &Path| fs::write(file, "right\n").unwrap();
-    spoil(&cloud_password);
-    spoil(&porch_password);
+    let write_wrong = |file: &Path| fs::write(file, "hunter2\n").unwrap();
+    let write_right = |file: &Path| fs::write(file, "right\n").unwrap();
+    write_wrong(&cloud_password);
+    write_wrong(&porch_password);
     deployed.broker.start();
 
-    let mut cloud = Cloud::new(&folder)
-        .flag(&format!("--mqtt-broker-url=mqtt://cloud@127.0.0.1:{}", deployed.plain_port))
-        .flag(&format!("--mqtt-password-file={}", cloud_password.display()));
-    cloud.launch_only();
+    let mut cloud = deployed.local_cloud(&folder, &cloud_password);
+    cloud.launch();
     cloud.api().wait_until_up(SOON);
     not_ready(&cloud, "the broker refuses the cloud's name or password");
 
-    let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
-        .set("cloud.user=porch")
-        .set(&format!("cloud.password_file={}", porch_password.display()));
+    let mut porch = deployed.password_camera(&folder, "porch", &porch_password);
     porch.start();
     let confirmed = porch.press_and_save(1, SOON);
     expect_reported_once(&porch, "refuses this camera's name or password");
 
-    mend(&cloud_password);
-    mend(&porch_password);
+    write_right(&cloud_password);
+    write_right(&porch_password);
     porch.expect_stored(&confirmed, SOON);
     for log in [porch.log(), cloud.log()] {
         assert!(!log.contains("hunter2"), "{log}");
@@ -139,11 +125,11 @@ fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
 fn an_untrusted_broker_gets_nothing() {
     let name = "deployed-untrusted";
     let folder = TempDir::new(name);
-    let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, Release::System) else {
+    let Some(mut deployed) = ShippedMosquitto::or_skip(name, &folder, Release::System) else {
         return;
     };
     let porch_password = deployed.add_user("porch", "right");
-    let ca = folder.join("believed.crt");
+    let ca = folder.join("trusted.crt");
     let right = || fs::copy(deployed.ca.certificate(), &ca).unwrap();
     let stranger = TestCa::new(&folder.join("stranger"), "another CA");
     let remade = TestCa::new(&folder.join("remade"), "Keepsake CA");
@@ -172,12 +158,12 @@ fn an_untrusted_broker_gets_nothing() {
     // The right certificate, but the camera trusts another CA: fixed while it runs.
     deployed.replace_certificate(&good);
     deployed.broker.start();
-    for (believed, says) in [(&stranger, "signed by an unknown CA"), (&remade, "was the CA replaced?")] {
-        fs::copy(believed.certificate(), &ca).unwrap();
+    for (trusted, says) in [(&stranger, "signed by an unknown CA"), (&remade, "was the CA replaced?")] {
+        fs::copy(trusted.certificate(), &ca).unwrap();
         porch.start();
         expect_reported_once(&porch, says);
         right();
-        porch.is_connected(SOON);
+        porch.wait_until_connected(SOON);
         porch.stop();
     }
 
@@ -200,7 +186,7 @@ fn an_untrusted_broker_gets_nothing() {
 fn a_cameras_credentials_cannot_disconnect_the_cloud_or_another_camera() {
     let name = "deployed-eviction";
     let folder = TempDir::new(name);
-    let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, Release::System) else {
+    let Some(mut deployed) = ShippedMosquitto::or_skip(name, &folder, Release::System) else {
         return;
     };
     if let Err(why) = mosquitto::publisher() {
@@ -212,9 +198,7 @@ fn a_cameras_credentials_cannot_disconnect_the_cloud_or_another_camera() {
     let ca = deployed.ca.certificate();
     let mut cloud = cloud_elsewhere(&folder, &deployed);
     cloud.start();
-    let mut shed = camera(&folder, "shed", &url(deployed.password_port), &ca)
-        .set("cloud.user=shed")
-        .set(&format!("cloud.password_file={}", shed_password.display()));
+    let mut shed = deployed.password_camera(&folder, "shed", &shed_password);
     shed.start();
     let mut confirmed = shed.press_and_save(1, SOON);
     shed.expect_stored(&confirmed, SOON);
@@ -234,7 +218,7 @@ fn a_cameras_credentials_cannot_disconnect_the_cloud_or_another_camera() {
     let password: &[&str] = &["-u", "porch", "-P", "of the porch"];
     let certificate: &[&str] = &["--cert", &certificate, "--key", &key];
     let store = cloud.api().json("/api/v1/system")["store"].as_str().expect("an id")[..8].to_owned();
-    let shed_id = format!("shed.{}", &confirmed[0].install.to_string()[..8]);
+    let shed_id = format!("shed.{}", &confirmed[0].spool.to_string()[..8]);
     for client_id in [&format!("cloud.frames.{store}"), &format!("cloud.control.{store}"), &shed_id] {
         for (port, credentials) in [(deployed.password_port, password), (deployed.certificate_port, certificate)] {
             let done = as_client(port, client_id, credentials);
@@ -245,8 +229,7 @@ fn a_cameras_credentials_cannot_disconnect_the_cloud_or_another_camera() {
     }
     confirmed.extend(shed.press_and_save(1, SOON));
     shed.expect_stored(&confirmed[1..], SOON);
-    let disconnected = shed.run_events().iter().filter(|event| event["event"] == "disconnected").count();
-    assert_eq!(disconnected, 0, "{}", shed.log());
+    assert_eq!(count(&shed.run_events(), "disconnected"), 0, "{}", shed.log());
     let sessions = cloud.log().matches("subscribed at the broker").count();
     assert_eq!(sessions, 2, "{}", cloud.log());
     shed.stop();
@@ -264,12 +247,6 @@ fn cloud_elsewhere(folder: &Path, deployed: &ShippedMosquitto) -> Cloud {
         .flag(&format!("--mqtt-key-file={}", identity.key.display()))
 }
 
-fn shipped_mosquitto_or_skip(what: &str, folder: &Path, release: Release) -> Option<ShippedMosquitto> {
-    ShippedMosquitto::new(folder, release)
-        .inspect_err(|why| not_run(what, why, "install mosquitto 2"))
-        .ok()
-}
-
 fn camera(folder: &Path, device: &str, url: &str, ca: &Path) -> Appliance {
     Appliance::new(folder, device, url).set(&format!("cloud.ca_file={}", ca.display()))
 }
@@ -281,20 +258,20 @@ fn url(port: u16) -> String {
 /// Waits until the camera has reported why it is rejected, and checks that it does not report it again at the next
 /// attempts.
 fn expect_reported_once(camera: &Appliance, says: &str) {
-    let told = || {
-        let all = camera.run_events();
-        let told = all.iter().filter(|event| {
-            let text = event["text"].as_str().unwrap_or_default();
-            event["event"] == "disconnected" && text.contains(says)
-        });
-        told.count()
+    let reports = || {
+        let has_reason = |event: &Value| event["text"].as_str().unwrap_or_default().contains(says);
+        let events = camera.run_events();
+        events
+            .iter()
+            .filter(|event| event["event"] == "disconnected" && has_reason(event))
+            .count()
     };
     eventually(&format!("the camera says {says:?}\n{}", camera.log()), SOON, || {
-        (told() > 0).then_some(())
+        (reports() > 0).then_some(())
     });
     // It retries after at most two seconds.
     std::thread::sleep(Duration::from_secs(5));
-    assert_eq!(told(), 1, "{says}");
+    assert_eq!(reports(), 1, "{says}");
 }
 
 fn not_ready(cloud: &Cloud, says: &str) {

@@ -5,14 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use keepsake_provision::temp_dir::{self, TempDir};
-use keepsake_testkit::appliance::{Appliance, CaptureKey};
-use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::ledger::audit;
-use keepsake_testkit::photos;
-use keepsake_testkit::seed::Seed;
-
-const SOON: Duration = Duration::from_secs(60);
+use keepsake_testkit::{Appliance, CaptureKey, Cloud, SOON, Seed, TempDir, temp_dir};
 
 /// The damage to the directory of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +27,7 @@ fn cameras_with_damage(
 ) -> Vec<Appliance> {
     let damaged = ALL.iter().map(|damage| {
         let name = format!("{damage:?}").to_lowercase();
-        let mut camera = Appliance::started(folder, &name, &cloud.mqtt_url());
+        let mut camera = Appliance::new(folder, &name, &cloud.mqtt_url()).started();
         press(&mut camera, 3, SOON);
         camera.stop();
         let yesterday = folder.join(format!("{name}-yesterday"));
@@ -68,7 +61,7 @@ fn a_damaged_index_loses_nothing_of_a_full_spool() {
 fn a_damaged_index_loses_nothing_of_a_drained_spool() {
     let mut seed = Seed::from_env_or_random("index-drained");
     let folder = TempDir::new("index-drained");
-    let cloud = Cloud::started(&folder);
+    let cloud = Cloud::new(&folder).started();
     let mut cameras = cameras_with_damage(&folder, &cloud, &mut seed, Appliance::press_and_store);
 
     for (camera, damage) in cameras.iter_mut().zip(ALL) {
@@ -84,15 +77,11 @@ fn a_damaged_index_loses_nothing_of_a_drained_spool() {
 fn a_second_process_on_the_same_spool_reports_it_and_exits() {
     let folder = TempDir::new("second");
     let cloud = Cloud::new(&folder);
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
-    let (status, said) = camera.start_a_second(SOON);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).started();
+    let (status, log) = camera.start_a_second(SOON);
     assert!(!status.success(), "a second camera on the same spool: {status}");
-    assert!(
-        said.contains("spool") && !said.contains("panicked"),
-        "it should say what is the matter: {said}"
-    );
+    assert!(log.contains("spool") && !log.contains("panicked"), "the log explains it: {log}");
     assert_eq!(camera.press_and_save(1, SOON)[0].sequence, 1, "the first goes on");
-    camera.stop();
 }
 
 fn index_of(camera: &Appliance) -> std::path::PathBuf {
@@ -122,10 +111,10 @@ fn apply_damage(damage: Damage, index: &Path, yesterday: &Path, seed: &mut Seed)
 
 fn start_after_damage(camera: &mut Appliance, damage: Damage) {
     camera.start();
-    let (install, next) = camera.ready();
+    let (spool, next) = camera.ready();
     assert_eq!(next, 6, "{damage:?}: no number is used twice (P6)");
     assert!(
-        camera.saved().iter().all(|saved| saved.install == install),
+        camera.saved().iter().all(|saved| saved.spool == spool),
         "{damage:?}: the files say whose spool this is"
     );
     let warnings = camera.warnings();
@@ -140,13 +129,13 @@ fn expect_all_stored(cloud: &Cloud, cameras: &mut [Appliance]) {
     for camera in cameras.iter_mut() {
         let device = cloud
             .api()
-            .wait_for_device(camera.device(), SOON, |device| device["stored"] == 6 && device["waiting"] == 0);
+            .wait_for_device(camera.name(), SOON, |device| device["stored"] == 6 && device["waiting"] == 0);
         assert_eq!(device["pressed"], 6, "{device:#}");
         assert_eq!(device["missing"], 0, "{device:#}");
         assert_eq!(device["conflicts"], 0, "{device:#}");
         confirmed.extend(camera.saved());
         camera.stop();
     }
-    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
+    let found = cloud.audit(&confirmed);
     assert_eq!(found.stored, 6 * cameras.len() as u64);
 }

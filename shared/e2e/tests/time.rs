@@ -4,18 +4,14 @@
 use std::fs;
 use std::time::Duration;
 
-use keepsake_provision::process::eventually;
-use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::api::Api;
-use keepsake_testkit::appliance::{Appliance, CaptureKey};
 use keepsake_testkit::clock::SimulatedClock;
-use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::{Appliance, CaptureKey, Cloud, SOON, TempDir, eventually};
 use serde_json::Value;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 const S: i64 = 1_000_000;
-const WITHIN: Duration = Duration::from_secs(60);
 
 /// A capture, and the true times before and after its press.
 struct Pressed {
@@ -28,10 +24,15 @@ fn press(camera: &mut Appliance, clock: &SimulatedClock, n: usize) -> Vec<Presse
     (0..n)
         .map(|_| {
             let from_us = clock.true_us();
-            let saved = camera.press_and_save(1, WITHIN);
+            let saved = camera.press_and_save(1, SOON);
             Pressed { capture: saved[0], from_us, to_us: clock.true_us() }
         })
         .collect()
+}
+
+fn expect_stored(camera: &Appliance, all: &[Pressed]) {
+    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
+    camera.expect_stored(&captures, SOON);
 }
 
 /// Waits until the camera, which checks its clock once a second, has seen the last change.
@@ -45,8 +46,14 @@ fn notes(camera: &Appliance) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-fn wait_for_note(camera: &Appliance, lines: usize) {
-    eventually("boot lines on the card", WITHIN, || {
+fn wait_for_receipts_of_events(camera: &Appliance) {
+    eventually("receipts for all events", SOON, || {
+        notes(camera)["events"].as_array()?.is_empty().then_some(())
+    });
+}
+
+fn wait_for_boot_lines(camera: &Appliance, lines: usize) {
+    eventually("boot lines on the card", SOON, || {
         let notes = notes(camera);
         let waiting = notes["events"].as_array()?.iter();
         let boots = waiting.filter(|event| event.as_str().is_some_and(|json| json.contains(r#""kind":"boot""#)));
@@ -54,12 +61,12 @@ fn wait_for_note(camera: &Appliance, lines: usize) {
     });
 }
 
-fn taken(api: &Api, pressed: &Pressed) -> Value {
+fn capture_time(api: &Api, pressed: &Pressed) -> Value {
     let all = api.pictures("porch");
     let picture = all
         .iter()
         .find(|picture| {
-            picture["sequence"] == pressed.capture.sequence && picture["spool"] == pressed.capture.install.to_string()
+            picture["sequence"] == pressed.capture.sequence && picture["spool"] == pressed.capture.spool.to_string()
         })
         .expect("the picture is stored");
     picture["taken"].clone()
@@ -68,18 +75,18 @@ fn taken(api: &Api, pressed: &Pressed) -> Value {
 /// Checks that the stated time of each picture contains the true one, and returns the stated times.
 #[track_caller]
 fn check_intervals(api: &Api, all: &[Pressed]) -> Vec<Value> {
-    let stated: Vec<Value> = all.iter().map(|pressed| taken(api, pressed)).collect();
-    for (pressed, taken) in all.iter().zip(&stated) {
-        let latest = taken["latest_us"].as_i64().unwrap();
-        let earliest = taken["earliest_us"].as_i64().unwrap_or(i64::MIN);
+    let stated: Vec<Value> = all.iter().map(|pressed| capture_time(api, pressed)).collect();
+    for (pressed, time) in all.iter().zip(&stated) {
+        let latest = time["latest_us"].as_i64().unwrap();
+        let earliest = time["earliest_us"].as_i64().unwrap_or(i64::MIN);
         let contains = earliest <= pressed.to_us && pressed.from_us <= latest;
-        assert!(contains, "{taken} does not contain {} to {}", pressed.from_us, pressed.to_us);
+        assert!(contains, "{time} does not contain {} to {}", pressed.from_us, pressed.to_us);
     }
     stated
 }
 
-fn width_us(taken: &Value) -> i64 {
-    taken["latest_us"].as_i64().unwrap() - taken["earliest_us"].as_i64().unwrap()
+fn width_us(time: &Value) -> i64 {
+    time["latest_us"].as_i64().unwrap() - time["earliest_us"].as_i64().unwrap()
 }
 
 #[test]
@@ -87,20 +94,17 @@ fn a_camera_that_never_saw_the_time_lies_between_what_the_cloud_knows() {
     let folder = TempDir::new("time-never");
     let mut cloud = Cloud::new(&folder);
     let clock = SimulatedClock::new(&folder, Duration::ZERO);
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
-    camera.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock).started();
     let mut all = press(&mut camera, &clock, 2);
     cloud.start();
-    camera.expect_stored(&[all[0].capture, all[1].capture], WITHIN);
+    expect_stored(&camera, &all);
     all.extend(press(&mut camera, &clock, 2));
-    camera.expect_stored(&[all[2].capture, all[3].capture], WITHIN);
+    expect_stored(&camera, &all);
 
     let stated = check_intervals(&cloud.api(), &all);
-    assert!(stated.iter().all(|taken| taken["state"] == "estimated"));
+    assert!(stated.iter().all(|time| time["state"] == "estimated"));
     // By then it knows the cloud's clock, and an upload takes no longer than that.
     assert!(width_us(&stated[3]) < 30 * S, "{}", stated[3]);
-    camera.stop();
-    cloud.stop();
 }
 
 #[test]
@@ -108,78 +112,66 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
     let folder = TempDir::new("time-later");
     let mut cloud = Cloud::new(&folder);
     let mut clock = SimulatedClock::new(&folder, HOUR);
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
-    camera.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock).started();
     let all = press(&mut camera, &clock, 50);
     clock.advance(HOUR);
     clock.synchronize(0);
-    wait_for_note(&camera, 1);
+    wait_for_boot_lines(&camera, 1);
     // The program ends before anything is reported.
     camera.kill();
     cloud.start();
     camera.start();
-    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, WITHIN);
-    eventually("a receipt for the line", WITHIN, || {
-        notes(&camera)["events"].as_array()?.is_empty().then_some(())
-    });
+    expect_stored(&camera, &all);
+    wait_for_receipts_of_events(&camera);
     let stated = check_intervals(&cloud.api(), &all);
-    for taken in &stated {
-        assert_eq!(taken["state"], "corrected");
+    for time in &stated {
+        assert_eq!(time["state"], "corrected");
         // 500 millionths of an hour to either side, and the error that the camera reported.
-        assert!(width_us(taken) < 5 * S, "{taken}");
+        assert!(width_us(time) < 5 * S, "{time}");
     }
-    camera.stop();
-    cloud.stop();
 }
 
 #[test]
 fn stored_pictures_are_corrected_too() {
     let folder = TempDir::new("time-stored");
-    let mut cloud = Cloud::started(&folder);
+    let cloud = Cloud::new(&folder).started();
     let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
-    camera.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock).started();
     let all = press(&mut camera, &clock, 3);
-    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, WITHIN);
+    expect_stored(&camera, &all);
     let before = check_intervals(&cloud.api(), &all);
-    assert!(before.iter().all(|taken| taken["state"] == "estimated"));
+    assert!(before.iter().all(|time| time["state"] == "estimated"));
 
     clock.synchronize(0);
-    eventually("all of them corrected", WITHIN, || {
-        let after = all.iter().map(|pressed| taken(&cloud.api(), pressed));
-        after.into_iter().all(|taken| taken["state"] == "corrected").then_some(())
+    eventually("all of them corrected", SOON, || {
+        let after = all.iter().map(|pressed| capture_time(&cloud.api(), pressed));
+        after.into_iter().all(|time| time["state"] == "corrected").then_some(())
     });
     let after = check_intervals(&cloud.api(), &all);
-    assert!(after.iter().all(|taken| width_us(taken) < S), "{after:?}");
-    camera.stop();
-    cloud.stop();
+    assert!(after.iter().all(|time| width_us(time) < S), "{after:?}");
 }
 
 #[test]
 fn a_clock_set_back_by_a_day_is_not_trusted() {
     let folder = TempDir::new("time-back");
-    let mut cloud = Cloud::started(&folder);
+    let cloud = Cloud::new(&folder).started();
     let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
     clock.synchronize(0);
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
-    camera.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock).started();
     wait_for_clock_check();
     let mut all = press(&mut camera, &clock, 2);
     clock.synchronize(-DAY_US);
     wait_for_clock_check();
     all.extend(press(&mut camera, &clock, 2));
-    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, WITHIN);
-    eventually("receipts for both lines", WITHIN, || {
+    expect_stored(&camera, &all);
+    eventually("receipts for both lines", SOON, || {
         let notes = notes(&camera);
         let lines = notes["history"]["boots"][0]["lines"].as_array()?.len();
         (lines == 2 && notes["events"].as_array()?.is_empty()).then_some(())
     });
-    for taken in check_intervals(&cloud.api(), &all) {
-        assert_eq!(taken["state"], "estimated");
-        assert_eq!(taken["contradicted"], true);
+    for time in check_intervals(&cloud.api(), &all) {
+        assert_eq!(time["state"], "estimated");
+        assert_eq!(time["contradicted"], true);
     }
 
     // One day back from the start of the next boot: its clock is consistent in itself, but not with the notes on the
@@ -190,11 +182,9 @@ fn a_clock_set_back_by_a_day_is_not_trusted() {
     camera.start();
     wait_for_clock_check();
     let next = press(&mut camera, &clock, 1);
-    camera.expect_stored(&[next[0].capture], WITHIN);
+    expect_stored(&camera, &next);
     let stated = check_intervals(&cloud.api(), &next);
     assert_eq!(stated[0]["contradicted"], true);
-    camera.stop();
-    cloud.stop();
 }
 
 #[test]
@@ -224,27 +214,22 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
     let begun_us = clock.true_us();
     camera.start();
     clock.synchronize(0);
-    wait_for_note(&camera, 4);
+    wait_for_boot_lines(&camera, 4);
     all.extend(press(&mut camera, &clock, 1));
     clock.advance(2 * HOUR);
     cloud.start();
-    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
-    camera.expect_stored(&captures, WITHIN);
-    eventually("receipts for all lines", WITHIN, || {
-        notes(&camera)["events"].as_array()?.is_empty().then_some(())
-    });
+    expect_stored(&camera, &all);
+    wait_for_receipts_of_events(&camera);
 
     let stated = check_intervals(&cloud.api(), &all);
-    let states: Vec<&str> = stated.iter().filter_map(|taken| taken["state"].as_str()).collect();
+    let states: Vec<&str> = stated.iter().filter_map(|time| time["state"].as_str()).collect();
     assert_eq!(
         states,
         ["synchronised", "estimated", "estimated", "estimated", "estimated", "synchronised"]
     );
     // Not before the time that was known last, and not after the boot that knew it again.
-    for taken in &stated[1..5] {
-        assert!(taken["earliest_us"].as_i64().unwrap() >= known_us - 10 * S, "{taken}");
-        assert!(taken["latest_us"].as_i64().unwrap() <= begun_us + 10 * S, "{taken}");
+    for time in &stated[1..5] {
+        assert!(time["earliest_us"].as_i64().unwrap() >= known_us - 10 * S, "{time}");
+        assert!(time["latest_us"].as_i64().unwrap() <= begun_us + 10 * S, "{time}");
     }
-    camera.stop();
-    cloud.stop();
 }

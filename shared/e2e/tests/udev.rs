@@ -28,8 +28,8 @@ fn udevadm_accepts_the_rules_and_rejects_a_mistake() {
         }
     };
     let good = verify(&udev, Path::new(RULES));
-    let said = String::from_utf8_lossy(&good.stdout).into_owned() + &String::from_utf8_lossy(&good.stderr);
-    assert!(good.status.success(), "{said}");
+    let output = String::from_utf8_lossy(&good.stdout).into_owned() + &String::from_utf8_lossy(&good.stderr);
+    assert!(good.status.success(), "{output}");
 
     let folder = TempDir::new("udev");
     let mistaken = folder.join("60-mistaken.rules");

@@ -176,7 +176,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
         camera.change(&cloud.camera_token("porch"));
     }
     camera.start();
-    camera.is_connected(STEP_TIMEOUT);
+    camera.wait_until_connected(STEP_TIMEOUT);
 
     let camera = Mutex::new(camera);
     for (fault, presses) in shares(plan) {
@@ -309,7 +309,7 @@ fn make_up_missed_presses(plan: &Plan, camera: &mut Appliance) -> usize {
         return 0;
     }
     // How many presses a kill has swallowed is unknown, so the last ones get some time.
-    let _ = camera.wait_in_all_runs(wait, all);
+    let _ = camera.wait(0, wait, all);
     let lacking = plan.presses.saturating_sub(camera.saved().len());
     camera.press_and_save(lacking, STEP_TIMEOUT);
     lacking
@@ -328,7 +328,7 @@ fn inject(
             cloud.kill();
             thread::sleep(seed.duration_up_to(OUTAGE_MAX));
             if seed.one_in(3) {
-                cloud.launch_only();
+                cloud.launch();
                 thread::sleep(seed.duration_up_to(Duration::from_millis(400)));
                 cloud.kill();
             }

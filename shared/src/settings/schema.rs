@@ -4,6 +4,8 @@
 //! A newer cloud may know more settings than an older camera. Each side uses its own table, and a camera reports the
 //! names that it rejects.
 
+use std::str::FromStr;
+
 use serde_json::Value;
 
 use super::value::{CloudUrl, QuietHours, RgbPins};
@@ -173,13 +175,13 @@ pub const SETTINGS: &[Setting] = &[
     integer("button.debounce_ms", 0, 45, "milliseconds", 30),
     integer("button.repeat_ms_min", 0, 10_000, "milliseconds", 300),
     integer("light.pin", 0, PIN_MAX, "", 27),
-    text("light.rgb_pins", rgb_pins, ""),
+    text("light.rgb_pins", optional::<RgbPins>, ""),
     choice("light.active", &["low", "high"], "high"),
     integer("light.brightness_percent", 1, 100, "percent", 100).live("Brightness of the LED."),
     integer("light.ready_brightness_percent", 1, 100, "percent", 10).live("Brightness of the LED while all is well."),
     choice("light.mode", &["steady", "heartbeat", "off"], "steady")
         .live("The LED while all is well: steady, a flash every five seconds, or off. Presses are always answered."),
-    text("light.quiet_hours", quiet_hours, "")
+    text("light.quiet_hours", optional::<QuietHours>, "")
         .live("Hours in which only presses are answered, such as 22:00-06:30. Empty: none."),
     integer("backoff.initial_s", 1, DAY_S, "seconds", 10)
         .live("Delay before an unconfirmed picture is sent again. It doubles with every attempt."),
@@ -272,18 +274,12 @@ fn directory(text: &str) -> Result<(), String> {
     path(text)
 }
 
-fn quiet_hours(text: &str) -> Result<(), String> {
+/// Accepts an empty text, and each text that `T` parses.
+fn optional<T: FromStr<Err = String>>(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Ok(());
     }
-    text.parse::<QuietHours>().map(drop)
-}
-
-fn rgb_pins(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    text.parse::<RgbPins>().map(drop)
+    text.parse::<T>().map(drop)
 }
 
 impl Setting {

@@ -3,19 +3,18 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 /// The highest BCM number of a pin on the header of a Raspberry Pi.
 pub const PIN_MAX: u8 = 27;
 
 /// The address of the cloud: its broker as `mqtt(s)://host:port`, or its web server as `http(s)://host:port`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloudUrl {
     pub scheme: Scheme,
     pub host: String,
     pub port: u16,
 }
+
+serde_as_text!(CloudUrl);
 
 /// The protocol of a [`CloudUrl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,20 +110,6 @@ impl FromStr for CloudUrl {
             return Err("needs brackets around an IPv6 address, such as mqtt://[::1]:1883".to_owned());
         }
         Ok(Self { scheme, host: host.to_owned(), port })
-    }
-}
-
-impl TryFrom<String> for CloudUrl {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<CloudUrl> for String {
-    fn from(url: CloudUrl) -> Self {
-        url.to_string()
     }
 }
 

@@ -1,11 +1,14 @@
 //! The cloud's HTTP API, used over the network.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ureq::typestate::WithBody;
 
 use keepsake_provision::process::eventually;
+
+type Answer = ureq::http::Response<ureq::Body>;
 
 /// The owner of every cloud under test.
 pub const OWNER_NAME: &str = "ada";
@@ -17,7 +20,7 @@ pub struct Api {
     base: String,
     agent: ureq::Agent,
     /// The authorization header, once there is a token.
-    key: Option<String>,
+    token: Option<String>,
 }
 
 impl Api {
@@ -28,37 +31,28 @@ impl Api {
             .http_status_as_error(false)
             .build()
             .into();
-        Self { base: format!("http://{address}"), agent, key: None }
+        Self { base: format!("http://{address}"), agent, token: None }
     }
 
     /// Returns the same API with an API token.
     #[must_use]
-    pub fn with_key(mut self, key: &str) -> Self {
-        self.key = Some(format!("Bearer {key}"));
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(format!("Bearer {token}"));
         self
     }
 
     /// Creates the owner of a new cloud with the link from its ready line, and returns an API token of the owner.
     pub fn set_up(&self, link: &str) -> String {
         let (_, code) = link.split_once("code=").expect("the link has the code");
-        let answer = self
-            .agent
-            .post(format!("{}/setup", self.base))
-            .send_json(json!({"code": code, "name": OWNER_NAME, "password": OWNER_PASSWORD}))
-            .unwrap_or_else(|error| panic!("POST /setup: {error}"));
-        assert_eq!(answer.status().as_u16(), 201, "POST /setup");
+        let owner = json!({"code": code, "name": OWNER_NAME, "password": OWNER_PASSWORD});
+        let answer = send(self.agent.post(format!("{}/setup", self.base)), &owner, 201);
         let cookie = answer.headers().get("set-cookie").expect("a session");
         let cookie = cookie.to_str().expect("a cookie is a text");
-        let mut answer = self
-            .agent
-            .post(format!("{}/api/v1/tokens", self.base))
+        let request = self.agent.post(format!("{}/api/v1/tokens", self.base));
+        let request = request
             .header("cookie", cookie.split(';').next().unwrap_or(cookie))
-            .header("origin", &self.base)
-            .send_json(json!({"name": "tests", "role": "owner"}))
-            .unwrap_or_else(|error| panic!("POST /api/v1/tokens: {error}"));
-        assert_eq!(answer.status().as_u16(), 201, "POST /api/v1/tokens");
-        let made: Value = answer.body_mut().read_json().expect("a key as JSON");
-        made["token"].as_str().expect("the text of the token").to_owned()
+            .header("origin", &self.base);
+        token_in(&json_of(send(request, &json!({"name": "tests", "role": "owner"}), 201)))
     }
 
     /// Returns the status and the body of a GET.
@@ -66,11 +60,11 @@ impl Api {
     /// # Errors
     /// There is no answer.
     pub fn get(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
-        let mut asked = self.agent.get(format!("{}{path}", self.base));
-        if let Some(key) = &self.key {
-            asked = asked.header("authorization", key);
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token);
         }
-        let mut answer = asked.call().map_err(|error| format!("GET {path}: {error}"))?;
+        let mut answer = request.call().map_err(|error| format!("GET {path}: {error}"))?;
         let body = answer
             .body_mut()
             .with_config()
@@ -129,10 +123,9 @@ impl Api {
     }
 
     /// Creates a token with which a camera of this name can upload over HTTP, and nothing else.
-    pub fn camera_key(&self, device: &str) -> String {
-        let token = json!({"name": device, "role": "camera", "device": device});
-        let made = self.send(ureq::Agent::post, "/api/v1/tokens", &token, 201);
-        made["token"].as_str().expect("the text of the token").to_owned()
+    pub fn camera_token(&self, device: &str) -> String {
+        let request = json!({"name": device, "role": "camera", "device": device});
+        token_in(&self.send(ureq::Agent::post, "/api/v1/tokens", &request, 201))
     }
 
     pub fn snap(&self, device: &str) -> Value {
@@ -154,24 +147,20 @@ impl Api {
         expected: u16,
     ) -> Value {
         let mut request = method(&self.agent, format!("{}{path}", self.base));
-        if let Some(key) = &self.key {
-            request = request.header("authorization", key);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token);
         }
-        let mut answer = request.send_json(body).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let json: Value = answer.body_mut().read_json().expect("an answer in JSON");
-        assert_eq!(answer.status().as_u16(), expected, "{path}: {json}");
-        json
+        json_of(send(request, body, expected))
     }
 
     /// Waits until a command has reached this stage, and returns it.
     pub fn wait_for_command(&self, device: &str, id: &str, stage: &str, within: Duration) -> Value {
-        let path = format!("/api/v1/devices/{device}/commands");
-        eventually(&format!("command {id} {stage}"), within, || {
-            let all = self.try_json(&path).ok()?;
-            let all = all["commands"].as_array()?;
-            let found = all.iter().find(|one| one["id"] == id)?;
-            (found["stage"] == stage).then(|| found.clone())
-        })
+        let command = || {
+            let all = self.try_json(&format!("/api/v1/devices/{device}/commands"))?;
+            let found = all["commands"].as_array().and_then(|all| all.iter().find(|one| one["id"] == id).cloned());
+            Ok(found.unwrap_or_default())
+        };
+        poll(within, command, |command| command["stage"] == stage)
     }
 
     /// Changes these settings of a camera, on top of its current version.
@@ -184,31 +173,14 @@ impl Api {
     /// Waits until the settings of a camera have this state, and returns them.
     pub fn wait_for_settings(&self, device: &str, state: &str, within: Duration) -> Value {
         let path = format!("/api/v1/devices/{device}/settings");
-        let mut last = Value::Null;
-        eventually_or(within, || {
-            last = self.try_json(&path).ok()?;
-            (last["state"] == state).then(|| last.clone())
-        })
-        .unwrap_or_else(|| panic!("not {state} within {within:?}: {last:#}"))
+        poll(within, || self.try_json(&path), |settings| settings["state"] == state)
     }
 
     /// Waits until a device meets a condition, and returns the device. Also waits while the database is away and the
     /// cloud has no counters.
-    pub fn wait_for_device(&self, device: &str, within: Duration, as_it_should: impl Fn(&Value) -> bool) -> Value {
-        let mut last = Value::Null;
-        eventually_or(within, || {
-            let found = match self.try_device(device) {
-                Ok(found) => found?,
-                Err(error) => {
-                    last = error.into();
-                    return None;
-                }
-            };
-            let good = as_it_should(&found);
-            last = found;
-            good.then(|| last.clone())
-        })
-        .unwrap_or_else(|| panic!("not within {within:?}; the device is {last:#}"))
+    pub fn wait_for_device(&self, device: &str, within: Duration, condition: impl Fn(&Value) -> bool) -> Value {
+        let found = || self.try_device(device).map(Option::unwrap_or_default);
+        poll(within, found, |device| !device.is_null() && condition(device))
     }
 
     /// Waits until the API answers.
@@ -219,15 +191,34 @@ impl Api {
     }
 }
 
-fn eventually_or<T>(within: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = std::time::Instant::now() + within;
+/// Sends JSON and returns the answer, which must have this status.
+fn send(request: ureq::RequestBuilder<WithBody>, body: &Value, expected: u16) -> Answer {
+    let url = request.uri_ref().map(ToString::to_string).unwrap_or_default();
+    let mut answer = request.send_json(body).unwrap_or_else(|error| panic!("{url}: {error}"));
+    if answer.status().as_u16() != expected {
+        let text = answer.body_mut().read_to_string().unwrap_or_default();
+        panic!("{url}: {} instead of {expected}: {text}", answer.status());
+    }
+    answer
+}
+
+fn json_of(mut answer: Answer) -> Value {
+    answer.body_mut().read_json().expect("an answer in JSON")
+}
+
+fn token_in(created: &Value) -> String {
+    created["token"].as_str().expect("the text of the token").to_owned()
+}
+
+/// Asks until an answer meets the condition, and returns it; an error is an answer that does not.
+fn poll(within: Duration, ask: impl Fn() -> Result<Value, String>, condition: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + within;
     loop {
-        if let Some(answer) = ask() {
-            return Some(answer);
+        let answer = ask();
+        match &answer {
+            Ok(value) if condition(value) => return value.clone(),
+            Ok(_) | Err(_) => assert!(Instant::now() < deadline, "not within {within:?}: {answer:#?}"),
         }
-        if std::time::Instant::now() > deadline {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     }
 }

@@ -1,5 +1,6 @@
 //! A simulated camera: the real program with a line on standard input as its button, and the events it prints.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -7,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepsake_protocol::{HashPrefix, SpoolId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::cloud::log_level;
+use crate::program_runs::{ProgramRuns, deref_to_runs, log_level};
 use crate::{photos, programs};
-use keepsake_provision::process::{Events, Program, WaitError, last_words};
+use keepsake_provision::process::Program;
 
 /// The longest that a camera may take to be ready, with thousands of captures waiting, in a debug build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -19,7 +20,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The identity of a capture in events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CaptureKey {
-    pub install: SpoolId,
+    pub spool: SpoolId,
     pub sequence: u64,
     pub hash: HashPrefix,
 }
@@ -28,7 +29,7 @@ impl CaptureKey {
     fn of(event: &Value) -> Self {
         let text = |field: &str| event[field].as_str().unwrap_or_else(|| panic!("{field} in {event}"));
         Self {
-            install: text("install").parse().expect("an install id"),
+            spool: text("install").parse().expect("a spool id"),
             sequence: event["sequence"].as_u64().expect("a sequence"),
             // A `saved` event has the full hash, a `stored` event its beginning.
             hash: text("hash").get(..16).and_then(|start| start.parse().ok()).expect("a hash"),
@@ -39,33 +40,29 @@ impl CaptureKey {
 /// A camera and its spool, running or not.
 #[derive(Debug)]
 pub struct Appliance {
-    device: String,
+    runs: ProgramRuns,
     spool: PathBuf,
     photos: PathBuf,
-    log: PathBuf,
     cloud: String,
     /// Its camera.toml; without one all settings are on the command line.
     config: Option<PathBuf>,
     settings: Vec<String>,
-    events: Arc<Events>,
-    program: Option<Program>,
     /// The size of the small file system its spool is on, MiB.
     card_mib: Option<u32>,
     /// The file with the time of its clocks, instead of this machine's.
     clock: Option<PathBuf>,
-    /// The number of the first event of the current run.
-    run_start: usize,
 }
+
+deref_to_runs!(Appliance);
 
 impl Appliance {
     /// Returns a camera called `device` with its spool in `folder/device`, not started. `cloud`: `mqtt://host:port`.
     pub fn new(folder: &Path, device: &str, cloud: &str) -> Self {
         fs::create_dir_all(folder).unwrap();
         Self {
-            device: device.to_owned(),
+            runs: ProgramRuns::new(device, folder.join(format!("{device}.log"))),
             spool: folder.join(device),
             photos: photos::folder(),
-            log: folder.join(format!("{device}.log")),
             cloud: cloud.to_owned(),
             config: None,
             settings: [
@@ -75,19 +72,24 @@ impl Appliance {
             ]
             .map(str::to_owned)
             .into(),
-            events: Arc::default(),
-            program: None,
             card_mib: None,
             clock: None,
-            run_start: 0,
         }
     }
 
-    /// As [`Appliance::new`], started and ready for a press.
-    pub fn started(folder: &Path, device: &str, cloud: &str) -> Self {
-        let mut camera = Self::new(folder, device, cloud);
-        camera.start();
-        camera
+    /// Starts it and waits until it is ready for a press.
+    #[must_use]
+    pub fn started(mut self) -> Self {
+        self.start();
+        self
+    }
+
+    /// Starts it and waits until the broker has accepted it.
+    #[must_use]
+    pub fn connected(mut self, within: Duration) -> Self {
+        self.start();
+        self.wait_until_connected(within);
+        self
     }
 
     #[must_use]
@@ -96,7 +98,7 @@ impl Appliance {
         self
     }
 
-    /// As [`Appliance::set`], from the next start on.
+    /// Changes a setting from the next start on.
     pub fn change(&mut self, setting: &str) {
         self.settings.push(setting.to_owned());
     }
@@ -111,16 +113,9 @@ impl Appliance {
     /// override the cloud's.
     #[must_use]
     pub fn with_a_file(mut self) -> Self {
-        let file = self.log.with_extension("toml");
+        let file = self.log_path().with_extension("toml");
         fs::write(&file, format!("[cloud]\nurl = \"{}\"\n", self.cloud)).unwrap();
         self.config = Some(file);
-        self
-    }
-
-    /// Sets another directory for its spool.
-    #[must_use]
-    pub fn spooling_to(mut self, spool: &Path) -> Self {
-        spool.clone_into(&mut self.spool);
         self
     }
 
@@ -140,33 +135,19 @@ impl Appliance {
 
     /// Starts it and waits until it is ready for a press.
     pub fn start(&mut self) {
-        if let Err(missed) = self.try_start() {
-            panic!("the camera was not ready ({missed:?})\n{}", last_words(&self.log, &self.events));
-        }
-    }
-
-    /// Starts it and waits until it is ready for a press.
-    ///
-    /// # Errors
-    /// [`WaitError`] when it ended, or was not ready in time.
-    pub fn try_start(&mut self) -> Result<(), WaitError> {
         self.launch();
-        self.wait(0, READY_WITHIN, |said| said.iter().any(|event| event["event"] == "ready").then_some(()))
+        self.expect_event(self.run_start(), READY_WITHIN, &json!({"event": "ready"}));
     }
 
     /// Waits until the broker has accepted it in this run.
-    pub fn is_connected(&self, within: Duration) {
-        self.expect("a connection", self.run_start, within, |said| {
-            said.iter().any(|event| event["event"] == "connected").then_some(())
-        });
+    pub fn wait_until_connected(&self, within: Duration) {
+        self.expect_event(self.run_start(), within, &json!({"event": "connected"}));
     }
 
     /// Starts it without waiting.
     pub fn launch(&mut self) {
-        assert!(self.program.is_none(), "the camera is running already");
-        self.run_start = self.events.len();
         let command = self.command();
-        self.program = Some(Program::start(command, &self.events, &self.log));
+        self.runs.launch(command);
     }
 
     fn command(&self) -> Command {
@@ -183,7 +164,7 @@ impl Appliance {
             .args(["run", "--simulated", "--events"])
             .arg("--spool")
             .arg(&self.spool)
-            .args(["--device", &self.device])
+            .args(["--device", self.name()])
             .arg("--photos")
             .arg(&self.photos);
         match &self.config {
@@ -229,27 +210,26 @@ impl Appliance {
 
     /// Starts a second process with the same spool, which is a user's mistake.
     pub fn start_a_second(&self, within: Duration) -> (std::process::ExitStatus, String) {
-        let log = self.log.with_extension("second.log");
+        let log = self.log_path().with_extension("second.log");
         let mut second = Program::start(self.command(), &Arc::default(), &log);
         let status = second.wait(within);
-        let said = fs::read_to_string(&log).unwrap_or_default();
-        (status, said)
+        (status, fs::read_to_string(&log).unwrap_or_default())
     }
 
     pub fn press(&mut self) {
-        if let Some(program) = &mut self.program {
+        if let Some(program) = self.program() {
             program.write_line("");
         }
     }
 
     /// Presses `n` times, waits until every capture is saved, and returns them.
     pub fn press_and_save(&mut self, n: usize, within: Duration) -> Vec<CaptureKey> {
-        let since = self.events.len();
+        let since = self.event_count();
         for _ in 0..n {
             self.press();
         }
-        self.expect("every press saved", since, within, |said| {
-            let saved = capture_keys(said, "saved");
+        self.expect("every press saved", since, within, |events| {
+            let saved = capture_keys(events, "saved");
             (saved.len() >= n).then_some(saved)
         })
     }
@@ -261,133 +241,42 @@ impl Appliance {
         saved
     }
 
-    /// Waits until `found` returns something for the events from number `since` on.
-    pub fn expect<T>(&self, what: &str, since: usize, within: Duration, found: impl FnMut(&[Value]) -> Option<T>) -> T {
-        self.events.wait(since, within, found).unwrap_or_else(|missed| {
-            panic!(
-                "{}: {what}: {missed:?} after at most {within:?}\n{}",
-                self.device,
-                last_words(&self.log, &self.events)
-            )
-        })
-    }
-
-    /// Waits for events of the current run, from its event `since` on.
-    ///
-    /// # Errors
-    /// [`WaitError`] when the program ends first or `within` has passed.
-    pub fn wait<T>(
-        &self,
-        since: usize,
-        within: Duration,
-        found: impl FnMut(&[Value]) -> Option<T>,
-    ) -> Result<T, WaitError> {
-        self.events.wait(self.run_start + since, within, found)
-    }
-
-    /// Waits for events of all runs.
-    ///
-    /// # Errors
-    /// As [`Appliance::wait`].
-    pub fn wait_in_all_runs<T>(
-        &self,
-        within: Duration,
-        found: impl FnMut(&[Value]) -> Option<T>,
-    ) -> Result<T, WaitError> {
-        self.events.wait(0, within, found)
-    }
-
     /// Waits until the cloud's receipts for all of these have come, in whichever run.
     pub fn expect_stored(&self, all: &[CaptureKey], within: Duration) {
-        self.expect("a receipt for every capture", 0, within, |said| {
-            let stored: std::collections::HashSet<CaptureKey> = capture_keys(said, "stored").into_iter().collect();
+        self.expect("a receipt for every capture", 0, within, |events| {
+            let stored: HashSet<CaptureKey> = capture_keys(events, "stored").into_iter().collect();
             all.iter().all(|one| stored.contains(one)).then_some(())
         });
     }
 
-    /// Returns the number of events over all runs.
-    pub fn event_count(&self) -> usize {
-        self.events.len()
-    }
-
-    /// Returns the events of all runs from number `since` on.
-    pub fn events(&self, since: usize) -> Vec<Value> {
-        self.events.since(since)
-    }
-
-    /// Returns the events of the current run.
-    pub fn run_events(&self) -> Vec<Value> {
-        self.events.since(self.run_start)
-    }
-
     /// Returns the captures that were saved in all runs.
     pub fn saved(&self) -> Vec<CaptureKey> {
-        capture_keys(&self.events.since(0), "saved")
+        capture_keys(&self.events(0), "saved")
     }
 
     /// Returns the spool id and the next number that the last start announced.
     pub fn ready(&self) -> (SpoolId, u64) {
-        let said = self.events.since(self.run_start);
-        let ready = said.iter().find(|event| event["event"] == "ready").expect("a camera that was ready");
-        let install = ready["install"].as_str().expect("an install");
-        (install.parse().expect("an install id"), ready["next"].as_u64().expect("a next number"))
+        let events = self.run_events();
+        let ready = events.iter().find(|event| event["event"] == "ready").expect("a camera that was ready");
+        let spool = ready["install"].as_str().expect("a spool");
+        (spool.parse().expect("a spool id"), ready["next"].as_u64().expect("a next number"))
     }
 
     /// Returns the warnings of the current run.
     pub fn warnings(&self) -> Vec<String> {
-        self.events
-            .since(self.run_start)
-            .iter()
-            .filter(|event| event["event"] == "warning")
-            .map(|event| event["text"].as_str().unwrap_or_default().to_owned())
-            .collect()
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.program.as_mut().is_some_and(Program::is_running)
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.program.as_ref().expect("a running camera").pid()
-    }
-
-    /// Sends SIGKILL.
-    pub fn kill(&mut self) {
-        if let Some(program) = self.program.take() {
-            program.kill();
-        }
-    }
-
-    /// Sends SIGTERM and expects a clean end.
-    pub fn stop(&mut self) {
-        if let Some(program) = self.program.take() {
-            let status = program.stop(Duration::from_secs(30));
-            assert!(
-                status.success(),
-                "{}: a clean stop ends with 0, not {status}\n{}",
-                self.device,
-                last_words(&self.log, &self.events)
-            );
-        }
-    }
-
-    pub fn device(&self) -> &str {
-        &self.device
+        let events = self.run_events();
+        let warnings = events.iter().filter(|event| event["event"] == "warning");
+        warnings.map(|event| event["text"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     pub fn spool(&self) -> &Path {
         &self.spool
     }
-
-    /// Returns the log of all its runs.
-    pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
-    }
 }
 
 /// Returns the captures in events of this kind, in their order.
-pub fn capture_keys(said: &[Value], kind: &str) -> Vec<CaptureKey> {
-    said.iter().filter(|event| event["event"] == kind).map(CaptureKey::of).collect()
+pub fn capture_keys(events: &[Value], kind: &str) -> Vec<CaptureKey> {
+    events.iter().filter(|event| event["event"] == kind).map(CaptureKey::of).collect()
 }
 
 /// Checks whether this machine allows mounting a file system that only our own process sees.

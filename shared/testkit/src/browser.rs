@@ -153,8 +153,8 @@ impl Browser {
             .filter(image => image.getBoundingClientRect().top < innerHeight)
             .map(image => image.decode().catch(() => {})))";
         self.call("Runtime.evaluate", json!({"expression": shown, "awaitPromise": true}))?;
-        let taken = self.call("Page.captureScreenshot", json!({"format": "webp", "quality": 80}))?;
-        let text = taken["data"].as_str().context("a screenshot has data")?;
+        let screenshot = self.call("Page.captureScreenshot", json!({"format": "webp", "quality": 80}))?;
+        let text = screenshot["data"].as_str().context("a screenshot has data")?;
         STANDARD.decode(text).context("decode a screenshot")
     }
 

@@ -15,7 +15,7 @@ use keepsake_protocol::BootId;
 pub struct SimulatedClock {
     path: PathBuf,
     boot: u8,
-    /// How far the camera's world is behind the clock of this machine, microseconds.
+    /// The time by which the camera's world is behind this machine, microseconds.
     ago_us: i64,
     /// The true time when the camera was switched on, microseconds UTC.
     booted_us: i64,

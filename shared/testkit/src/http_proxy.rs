@@ -5,17 +5,15 @@
 //! would lose pictures (P2).
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use keepsake_protocol::downlink::Down;
 use keepsake_protocol::receipt::Receipt;
 
-use crate::receipt_observer::ReceiptChecker;
-use crate::store_probe::Location;
-use keepsake_provision::process::free_port;
+use crate::commit_checker::CommitChecker;
+use crate::tcp_proxy::TcpProxy;
 
 /// A fault in an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,71 +37,46 @@ pub enum HttpFault {
 
 #[derive(Debug)]
 struct Observations {
-    witness: ReceiptChecker,
-    cloud_port: u16,
-    /// Applies to requests with a body whose path contains the text.
-    harm: Mutex<(HttpFault, &'static str)>,
-    harmed: AtomicU64,
+    checker: CommitChecker,
+    /// Applies to POST requests whose path contains the text.
+    fault: Mutex<(HttpFault, &'static str)>,
+    faults_injected: AtomicU64,
     requests: Mutex<Vec<String>>,
-    checked: AtomicU64,
-    violations: Mutex<Vec<String>>,
-    sockets: Mutex<Vec<TcpStream>>,
-    stop: AtomicBool,
 }
 
-/// The proxy. It runs until it is dropped, also while the cloud is down.
+/// The proxy.
 #[derive(Debug)]
 pub struct HttpProxy {
-    port: u16,
+    proxy: TcpProxy,
     seen: Arc<Observations>,
 }
 
 impl HttpProxy {
-    /// `cloud_port`: of the cloud's HTTP listener; `database`: of the cloud.
-    pub fn start(cloud_port: u16, database: impl Into<Location>) -> Self {
-        let port = free_port();
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
+    /// `cloud_port`: of the cloud's HTTP listener; `database`: the URL of the cloud's.
+    pub fn start(cloud_port: u16, database: &str) -> Self {
         let seen = Arc::new(Observations {
-            witness: ReceiptChecker::new(database),
-            cloud_port,
-            harm: Mutex::new((HttpFault::None, "")),
-            harmed: AtomicU64::new(0),
+            checker: CommitChecker::new(database),
+            fault: Mutex::new((HttpFault::None, "")),
+            faults_injected: AtomicU64::new(0),
             requests: Mutex::default(),
-            checked: AtomicU64::new(0),
-            violations: Mutex::default(),
-            sockets: Mutex::default(),
-            stop: AtomicBool::new(false),
         });
-        {
-            let seen = Arc::clone(&seen);
-            thread::spawn(move || {
-                for camera in listener.incoming().flatten() {
-                    if seen.stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let seen = Arc::clone(&seen);
-                    thread::spawn(move || {
-                        let _ = forward(&camera, &seen);
-                        let _ = camera.shutdown(Shutdown::Both);
-                    });
-                }
-            });
-        }
-        Self { port, seen }
+        let observations = Arc::clone(&seen);
+        let proxy = TcpProxy::start(cloud_port, move |camera, cloud| observations.forward(camera, cloud));
+        Self { proxy, seen }
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.proxy.port())
     }
 
     /// Injects this fault into every later POST whose path contains `path`.
-    pub fn inject(&self, harm: HttpFault, path: &'static str) {
-        *self.seen.harm.lock().unwrap() = (harm, path);
+    pub fn inject(&self, fault: HttpFault, path: &'static str) {
+        *self.seen.fault.lock().unwrap() = (fault, path);
     }
 
     /// Returns how many exchanges had a fault so far.
     pub fn faults_injected(&self) -> u64 {
-        self.seen.harmed.load(Ordering::Relaxed)
+        self.seen.faults_injected.load(Ordering::Relaxed)
     }
 
     /// Returns the first lines of all requests so far.
@@ -113,87 +86,61 @@ impl HttpProxy {
 
     /// Cuts every connection.
     pub fn cut(&self) {
-        for socket in self.seen.sockets.lock().unwrap().drain(..) {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        self.proxy.cut();
     }
 
     /// Fails the test if a receipt named an uncommitted capture.
     ///
     /// Returns how many captures the receipts named.
     pub fn verdict(self) -> u64 {
-        let lies = self.seen.violations.lock().unwrap();
-        assert!(lies.is_empty(), "receipts before their commit (P2): {lies:#?}");
-        drop(lies);
-        let checked = self.seen.checked.load(Ordering::Relaxed);
-        assert!(checked > 0, "no receipt was checked, which proves nothing");
-        checked
+        self.seen.checker.verdict()
     }
 }
 
-impl Drop for HttpProxy {
-    fn drop(&mut self) {
-        self.seen.stop.store(true, Ordering::Relaxed);
-        self.cut();
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+impl Observations {
+    /// Serves one connection of a camera: a request, its answer, the next request.
+    fn forward(&self, mut camera: &TcpStream, mut cloud: &TcpStream) -> io::Result<()> {
+        let (mut from_camera, mut from_cloud) = (BufReader::new(camera), BufReader::new(cloud));
+        while let Some(request) = HttpMessage::read(&mut from_camera)? {
+            let fault = self.fault_for(&request.first_line());
+            self.requests.lock().unwrap().push(request.first_line());
+            if let Some(answer) = replaced_answer(fault) {
+                camera.write_all(&answer)?;
+                continue;
+            }
+            cloud.write_all(&request.to_bytes())?;
+            let Some(answer) = HttpMessage::read(&mut from_cloud)? else {
+                return Ok(());
+            };
+            receipts(&answer.body).iter().for_each(|receipt| self.checker.check_receipt(receipt));
+            let half = answer.body.len() / 2;
+            match fault {
+                HttpFault::Lose => return Ok(()),
+                HttpFault::CutInTheMiddle => {
+                    let bytes = answer.to_bytes();
+                    return camera.write_all(&bytes[..bytes.len() - half - 1]);
+                }
+                HttpFault::Halve => camera.write_all(&response("200 OK", "application/json", &answer.body[..half]))?,
+                HttpFault::None | HttpFault::Page | HttpFault::Redirect | HttpFault::TooLarge | HttpFault::Nothing => {
+                    camera.write_all(&answer.to_bytes())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fault_for(&self, first_line: &str) -> HttpFault {
+        let (fault, path) = *self.fault.lock().unwrap();
+        if fault == HttpFault::None || !first_line.starts_with("POST ") || !first_line.contains(path) {
+            return HttpFault::None;
+        }
+        self.faults_injected.fetch_add(1, Ordering::Relaxed);
+        fault
     }
 }
 
-/// Serves one connection of a camera: a request, its answer, the next request.
-fn forward(camera: &TcpStream, seen: &Observations) -> io::Result<()> {
-    camera.set_nodelay(true)?;
-    // A cloud that is down looks like one that closes the connection.
-    let cloud = TcpStream::connect(("127.0.0.1", seen.cloud_port))?;
-    cloud.set_nodelay(true)?;
-    {
-        let mut sockets = seen.sockets.lock().unwrap();
-        sockets.push(camera.try_clone()?);
-        sockets.push(cloud.try_clone()?);
-    }
-    let mut from_camera = BufReader::new(camera.try_clone()?);
-    let mut from_cloud = BufReader::new(cloud.try_clone()?);
-    let (mut to_camera, mut to_cloud) = (camera.try_clone()?, cloud);
-    while let Some(request) = HttpMessage::read(&mut from_camera)? {
-        seen.requests.lock().unwrap().push(request.first_line());
-        let (harm, path) = *seen.harm.lock().unwrap();
-        let first = request.first_line();
-        let harm = if first.starts_with("POST ") && first.contains(path) {
-            harm
-        } else {
-            HttpFault::None
-        };
-        if harm != HttpFault::None {
-            seen.harmed.fetch_add(1, Ordering::Relaxed);
-        }
-        if let Some(instead) = replaced_answer(harm) {
-            to_camera.write_all(&instead)?;
-            continue;
-        }
-        to_cloud.write_all(&request.to_bytes())?;
-        let Some(answer) = HttpMessage::read(&mut from_cloud)? else {
-            return Ok(());
-        };
-        check_receipts(&answer, seen);
-        match harm {
-            HttpFault::Lose => return Ok(()),
-            HttpFault::CutInTheMiddle => {
-                let bytes = answer.to_bytes();
-                return to_camera.write_all(&bytes[..bytes.len() - answer.body.len() / 2 - 1]);
-            }
-            HttpFault::Halve => {
-                let half = &answer.body[..answer.body.len() / 2];
-                to_camera.write_all(&response("200 OK", "application/json", half))?;
-            }
-            HttpFault::None | HttpFault::Page | HttpFault::Redirect | HttpFault::TooLarge | HttpFault::Nothing => {
-                to_camera.write_all(&answer.to_bytes())?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn replaced_answer(harm: HttpFault) -> Option<Vec<u8>> {
-    match harm {
+fn replaced_answer(fault: HttpFault) -> Option<Vec<u8>> {
+    match fault {
         HttpFault::None | HttpFault::Lose | HttpFault::CutInTheMiddle | HttpFault::Halve => None,
         HttpFault::Page => Some(response(
             "200 OK",
@@ -208,28 +155,20 @@ fn replaced_answer(harm: HttpFault) -> Option<Vec<u8>> {
     }
 }
 
-fn response(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len());
+fn response(status: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n");
     [head.as_bytes(), body].concat()
-}
-
-/// Checks every receipt in an answer against the database.
-fn check_receipts(answer: &HttpMessage, seen: &Observations) {
-    for receipt in receipts(&answer.body) {
-        let lies = seen.witness.violations(&receipt);
-        seen.violations.lock().unwrap().extend(lies);
-        let said = receipt.stored.len() as u64;
-        seen.checked.fetch_add(said, Ordering::Relaxed);
-    }
 }
 
 fn receipts(body: &[u8]) -> Vec<Receipt> {
     if let Ok(receipt) = serde_json::from_slice(body) {
         return vec![receipt];
     }
-    let told: Option<Down> = serde_json::from_slice(body).ok();
-    told.into_iter()
-        .flat_map(|told| told.messages)
+    let downlink: Option<Down> = serde_json::from_slice(body).ok();
+    downlink
+        .into_iter()
+        .flat_map(|downlink| downlink.messages)
         .filter_map(|one| serde_json::from_str(one.message.get()).ok())
         .collect()
 }

@@ -33,7 +33,7 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
     store
         .for_each_picture(|picture| {
             let name = CaptureKey {
-                install: picture.install,
+                spool: picture.spool,
                 sequence: picture.sequence,
                 hash: picture.hash.prefix(),
             };
@@ -46,11 +46,11 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
             if picture.conflict {
                 found.conflicts += 1;
             } else {
-                *unmarked.entry((name.install, name.sequence)).or_default() += 1;
+                *unmarked.entry((name.spool, name.sequence)).or_default() += 1;
             }
             found.stored += 1;
             found.bytes += picture.bytes.len() as u64;
-            numbers.entry(name.install).or_default().insert(name.sequence);
+            numbers.entry(name.spool).or_default().insert(name.sequence);
         })
         .expect("read every picture");
 
@@ -63,65 +63,57 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
         lost.len(),
         confirmed.len()
     );
-    for told in store.tombstones().expect("read every tombstone") {
+    for tombstone in store.tombstones().expect("read every tombstone") {
         found.tombstones += 1;
-        let numbers = numbers.entry(told.install).or_default();
-        numbers.extend(told.first..=told.last);
+        let numbers = numbers.entry(tombstone.spool).or_default();
+        numbers.extend(tombstone.first..=tombstone.last);
     }
-    for (install, numbers) in &numbers {
-        let last = *numbers.last().expect("an install with a number");
+    for (spool, numbers) in &numbers {
+        let last = *numbers.last().expect("a spool with a number");
         let gaps: Vec<u64> = (1..=last).filter(|number| !numbers.contains(number)).collect();
-        assert!(gaps.is_empty(), "{install}: no fate of {gaps:?} below {last}");
+        assert!(gaps.is_empty(), "{spool}: no fate of {gaps:?} below {last}");
     }
     found
 }
 
 #[cfg(test)]
 mod tests {
-    use std::panic::catch_unwind;
-
     use super::*;
-    use crate::store_probe::tests::{ScratchStore, with_one_picture};
+    use crate::store_probe::sqlite_url;
+    use crate::store_probe::tests::{ScratchStore, caught, with_one_picture};
     use keepsake_provision::temp_dir::TempDir;
 
     /// Returns the result of an audit of a database with the first photograph as number 1, changed by `change`.
-    fn after(confirmed: &[CaptureKey], harm: impl FnOnce(&ScratchStore, CaptureKey)) -> Result<Audit, String> {
+    fn after(confirmed: &[CaptureKey], change: impl FnOnce(&ScratchStore, CaptureKey)) -> Result<Audit, String> {
         let folder = TempDir::new("audit");
         let named = with_one_picture(&folder);
-        harm(&ScratchStore::open(&folder), named);
-        let store = StoreProbe::open(&*folder).unwrap();
+        change(&ScratchStore::open(&folder), named);
+        let store = StoreProbe::open(&sqlite_url(&folder)).unwrap();
         let confirmed = [&[named], confirmed].concat();
-        let photos = photos::all(&photos::folder());
-        let store = std::panic::AssertUnwindSafe(store);
-        catch_unwind(|| audit(&store, &confirmed, &photos))
-            .map_err(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
+        caught(|| audit(&store, &confirmed, &photos::all(&photos::folder())))
     }
 
     #[test]
     fn an_audit_finds_every_way_to_break_a_promise() {
         assert_eq!(after(&[], |_, _| {}).map(|found| found.stored), Ok(1));
-
         let lost = CaptureKey {
-            install: SpoolId([7; 16]),
+            spool: SpoolId([7; 16]),
             sequence: 2,
             hash: Hash([1; 32]).prefix(),
         };
         assert!(after(&[lost], |_, _| {}).unwrap_err().contains("not in the cloud"));
 
         let photos = photos::all(&photos::folder());
-        let other = |named: CaptureKey, sequence| CaptureKey { sequence, ..named };
-        let twice = after(&[], |database, named| {
-            database.add(&named, 2, &photos[1]);
-        });
-        assert!(twice.unwrap_err().contains("neither marked"));
-        let gap = after(&[], |database, named| {
-            database.add(&other(named, 3), 2, &photos[1]);
-        });
-        assert!(gap.unwrap_err().contains("no fate of [2]"));
-        let foreign = after(&[], |database, named| {
-            database.add(&other(named, 2), 2, b"x");
-        });
-        assert!(foreign.unwrap_err().contains("none of the photographs"));
+        for (number, bytes, finding) in [
+            (1, &photos[1][..], "neither marked"),
+            (3, &photos[1], "no fate of [2]"),
+            (2, b"x", "none of the photographs"),
+        ] {
+            let found = after(&[], |database, named| {
+                database.add(&CaptureKey { sequence: number, ..named }, 2, bytes);
+            });
+            assert!(found.unwrap_err().contains(finding), "{finding}");
+        }
         let changed = after(&[], |database, _| {
             let changed = database.execute(sqlx::query("UPDATE picture_bytes SET bytes = X'00'"));
             assert_eq!(changed, 1);

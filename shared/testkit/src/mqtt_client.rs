@@ -1,5 +1,5 @@
-//! The part of MQTT 3.1.1 that a witness needs, sharing no code with the programs it watches: packets to and from a
-//! socket, and a client that can also send what a well-behaved client would not.
+//! The part of MQTT 3.1.1 that the tests need, without code of the programs under test: packets to and from a socket,
+//! and a client that can also send what a well-behaved client would not.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -48,6 +48,16 @@ impl Packet {
         Err(io::Error::new(io::ErrorKind::InvalidData, "a length of more than four bytes"))
     }
 
+    /// Returns a PUBLISH with QoS 1, or with QoS 0 if it has no id.
+    pub(crate) fn publish(topic: &[u8], packet_id: Option<u16>, payload: &[u8]) -> Self {
+        let mut body = Vec::with_capacity(payload.len() + topic.len() + 4);
+        push_text(&mut body, topic);
+        body.extend(packet_id.iter().flat_map(|id| id.to_be_bytes()));
+        body.extend_from_slice(payload);
+        let first = if packet_id.is_some() { 0x32 } else { 0x30 };
+        Self { first, body }
+    }
+
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut length = self.body.len();
         assert!(length <= PACKET_BYTES_MAX, "a packet of {length} bytes");
@@ -63,6 +73,10 @@ impl Packet {
         }
         bytes.extend_from_slice(&self.body);
         bytes
+    }
+
+    pub fn write(&self, mut to: &TcpStream) -> io::Result<()> {
+        to.write_all(&self.to_bytes())
     }
 
     /// Returns the publication if this is a PUBLISH.
@@ -116,10 +130,7 @@ impl Client {
         Self::connect_with(port, client_id, None)
     }
 
-    /// As [`Client::connect`], with a user name and a password.
-    ///
-    /// # Errors
-    /// As [`Client::connect`].
+    /// Connects like [`Client::connect`], with a user name and a password.
     pub fn connect_as(port: u16, client_id: &str, user: &str, password: &str) -> io::Result<Self> {
         Self::connect_with(port, client_id, Some((user, password)))
     }
@@ -136,7 +147,7 @@ impl Client {
             push_text(&mut body, password.as_bytes());
         }
         let mut client = Self { socket, next_id: 0 };
-        client.send(&Packet { first: 0x10, body })?;
+        Packet { first: 0x10, body }.write(&client.socket)?;
         match Packet::read(&mut client.socket)? {
             Some(Packet { first: 0x20, body }) if body.get(1) == Some(&0) => Ok(client),
             refused => Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("{refused:?}"))),
@@ -151,7 +162,7 @@ impl Client {
         let mut body = vec![0, 1];
         push_text(&mut body, filter.as_bytes());
         body.push(1);
-        self.send(&Packet { first: 0x82, body })?;
+        Packet { first: 0x82, body }.write(&self.socket)?;
         loop {
             match Packet::read(&mut self.socket)? {
                 Some(packet) if packet.first == 0x90 => {
@@ -174,18 +185,12 @@ impl Client {
         self.publish_with(topic, payload, false)
     }
 
-    /// As [`Client::publish`]; `retain`: the broker keeps it.
-    ///
-    /// # Errors
-    /// As [`Client::publish`].
+    /// Publishes like [`Client::publish`]; `retain`: the broker keeps the message.
     pub fn publish_with(&mut self, topic: &[u8], payload: &[u8], retain: bool) -> io::Result<Outcome> {
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-        let mut body = Vec::with_capacity(payload.len() + topic.len() + 4);
-        push_text(&mut body, topic);
-        body.extend_from_slice(&self.next_id.to_be_bytes());
-        body.extend_from_slice(payload);
-        let first = 0x32 | u8::from(retain);
-        if let Err(error) = self.send(&Packet { first, body }) {
+        let mut packet = Packet::publish(topic, Some(self.next_id), payload);
+        packet.first |= u8::from(retain);
+        if let Err(error) = packet.write(&self.socket) {
             return closed_or(error);
         }
         loop {
@@ -210,7 +215,7 @@ impl Client {
             if let Some(publication) = packet.publication() {
                 if publication.packet_id != 0 {
                     let body = publication.packet_id.to_be_bytes().to_vec();
-                    self.send(&Packet { first: 0x40, body })?;
+                    Packet { first: 0x40, body }.write(&self.socket)?;
                 }
                 return Ok(publication);
             }
@@ -224,10 +229,6 @@ impl Client {
 
     pub(crate) fn wait_forever(&self) -> io::Result<()> {
         self.socket.set_read_timeout(None)
-    }
-
-    fn send(&mut self, packet: &Packet) -> io::Result<()> {
-        self.socket.write_all(&packet.to_bytes())
     }
 }
 

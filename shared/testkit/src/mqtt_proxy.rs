@@ -6,8 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -15,212 +14,155 @@ use keepsake_protocol::event::Event;
 use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{Hash, codec};
 
+use crate::commit_checker::CommitChecker;
 use crate::mqtt_client::{Packet, Publication};
-use crate::receipt_observer::ReceiptChecker;
-use crate::store_probe::Location;
-use keepsake_provision::process::free_port;
+use crate::tcp_proxy::TcpProxy;
 
 /// The observations over all connections.
 #[derive(Debug)]
 struct Observations {
-    witness: ReceiptChecker,
-    /// The checked acknowledgements of pictures, parts and tombstones.
-    checked: AtomicU64,
-    violations: Mutex<Vec<String>>,
+    /// Checks the acknowledgements of pictures, parts and tombstones.
+    checker: CommitChecker,
     /// The devices of these acknowledgements, in their order.
-    order: Mutex<Vec<String>>,
-    sockets: Mutex<Vec<TcpStream>>,
-    stop: AtomicBool,
+    devices: Mutex<Vec<String>>,
 }
 
-/// The proxy. It runs until it is dropped.
+/// The proxy of the cloud.
 #[derive(Debug)]
 pub struct MqttProxy {
-    port: u16,
+    proxy: TcpProxy,
     seen: Arc<Observations>,
 }
 
 impl MqttProxy {
-    /// `broker_port`: of the broker, which need not be up yet; `database`: the cloud's, or its data directory.
-    pub fn start(broker_port: u16, database: impl Into<Location>) -> Self {
-        let port = free_port();
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
+    /// `broker_port`: of the broker, which need not be up yet; `database`: the URL of the cloud's.
+    pub fn start(broker_port: u16, database: &str) -> Self {
         let seen = Arc::new(Observations {
-            witness: ReceiptChecker::new(database),
-            checked: AtomicU64::new(0),
-            violations: Mutex::default(),
-            order: Mutex::default(),
-            sockets: Mutex::default(),
-            stop: AtomicBool::new(false),
+            checker: CommitChecker::new(database),
+            devices: Mutex::default(),
         });
-        {
-            let seen = Arc::clone(&seen);
-            thread::spawn(move || {
-                for cloud in listener.incoming().flatten() {
-                    if seen.stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    // A broker that is down looks like one that closes the connection.
-                    if let Ok(broker) = TcpStream::connect(("127.0.0.1", broker_port)) {
-                        let _ = join(cloud, broker, &seen);
-                    }
-                }
-            });
-        }
-        Self { port, seen }
+        let observations = Arc::clone(&seen);
+        let proxy = TcpProxy::start(broker_port, move |cloud, broker| observations.forward(cloud, broker));
+        Self { proxy, seen }
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.proxy.port()
     }
 
     /// Cuts every connection.
     pub fn cut(&self) {
-        for socket in self.seen.sockets.lock().unwrap().drain(..) {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        self.proxy.cut();
     }
 
     /// Returns how often an acknowledgement was for another device than the one before it.
-    pub fn connection_count(&self) -> usize {
-        let order = self.seen.order.lock().unwrap();
-        order.windows(2).filter(|pair| pair[0] != pair[1]).count()
+    pub fn device_changes(&self) -> usize {
+        let devices = self.seen.devices.lock().unwrap();
+        devices.windows(2).filter(|pair| pair[0] != pair[1]).count()
     }
 
     /// Fails the test if a message was acknowledged before it was committed.
     ///
     /// Returns how many acknowledgements were checked.
     pub fn verdict(self) -> u64 {
-        let lies = self.seen.violations.lock().unwrap();
-        assert!(lies.is_empty(), "acknowledged before the commit: {lies:#?}");
-        drop(lies);
-        let checked = self.seen.checked.load(Ordering::Relaxed);
-        assert!(checked > 0, "a proxy that saw no acknowledgement proves nothing");
-        checked
-    }
-}
-
-impl Drop for MqttProxy {
-    fn drop(&mut self) {
-        self.seen.stop.store(true, Ordering::Relaxed);
-        self.cut();
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        self.seen.checker.verdict()
     }
 }
 
 /// A compromised broker for one camera: it forwards everything, and sometimes adds a message.
 #[derive(Debug)]
 pub struct HostileBroker {
-    port: u16,
+    proxy: TcpProxy,
     cameras: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl HostileBroker {
     /// `broker_port`: of the real broker.
     pub fn start(broker_port: u16) -> Self {
-        let port = free_port();
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
         let cameras: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
-        {
-            let cameras = Arc::clone(&cameras);
-            thread::spawn(move || {
-                for camera in listener.incoming().flatten() {
-                    if let Ok(broker) = TcpStream::connect(("127.0.0.1", broker_port)) {
-                        let _ = serve_hostile(camera, broker, &cameras);
-                    }
-                }
-            });
-        }
-        Self { port, cameras }
+        let connected = Arc::clone(&cameras);
+        let proxy = TcpProxy::start(broker_port, move |camera, broker| {
+            connected.lock().unwrap().push(camera.try_clone()?);
+            let to_camera = |packet: &Packet| {
+                // Whole packets, one at a time, so that additions come in between.
+                let _one_at_a_time = connected.lock().unwrap();
+                packet.write(camera)
+            };
+            forward_packets(camera, broker, to_camera, |packet| packet.write(broker))
+        });
+        Self { proxy, cameras }
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.proxy.port()
+    }
+
+    pub fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port())
     }
 
     /// Sends this message to every connected camera; returns to how many.
     pub fn inject(&self, topic: impl AsRef<[u8]>, payload: &[u8]) -> usize {
-        let topic = topic.as_ref();
-        let length = u16::try_from(topic.len()).expect("a topic of at most 65,535 bytes");
-        let body = [&length.to_be_bytes()[..], topic, payload].concat();
-        let packet = Packet { first: 0x30, body }.to_bytes();
+        let packet = Packet::publish(topic.as_ref(), None, payload).to_bytes();
         let mut cameras = self.cameras.lock().unwrap();
         cameras.retain_mut(|camera| camera.write_all(&packet).is_ok());
         cameras.len()
     }
 }
 
-fn serve_hostile(camera: TcpStream, broker: TcpStream, cameras: &Arc<Mutex<Vec<TcpStream>>>) -> io::Result<()> {
-    let (mut from_broker, mut to_broker) = (broker.try_clone()?, broker);
-    let (mut from_camera, mut to_camera) = (camera.try_clone()?, camera.try_clone()?);
-    cameras.lock().unwrap().push(camera);
-    let cameras = Arc::clone(cameras);
-    thread::spawn(move || {
-        while let Ok(Some(packet)) = Packet::read(&mut from_broker) {
-            // Whole packets, one at a time, so that additions come in between.
-            let _one_at_a_time = cameras.lock().unwrap();
-            if to_camera.write_all(&packet.to_bytes()).is_err() {
-                break;
-            }
+/// Calls one of the functions for each packet from the server and from the client, which forwards it, until a
+/// connection ends or a function fails.
+///
+/// # Errors
+/// The error of the client's side.
+pub fn forward_packets(
+    client: &TcpStream,
+    server: &TcpStream,
+    to_client: impl FnMut(&Packet) -> io::Result<()> + Send,
+    to_server: impl FnMut(&Packet) -> io::Result<()>,
+) -> io::Result<()> {
+    fn pump(mut from: &TcpStream, mut forward: impl FnMut(&Packet) -> io::Result<()>) -> io::Result<()> {
+        while let Some(packet) = Packet::read(&mut from)? {
+            forward(&packet)?;
         }
-        let _ = to_camera.shutdown(Shutdown::Both);
-    });
-    thread::spawn(move || pump(&mut from_camera, &mut to_broker, |_| {}));
-    Ok(())
-}
-
-/// Forwards in both directions; both ends close together.
-fn join(cloud: TcpStream, broker: TcpStream, seen: &Arc<Observations>) -> io::Result<()> {
-    cloud.set_nodelay(true)?;
-    broker.set_nodelay(true)?;
-    {
-        let mut sockets = seen.sockets.lock().unwrap();
-        sockets.push(cloud.try_clone()?);
-        sockets.push(broker.try_clone()?);
+        Ok(())
     }
-    let open: Arc<Mutex<HashMap<u16, Publication>>> = Arc::default();
-    let (mut from_broker, mut to_cloud) = (broker.try_clone()?, cloud.try_clone()?);
-    let (mut from_cloud, mut to_broker) = (cloud, broker);
-    {
-        let open = Arc::clone(&open);
-        thread::spawn(move || {
-            pump(&mut from_broker, &mut to_cloud, |packet| {
-                if let Some(publication) = packet.publication()
-                    && publication.packet_id != 0
-                {
-                    let mut open = open.lock().unwrap();
-                    open.insert(publication.packet_id, publication);
-                }
-            });
+    let close = || [client, server].map(|socket| socket.shutdown(Shutdown::Both));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ = pump(server, to_client);
+            close()
         });
-    }
-    let seen = Arc::clone(seen);
-    thread::spawn(move || {
-        pump(&mut from_cloud, &mut to_broker, |packet| {
-            if let Some(id) = packet.acknowledges() {
-                let publication = open.lock().unwrap().remove(&id);
-                match publication {
-                    Some(publication) => seen.check_committed(&publication),
-                    None => seen.report_violation(format!("an acknowledgement of {id}, which is not open")),
-                }
-            }
-        });
-    });
-    Ok(())
-}
-
-fn pump(from: &mut TcpStream, to: &mut TcpStream, mut look: impl FnMut(&Packet)) {
-    while let Ok(Some(packet)) = Packet::read(from) {
-        look(&packet);
-        if to.write_all(&packet.to_bytes()).is_err() {
-            break;
-        }
-    }
-    let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
+        let result = pump(client, to_server);
+        let _ = close();
+        result
+    })
 }
 
 impl Observations {
+    fn forward(&self, cloud: &TcpStream, broker: &TcpStream) -> io::Result<()> {
+        let unacknowledged: Mutex<HashMap<u16, Publication>> = Mutex::default();
+        let to_cloud = |packet: &Packet| {
+            if let Some(publication) = packet.publication()
+                && publication.packet_id != 0
+            {
+                unacknowledged.lock().unwrap().insert(publication.packet_id, publication);
+            }
+            packet.write(cloud)
+        };
+        let to_broker = |packet: &Packet| {
+            if let Some(id) = packet.acknowledges() {
+                let publication = unacknowledged.lock().unwrap().remove(&id);
+                match publication {
+                    Some(publication) => self.check_committed(&publication),
+                    None => self.checker.record(false, || format!("an acknowledgement of the unknown packet {id}")),
+                }
+            }
+            packet.write(broker)
+        };
+        forward_packets(cloud, broker, to_cloud, to_broker)
+    }
+
     /// Checks whether the message may be acknowledged now.
     fn check_committed(&self, publication: &Publication) {
         let Ok(topic) = publication.topic.parse::<Topic>() else {
@@ -231,13 +173,13 @@ impl Observations {
         let committed = match topic.kind {
             MessageKind::Frame => match codec::decode_frame(payload) {
                 Ok(frame) => self
-                    .witness
+                    .checker
                     .query(|store| Ok(store.has_bytes_of(&frame.header)? || store.has_quarantined(hash)?)),
-                Err(_) => self.witness.query(|store| store.has_quarantined(hash)),
+                Err(_) => self.checker.query(|store| store.has_quarantined(hash)),
             },
             MessageKind::Event => match codec::decode::<Event>(payload) {
                 Ok(Event::Tombstone(_)) => {
-                    self.witness.query(|store| Ok(store.has_event(hash)? || store.has_quarantined(hash)?))
+                    self.checker.query(|store| Ok(store.has_event(hash)? || store.has_quarantined(hash)?))
                 }
                 Ok(Event::Fault(_) | Event::Boot(_)) | Err(_) => return,
             },
@@ -250,19 +192,10 @@ impl Observations {
             | MessageKind::Settings
             | MessageKind::Cloud => return,
         };
-        self.checked.fetch_add(1, Ordering::Relaxed);
-        self.order.lock().unwrap().push(topic.device.to_string());
-        match committed {
-            Ok(true) => {}
-            Ok(false) => self.report_violation(format!("{} of {}", topic, describe(payload))),
-            Err(error) => {
-                self.report_violation(format!("{topic}: the database could not be read: {error}"));
-            }
-        }
-    }
-
-    fn report_violation(&self, lie: String) {
-        self.violations.lock().unwrap().push(lie);
+        self.devices.lock().unwrap().push(topic.device.to_string());
+        self.checker.record(committed == Ok(true), || {
+            format!("{topic}, acknowledged while the database says {committed:?}: {}", describe(payload))
+        });
     }
 }
 
@@ -281,11 +214,14 @@ fn describe(payload: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::net::TcpListener;
+
+    use keepsake_protocol::SpoolId;
 
     use super::*;
     use crate::photos;
-    use crate::store_probe::tests::with_one_picture;
+    use crate::store_probe::sqlite_url;
+    use crate::store_probe::tests::{caught, with_one_picture};
     use keepsake_provision::temp_dir::TempDir;
 
     /// Sends a message from the broker to the cloud, and its acknowledgement back, through a proxy with a database
@@ -295,30 +231,21 @@ mod tests {
         with_one_picture(&folder);
         let payload = payload(&photos::all(&photos::folder())[0]);
         let broker = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = MqttProxy::start(broker.local_addr().unwrap().port(), &*folder);
+        let proxy = MqttProxy::start(broker.local_addr().unwrap().port(), &sqlite_url(&folder));
         let mut cloud = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
         let (mut broker, _) = broker.accept().unwrap();
 
-        let topic = b"keepsake/v1/porch/up/frame";
-        let length = u16::try_from(topic.len()).unwrap().to_be_bytes();
-        let body = [&length[..], topic, b"\0\x07", &payload].concat();
-        let publish = Packet { first: 0x32, body };
+        let publish = Packet::publish(b"keepsake/v1/porch/up/frame", Some(7), &payload);
         broker.write_all(&publish.to_bytes()).unwrap();
         assert_eq!(Packet::read(&mut cloud).unwrap(), Some(publish));
         let ack = Packet { first: 0x40, body: vec![0, 7] };
         cloud.write_all(&ack.to_bytes()).unwrap();
         assert_eq!(Packet::read(&mut broker).unwrap(), Some(ack));
-        catch_unwind(AssertUnwindSafe(|| proxy.verdict()))
-            .map_err(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
+        caught(|| proxy.verdict())
     }
 
     fn frame(sequence: u64, bytes: &[u8]) -> Vec<u8> {
-        let header = serde_json::json!({
-            "install": "07".repeat(16), "sequence": sequence, "hash": Hash::of(bytes), "total": bytes.len(),
-            "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
-            "pressed": {"boot": "00".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
-            "captured_after_us": 0, "offset": 0, "len": bytes.len(),
-        });
+        let header = photos::frame_header(SpoolId([7; 16]), sequence, bytes);
         codec::encode_frame(&serde_json::from_value(header).unwrap(), bytes)
     }
 
@@ -330,7 +257,7 @@ mod tests {
             acknowledged(|photo| frame(1, &photo[1..])),
             acknowledged(|_| b"neither a frame nor in quarantine".to_vec()),
         ] {
-            assert!(early.unwrap_err().contains("acknowledged before the commit"));
+            assert!(early.unwrap_err().contains("confirmed before the commit"));
         }
     }
 }

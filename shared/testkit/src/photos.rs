@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use keepsake_protocol::{Hash, SpoolId};
+use serde_json::{Value, json};
+
 use crate::seed::Seed;
 
 /// Returns the directory of the real photographs.
@@ -19,6 +22,20 @@ pub fn all(folder: &Path) -> Vec<Vec<u8>> {
         .collect();
     paths.sort();
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// Returns the real photograph with this name.
+pub fn named(name: &str) -> Vec<u8> {
+    fs::read(folder().join(format!("{name}.jpg"))).unwrap()
+}
+
+/// Writes photographs into a new directory, from which a camera takes them in this order.
+pub fn album<T: AsRef<[u8]>>(folder: &Path, photos: &[T]) -> PathBuf {
+    fs::create_dir(folder).unwrap();
+    for (number, photo) in photos.iter().enumerate() {
+        fs::write(folder.join(format!("{number}.jpg")), photo).unwrap();
+    }
+    folder.to_owned()
 }
 
 /// Returns the photograph with noise in application segments so that it is `bytes` long: decoders show the same
@@ -64,6 +81,16 @@ pub fn without_comments(jpeg: &[u8]) -> Vec<u8> {
     }
     kept.extend_from_slice(rest);
     kept
+}
+
+/// Returns the header of a frame with the whole picture, as JSON that a test can change.
+pub fn frame_header(spool: SpoolId, sequence: u64, picture: &[u8]) -> Value {
+    json!({
+        "install": spool, "sequence": sequence, "hash": Hash::of(picture), "total": picture.len(),
+        "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
+        "pressed": {"boot": "b0".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
+        "captured_after_us": 0, "offset": 0, "len": picture.len(),
+    })
 }
 
 #[cfg(test)]

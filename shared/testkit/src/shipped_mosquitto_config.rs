@@ -4,9 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::appliance::Appliance;
+use crate::cloud::Cloud;
 use crate::test_ca::{IssuedCertificate, TestCa, Validity};
 use keepsake_provision::process::free_port;
 use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
+use keepsake_provision::skip::not_run;
 
 /// A mosquitto with TLS, passwords and the ACL.
 pub struct ShippedMosquitto {
@@ -32,10 +35,7 @@ pub fn shipped_file(file: &str) -> String {
 
 impl ShippedMosquitto {
     /// Returns a broker, not started, without any users.
-    ///
-    /// # Errors
-    /// mosquitto is not on the system and cannot be fetched.
-    pub fn new(folder: &Path, release: Release) -> anyhow::Result<Self> {
+    fn new(folder: &Path, release: Release) -> anyhow::Result<Self> {
         let [password_port, certificate_port, plain_port, cloud_port] = [(); 4].map(|()| free_port());
         let configuration = |own: &Path| {
             let own = own.display();
@@ -57,14 +57,14 @@ impl ShippedMosquitto {
         };
         let broker = Mosquitto::configured(folder, release, plain_port, configuration)?;
         let folder = folder.join("mosquitto");
-        let authority = TestCa::new(&folder.join("certs"), "Keepsake CA");
-        authority.server("server", &["localhost", "127.0.0.1"], Validity::Now);
-        let cloud_certificate = authority.self_signed_client("cloud");
+        let ca = TestCa::new(&folder.join("certs"), "Keepsake CA");
+        ca.server("server", &["localhost", "127.0.0.1"], Validity::Now);
+        let cloud_certificate = ca.self_signed_client("cloud");
         fs::write(folder.join("keepsake.acl"), shipped_file("keepsake.acl"))
             .expect("write a file in the folder of the test");
         Ok(Self {
             broker,
-            ca: authority,
+            ca,
             password_port,
             certificate_port,
             plain_port,
@@ -72,6 +72,28 @@ impl ShippedMosquitto {
             cloud_certificate,
             folder,
         })
+    }
+
+    /// Returns [`Self::new`], or `None` after reporting that the test `what` is skipped.
+    pub fn or_skip(what: &str, folder: &Path, release: Release) -> Option<Self> {
+        Self::new(folder, release)
+            .inspect_err(|why| not_run(what, why, "install mosquitto 2"))
+            .ok()
+    }
+
+    /// Returns a cloud on the same computer, with its password in this file.
+    pub fn local_cloud(&self, folder: &Path, password_file: &Path) -> Cloud {
+        Cloud::new(folder)
+            .flag(&format!("--mqtt-broker-url=mqtt://cloud@127.0.0.1:{}", self.plain_port))
+            .flag(&format!("--mqtt-password-file={}", password_file.display()))
+    }
+
+    /// Returns a camera that authenticates with its name and the password in this file.
+    pub fn password_camera(&self, folder: &Path, device: &str, password_file: &Path) -> Appliance {
+        Appliance::new(folder, device, &format!("mqtts://localhost:{}", self.password_port))
+            .set(&format!("cloud.ca_file={}", self.ca.certificate().display()))
+            .set(&format!("cloud.user={device}"))
+            .set(&format!("cloud.password_file={}", password_file.display()))
     }
 
     /// Adds a user and writes the password into a file for programs. Call it before the start.

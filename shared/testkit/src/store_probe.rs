@@ -16,42 +16,18 @@ use tokio::runtime::Runtime;
 /// A stopped server answers nothing: the query has failed then.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The address of a cloud's database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location(String);
-
-impl Location {
-    /// Returns the SQLite database that a cloud creates in its data directory by default.
-    pub fn in_folder(data: &Path) -> Self {
-        let file = SqliteConnectOptions::new().filename(data.join("keepsake.sqlite")).read_only(true);
-        Self(file.to_url_lossy().into())
-    }
-
-    /// Returns a `mysql://` address, as the cloud gets it.
-    pub fn at(url: &str) -> Self {
-        Self(url.to_owned())
-    }
-}
-
-impl From<&Path> for Location {
-    fn from(data: &Path) -> Self {
-        Self::in_folder(data)
-    }
-}
-
-impl From<&Self> for Location {
-    fn from(other: &Self) -> Self {
-        other.clone()
-    }
+/// Returns the URL of the SQLite database that a cloud creates in its data directory by default, to read it.
+pub(crate) fn sqlite_url(data: &Path) -> String {
+    let file = SqliteConnectOptions::new().filename(data.join("keepsake.sqlite"));
+    file.read_only(true).to_url_lossy().into()
 }
 
 /// A stored picture with its bytes.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    pub install: SpoolId,
+    pub spool: SpoolId,
     pub sequence: u64,
     pub hash: Hash,
-    pub device: String,
     pub conflict: bool,
     pub bytes: Vec<u8>,
 }
@@ -59,7 +35,7 @@ pub struct Picture {
 /// A stored tombstone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstone {
-    pub install: SpoolId,
+    pub spool: SpoolId,
     pub first: u64,
     pub last: u64,
     pub reason: String,
@@ -76,51 +52,36 @@ type AnyQuery<'q> = Query<'q, Any, AnyArguments>;
 
 impl StoreProbe {
     /// Opens an existing database.
-    ///
-    /// # Errors
-    /// The database's, for instance when there is none yet.
-    pub fn open(database: impl Into<Location>) -> sqlx::Result<Self> {
+    pub fn open(url: &str) -> sqlx::Result<Self> {
         sqlx::any::install_default_drivers();
-        let Location(url) = database.into();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let connection = runtime.block_on(within(AnyConnection::connect(&url)))?;
+        let connection = runtime.block_on(within(AnyConnection::connect(url)))?;
         Ok(Self { runtime, connection: RefCell::new(connection) })
     }
 
     /// Returns the highest fate that this capture has with this hash.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn fate(&self, install: SpoolId, sequence: Sequence, hash: HashPrefix) -> sqlx::Result<Option<i64>> {
+    pub fn fate(&self, spool: SpoolId, sequence: Sequence, hash: HashPrefix) -> sqlx::Result<Option<i64>> {
         // A tombstone of a range has one row for its first sequence or one for each: both count.
         let query =
             sqlx::query("SELECT MAX(fate) FROM fate WHERE spool = ? AND sequence = ? AND SUBSTR(hash, 1, 8) = ?");
-        let row = self.one(query.bind(install.0.to_vec()).bind(bigint(sequence.get())).bind(hash.0.to_vec()))?;
+        let row = self.one(query.bind(spool.0.to_vec()).bind(bigint(sequence.get())).bind(hash.0.to_vec()))?;
         row.try_get(0)
     }
 
-    /// Returns whether a tombstone or an event with this hash is stored. The cloud hashes the JSON exactly as it
-    /// came.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Returns whether a tombstone or an event with this hash is stored. The cloud hashes the JSON exactly as received.
     pub fn has_event(&self, hash: Hash) -> sqlx::Result<bool> {
-        Ok(self.has("SELECT COUNT(*) FROM tombstone WHERE hash = ?", hash)?
-            || self.has("SELECT COUNT(*) FROM event WHERE hash = ?", hash)?)
+        let with_hash = |query| sqlx::query(query).bind(hash.0.to_vec());
+        Ok(self.count(with_hash("SELECT COUNT(*) FROM tombstone WHERE hash = ?"))? > 0
+            || self.count(with_hash("SELECT COUNT(*) FROM event WHERE hash = ?"))? > 0)
     }
 
     /// Returns whether a message with this hash is in quarantine.
-    ///
-    /// # Errors
-    /// The database's.
     pub fn has_quarantined(&self, message: Hash) -> sqlx::Result<bool> {
-        self.has("SELECT COUNT(*) FROM quarantine WHERE hash = ?", message)
+        let query = sqlx::query("SELECT COUNT(*) FROM quarantine WHERE hash = ?");
+        Ok(self.count(query.bind(message.0.to_vec()))? > 0)
     }
 
-    /// Returns whether the bytes that came with this header are committed: as a picture, or as parts of one.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Returns whether the bytes that follow this header are committed: as a picture, or as parts of one.
     pub fn has_bytes_of(&self, header: &FrameHeader) -> sqlx::Result<bool> {
         self.run(async |connection| {
             // In one transaction: a picture that is completed between two queries would be in neither table.
@@ -153,22 +114,18 @@ impl StoreProbe {
     }
 
     /// Calls `each` for every stored picture, in the order of spool and sequence.
-    ///
-    /// # Errors
-    /// The database's.
     pub fn for_each_picture(&self, mut each: impl FnMut(Picture)) -> sqlx::Result<()> {
         let pictures = self.all(sqlx::query(
-            "SELECT spool, sequence, hash, device, conflict, arrival FROM picture ORDER BY spool, sequence, hash",
+            "SELECT spool, sequence, hash, conflict, arrival FROM picture ORDER BY spool, sequence, hash",
         ))?;
         for picture in pictures {
-            let arrival: i64 = picture.try_get(5)?;
+            let arrival: i64 = picture.try_get(4)?;
             let bytes = self.all(sqlx::query("SELECT bytes FROM picture_bytes WHERE arrival = ?").bind(arrival))?;
             each(Picture {
-                install: SpoolId(bytes_of(&picture, 0)?),
+                spool: SpoolId(bytes_of(&picture, 0)?),
                 sequence: number(&picture, 1)?,
                 hash: Hash(bytes_of(&picture, 2)?),
-                device: picture.try_get(3)?,
-                conflict: number(&picture, 4)? != 0,
+                conflict: number(&picture, 3)? != 0,
                 bytes: match bytes.first() {
                     Some(row) => row.try_get(0)?,
                     None => Vec::new(),
@@ -179,9 +136,6 @@ impl StoreProbe {
     }
 
     /// Returns every tombstone.
-    ///
-    /// # Errors
-    /// The database's.
     pub fn tombstones(&self) -> sqlx::Result<Vec<Tombstone>> {
         let rows = self.all(sqlx::query(
             "SELECT spool, sequence, through, reason FROM tombstone ORDER BY spool, sequence",
@@ -189,7 +143,7 @@ impl StoreProbe {
         rows.iter()
             .map(|row| {
                 Ok(Tombstone {
-                    install: SpoolId(bytes_of(row, 0)?),
+                    spool: SpoolId(bytes_of(row, 0)?),
                     first: number(row, 1)?,
                     last: number(row, 2)?,
                     reason: row.try_get(3)?,
@@ -200,21 +154,16 @@ impl StoreProbe {
 
     /// Returns 0 as well while the database is away.
     pub fn picture_count(&self) -> u64 {
-        self.one(sqlx::query("SELECT COUNT(*) FROM picture"))
-            .and_then(|row| number(&row, 0))
-            .unwrap_or(0)
+        self.count(sqlx::query("SELECT COUNT(*) FROM picture")).unwrap_or(0)
     }
 
     /// Returns the number of committed parts of incomplete pictures; 0 as well while the database is away.
     pub fn part_count(&self) -> u64 {
-        self.one(sqlx::query("SELECT COUNT(*) FROM part"))
-            .and_then(|row| number(&row, 0))
-            .unwrap_or(0)
+        self.count(sqlx::query("SELECT COUNT(*) FROM part")).unwrap_or(0)
     }
 
-    fn has(&self, count: &'static str, hash: Hash) -> sqlx::Result<bool> {
-        let row = self.one(sqlx::query(count).bind(hash.0.to_vec()))?;
-        Ok(number(&row, 0)? > 0)
+    fn count(&self, query: AnyQuery<'_>) -> sqlx::Result<u64> {
+        number(&self.one(query)?, 0)
     }
 
     fn one(&self, query: AnyQuery<'_>) -> sqlx::Result<AnyRow> {
@@ -238,11 +187,11 @@ async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<
 }
 
 fn bind_capture<'q>(query: AnyQuery<'q>, header: &FrameHeader) -> AnyQuery<'q> {
-    let record = &header.capture;
+    let capture = &header.capture;
     query
-        .bind(record.spool.0.to_vec())
-        .bind(bigint(record.sequence.get()))
-        .bind(record.hash.0.to_vec())
+        .bind(capture.spool.0.to_vec())
+        .bind(bigint(capture.sequence.get()))
+        .bind(capture.hash.0.to_vec())
 }
 
 fn bigint(number: u64) -> i64 {
@@ -266,6 +215,7 @@ fn decode(column: usize, source: impl std::error::Error + Send + Sync + 'static)
 #[cfg(test)]
 pub(crate) mod tests {
     use std::fs;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
     use crate::appliance::CaptureKey;
@@ -279,7 +229,7 @@ pub(crate) mod tests {
             let file = data.join("keepsake.sqlite");
             let new = !file.exists();
             let file = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-            let scratch = Self(StoreProbe::open(Location::at(file.to_url_lossy().as_str())).unwrap());
+            let scratch = Self(StoreProbe::open(file.to_url_lossy().as_str()).unwrap());
             if new {
                 let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite.sql");
                 for statement in fs::read_to_string(tables).unwrap().split_terminator(";\n") {
@@ -299,7 +249,7 @@ pub(crate) mod tests {
         pub(crate) fn add(&self, named: &CaptureKey, arrival: i64, bytes: &[u8]) {
             let key = |query: AnyQuery<'static>| {
                 query
-                    .bind(named.install.0.to_vec())
+                    .bind(named.spool.0.to_vec())
                     .bind(bigint(named.sequence))
                     .bind(Hash::of(bytes).0.to_vec())
             };
@@ -317,11 +267,16 @@ pub(crate) mod tests {
         }
     }
 
+    /// Runs a check that panics when it finds a violation, and returns its message.
+    pub(crate) fn caught<T>(check: impl FnOnce() -> T) -> Result<T, String> {
+        catch_unwind(AssertUnwindSafe(check)).map_err(|panic| *panic.downcast::<String>().expect("a formatted message"))
+    }
+
     /// Creates a database with the first photograph as number 1.
     pub(crate) fn with_one_picture(data: &Path) -> CaptureKey {
         let bytes = crate::photos::all(&crate::photos::folder()).remove(0);
         let named = CaptureKey {
-            install: SpoolId([7; 16]),
+            spool: SpoolId([7; 16]),
             sequence: 1,
             hash: Hash::of(&bytes).prefix(),
         };
@@ -335,20 +290,19 @@ pub(crate) mod tests {
         let stored = with_one_picture(&folder);
         let database = ScratchStore::open(&folder);
         let header = |sequence: u64, offset: u64, len: u64| -> FrameHeader {
-            serde_json::from_value(serde_json::json!({
-                "install": stored.install, "sequence": sequence, "hash": Hash([5; 32]), "total": 100,
-                "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
-                "pressed": {"boot": "00".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
-                "captured_after_us": 0, "offset": offset, "len": len,
-            }))
-            .unwrap()
+            let mut header = crate::photos::frame_header(stored.spool, sequence, b"");
+            header["hash"] = serde_json::json!(Hash([5; 32]));
+            for (field, value) in [("total", 100), ("offset", offset), ("len", len)] {
+                header[field] = value.into();
+            }
+            serde_json::from_value(header).unwrap()
         };
         for (start, len) in [(0_i64, 40_i64), (30, 30), (80, 20)] {
             let part =
                 sqlx::query("INSERT INTO part (spool, sequence, hash, start, len, bytes) VALUES (?, 2, ?, ?, ?, X'')");
-            database.execute(part.bind(stored.install.0.to_vec()).bind(vec![5_u8; 32]).bind(start).bind(len));
+            database.execute(part.bind(stored.spool.0.to_vec()).bind(vec![5_u8; 32]).bind(start).bind(len));
         }
-        let store = StoreProbe::open(&*folder).unwrap();
+        let store = StoreProbe::open(&sqlite_url(&folder)).unwrap();
         for (offset, len, committed) in [
             (0, 60, true),
             (40, 20, true),

@@ -36,9 +36,8 @@ impl TestCa {
     pub fn new(folder: &Path, name: &str) -> Self {
         fs::create_dir_all(folder).expect("create a folder for the test");
         let key = KeyPair::generate().expect("make a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
+        let mut params = params(name, &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.self_signed(&key).expect("sign one's own certificate");
         fs::write(folder.join("ca.crt"), certificate.pem()).expect("write the authority");
         Self { folder: folder.to_owned(), issuer: Issuer::new(params, key) }
@@ -50,25 +49,21 @@ impl TestCa {
 
     /// Signs a certificate for a server with these host names or addresses, as `{file}.crt` and `{file}.key`.
     pub fn server(&self, file: &str, names: &[&str], validity: Validity) -> IssuedCertificate {
-        let names = names.iter().map(|name| (*name).to_owned());
-        let mut params = CertificateParams::new(names.collect::<Vec<_>>()).expect("good names");
+        let mut params = params(file, names);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.distinguished_name.push(DnType::CommonName, file);
         self.sign(file, params, validity)
     }
 
     /// Signs a certificate for a client with this name, as `{name}.crt` and `{name}.key`.
     pub fn client(&self, name: &str) -> IssuedCertificate {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
+        let mut params = params(name, &[]);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.distinguished_name.push(DnType::CommonName, name);
         self.sign(name, params, Validity::Now)
     }
 
     /// Returns a client certificate that no CA has signed, for a server that trusts just this one.
     pub fn self_signed_client(&self, name: &str) -> IssuedCertificate {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
-        params.distinguished_name.push(DnType::CommonName, name);
+        let mut params = params(name, &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("make a key");
         let certificate = params.self_signed(&key).expect("sign a certificate");
@@ -95,4 +90,11 @@ impl TestCa {
         fs::write(&signed.key, key.serialize_pem()).expect("write a key");
         signed
     }
+}
+
+fn params(common_name: &str, host_names: &[&str]) -> CertificateParams {
+    let host_names: Vec<String> = host_names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(host_names).expect("host names or addresses");
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params
 }

@@ -47,12 +47,12 @@ fn main() -> Result<()> {
 /// Takes a picture of each page in each language, colour scheme and size.
 fn photograph_pages(browser: &mut Browser, folder: &Path) -> Result<()> {
     let data = TempDir::new("screenshots");
-    let mut cloud = Cloud::started(&data);
+    let mut cloud = Cloud::new(&data).started();
     let mut cameras: Vec<Appliance> =
         ["garden", "porch"].map(|name| Appliance::new(&data, name, &cloud.mqtt_url())).into();
     for camera in &mut cameras {
         camera.start();
-        camera.is_connected(SOON);
+        camera.wait_until_connected(SOON);
         camera.press_and_store(8, SOON);
     }
     let pictures = cloud.api().pictures("porch");

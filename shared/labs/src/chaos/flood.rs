@@ -76,9 +76,7 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Counts> {
     }
     let took = start.elapsed();
     for camera in &mut cameras {
-        let device = cloud
-            .api()
-            .wait_for_device(camera.device(), STEP_TIMEOUT, |device| device["waiting"] == 0);
+        let device = cloud.api().wait_for_device(camera.name(), STEP_TIMEOUT, |device| device["waiting"] == 0);
         assert_eq!(device["missing"], 0, "{device:#}");
         camera.stop();
     }

@@ -166,7 +166,7 @@ impl Card {
             let (install, sequence) = name.split_once('_').context("install_number.jpg")?;
             let bytes = fs::read(&file)?;
             let named = CaptureKey {
-                install: install.parse().map_err(|_| anyhow::anyhow!("{name} names no install"))?,
+                spool: install.parse().map_err(|_| anyhow::anyhow!("{name} names no install"))?,
                 sequence: sequence.parse()?,
                 hash: keepsake_protocol::Hash::of(&bytes).prefix(),
             };

@@ -97,7 +97,7 @@ fn run(arguments: &Arguments, folder: &Path, checks: &mut Checks) -> Result<()> 
     let card = Card::new(&image, folder)?;
     let pi = Pi::new(&card, folder, person)?;
     println!("{}, {}", image.display(), pi.version()?);
-    let cloud = Cloud::started(folder);
+    let cloud = Cloud::new(folder).started();
     let mut scenario = Scenario {
         cloud_url: format!("\"mqtt://10.0.2.2:{}\"", cloud.mqtt_port()),
         key: format!("\"{}\"", pi.public_key()?),

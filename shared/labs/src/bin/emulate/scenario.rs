@@ -324,9 +324,9 @@ impl Scenario<'_> {
         let store = self.cloud.store();
         let mut stored = BTreeSet::new();
         store.for_each_picture(|picture| {
-            stored.insert((picture.install, picture.sequence));
+            stored.insert((picture.spool, picture.sequence));
         })?;
-        let held = pictures.keys().filter(|named| !stored.contains(&(named.install, named.sequence))).count();
+        let held = pictures.keys().filter(|named| !stored.contains(&(named.spool, named.sequence))).count();
         let gone = self.on_card.keys().filter(|named| !pictures.contains_key(named));
         let gone: Vec<CaptureKey> = gone.copied().collect();
         let lost = gone.len();
@@ -470,7 +470,7 @@ impl Scenario<'_> {
         let commands = self.cloud.api().json(&format!("/api/v1/devices/{DEVICE}/commands"));
         let commands = commands["commands"].as_array().context("a list")?;
         let named: BTreeSet<(String, u64)> =
-            confirmed.iter().map(|named| (named.install.to_string(), named.sequence)).collect();
+            confirmed.iter().map(|named| (named.spool.to_string(), named.sequence)).collect();
         let numbered: Vec<&Value> = commands
             .iter()
             .map(|command| &command["capture"])

@@ -240,7 +240,7 @@ fn play(way: &Setup, parts: &Provisions, folder: &Path, bound_memory: bool) -> R
     let began = Instant::now();
     let folder = folder.join(way.name);
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let mut cloud = Cloud::started(&folder);
+    let mut cloud = Cloud::new(&folder).started();
     let mut machine = Machine::start(&folder, &parts.qemu, &parts.kernel, &parts.appliance)?;
     println!("vmtest: {}: the machine was up after {}", way.name, seconds(began));
     Scenario::new(&mut machine, &mut cloud, way, bound_memory).play();
