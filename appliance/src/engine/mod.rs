@@ -3,12 +3,14 @@
 
 pub(crate) mod command_log;
 mod commands;
+mod diagnostics;
 mod hold_actions;
 mod outcomes;
 mod receipts;
 mod reports;
 mod restart;
 mod settings;
+mod status_file;
 mod transport_events;
 mod uploads;
 

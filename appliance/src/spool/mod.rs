@@ -20,6 +20,7 @@ mod file;
 mod identity;
 mod index;
 mod query;
+mod receipt_check;
 mod room;
 mod scan;
 mod shared;
@@ -32,7 +33,7 @@ use std::path::{Path, PathBuf};
 
 use keepsake_protocol::capture::{CaptureMetadata, Cause};
 use keepsake_protocol::event::{Tombstone, TombstoneReason};
-use keepsake_protocol::{CaptureId, HashPrefix, Sequence, SpoolId, StoreId};
+use keepsake_protocol::{CaptureId, Sequence, SpoolId, StoreId};
 use nix::fcntl::Flock;
 
 pub use error::SpoolError;
@@ -42,9 +43,6 @@ use identity::Identity;
 use index::{Index, Row};
 pub use shared::SharedSpool;
 pub use types::{Key, Limits, NewCapture, NewTombstone, PendingCapture, SpoolChange};
-
-/// A receipt that came before this machine knew the time.
-const UNDATED: i64 = 0;
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -280,29 +278,6 @@ impl Spool {
         read_tombstone(&folder, &entry.name).map_err(|error| self.handle_read_error(key, error))
     }
 
-    /// Takes the cloud's word that a capture is committed: number **and** hash must match. From now on it is removable.
-    /// Returns its key, and whether this is news. `now_us`: the time, if the clock can be trusted.
-    pub fn mark_received(&mut self, id: CaptureId, hash: HashPrefix, now_us: Option<i64>) -> Option<(Key, bool)> {
-        let key = self.key_of(id)?;
-        let entry = self.captures.get(&key).filter(|entry| entry.name.hash == hash)?;
-        let is_news = entry.received_us.is_none();
-        if is_news {
-            self.set_received(key, now_us.unwrap_or(UNDATED));
-        }
-        Some((key, is_news))
-    }
-
-    /// The cloud asks for a capture (again): it waits once more.
-    pub fn requeue(&mut self, id: CaptureId) -> Option<PendingCapture> {
-        let key = self.key_of(id)?;
-        let entry = self.captures.get_mut(&key)?;
-        if entry.received_us.take().is_some() {
-            self.index.put(id, entry.name.hash, &Row { received_us: None, attempts: entry.attempts });
-        }
-        let entry = self.captures.get(&key)?;
-        Some(self.to_pending(key, entry))
-    }
-
     /// Notes how often a capture was tried; the index may forget it.
     pub fn record_attempts(&mut self, key: Key, attempts: u32) {
         let Some(id) = self.id_of(key) else { return };
@@ -327,33 +302,6 @@ impl Spool {
     /// After a failed fsync: what the disk holds is unknown until the spool is opened again.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned
-    }
-
-    /// Forgets which cloud this camera belongs to, and offers the next one all that is here. Returns how many.
-    pub fn forget_cloud(&mut self) -> Result<usize, SpoolError> {
-        self.pin_store(None)?;
-        let kept: Vec<Key> = self
-            .captures
-            .iter()
-            .filter(|(_, entry)| entry.received_us.is_some())
-            .map(|(key, _)| *key)
-            .collect();
-        for key in &kept {
-            if let Some(id) = self.id_of(*key) {
-                self.requeue(id);
-            }
-        }
-        Ok(self.captures.len())
-    }
-
-    fn set_received(&mut self, key: Key, received_us: i64) {
-        let Some(id) = self.id_of(key) else { return };
-        let Some(entry) = self.captures.get_mut(&key) else {
-            return;
-        };
-        entry.received_us = Some(received_us);
-        let row = Row { received_us: entry.received_us, attempts: entry.attempts };
-        self.index.put(id, entry.name.hash, &row);
     }
 
     fn check_not_poisoned(&self) -> Result<(), SpoolError> {

@@ -1,9 +1,9 @@
 //! Questions about what the spool holds.
 
+use keepsake_protocol::Sequence;
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::ranges::{RANGES_MAX, Ranges};
 use keepsake_protocol::status::SpoolInventory;
-use keepsake_protocol::{CaptureId, HashPrefix, Sequence};
 
 use super::file::CaptureReader;
 use super::{Key, PendingCapture, Spool};
@@ -16,13 +16,6 @@ impl Spool {
             .filter(|(_, entry)| entry.received_us.is_none())
             .map(|(key, entry)| self.to_pending(*key, entry))
             .collect()
-    }
-
-    /// Returns the capture with this number and hash, if it has no receipt.
-    pub(crate) fn find_pending(&self, id: CaptureId, hash: HashPrefix) -> Option<PendingCapture> {
-        let key = self.key_of(id)?;
-        let entry = self.captures.get(&key)?;
-        (entry.name.hash == hash && entry.received_us.is_none()).then(|| self.to_pending(key, entry))
     }
 
     /// Returns what the cloud must know of this card, the current install first.

@@ -8,7 +8,8 @@ use keepsake_protocol::capture::Cause;
 use keepsake_protocol::event::{Event, TOMBSTONE_RANGE_MAX, Tombstone, TombstoneReason};
 
 use super::file::CaptureReader;
-use super::{Entry, Key, Spool, SpoolChange, SpoolError, UNDATED};
+use super::receipt_check::UNDATED;
+use super::{Entry, Key, Spool, SpoolChange, SpoolError};
 use crate::settings::WhenFull;
 
 /// What a tombstone takes at the most, bytes.
