@@ -26,23 +26,18 @@ use crate::engine::{Engine, EngineParts, Exit};
 use crate::hardware::open::Hardware;
 use crate::light::handle::LightHandle;
 use crate::light::indicator::LightEvent;
+use crate::settings::Config;
 use crate::settings::effective::EffectiveSettings;
-use crate::settings::{Config, Scheme};
 use crate::spool::{self, SharedSpool, Spool};
 use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::{Event, EventWriter};
 use crate::time::clock::{Clock, boottime_us};
 use crate::time::journal::Journal;
-use crate::transport::certificate_time;
-use crate::transport::http;
-use crate::transport::mqtt;
-use crate::transport::{Publisher, TransportEvent};
+use crate::transport::{self, Publisher, TransportEvent, TransportSettings, certificate_time};
 use crate::upload::backoff::Backoff;
 use crate::upload::drain;
 use crate::upload::rate_limiter::RateLimiter;
 
-/// The bound of `cloud.part_bytes_max`.
-const PART_BYTES_BOUND: usize = 4 << 20;
 /// How long a clean stop may take.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -251,66 +246,26 @@ impl Transport {
         known_us: Option<i64>,
         current_spool: watch::Receiver<SpoolId>,
     ) -> (Self, mpsc::Receiver<TransportEvent>) {
-        let certificate_time = certificate_time::certificate_time(known_us);
         let (stop, stops) = watch::channel(false);
         let (events_in, events) = mpsc::channel(256);
-        let task = spawn_transport(config, device, certificate_time, current_spool, events_in, stops);
-        (Self { task, stop }, events)
+        let settings = TransportSettings {
+            cloud: config.cloud.clone(),
+            certificate_time: certificate_time::certificate_time(known_us),
+            device: device.clone(),
+            current_spool,
+            reconnect: Backoff::for_connections(&config.backoff),
+        };
+        (Self { task: transport::spawn(settings, events_in, stops), stop }, events)
     }
 
     /// Says goodbye if there is a connection.
-    async fn stop(self, publisher: Option<Publisher>) {
+    async fn stop(self, publisher: Option<Arc<dyn Publisher>>) {
         let _ = self.stop.send(true);
         if let Some(publisher) = publisher {
             let last_will = keepsake_protocol::codec::encode(&Status::last_will());
             let _ = publisher.publish(MessageKind::Status, last_will, None);
             publisher.finish(Duration::from_secs(2)).await;
             let _ = tokio::time::timeout(Duration::from_secs(3), self.task).await;
-        }
-    }
-}
-
-/// Starts the task that holds the connection, whichever way the settings name.
-fn spawn_transport(
-    config: &Config,
-    device: &DeviceId,
-    certificate_time: keepsake_tls::ClockFloor,
-    current_spool: watch::Receiver<SpoolId>,
-    events: mpsc::Sender<TransportEvent>,
-    stop: watch::Receiver<bool>,
-) -> tokio::task::JoinHandle<()> {
-    let cloud = &config.cloud;
-    match cloud.url.scheme {
-        Scheme::Mqtt | Scheme::Mqtts => {
-            let settings = mqtt::Settings {
-                host: cloud.url.host.clone(),
-                port: cloud.url.port,
-                user: cloud.user.clone(),
-                password: cloud.password.clone(),
-                password_file: cloud.password_file.clone(),
-                tls: cloud.tls(),
-                certificate_time,
-                device: device.clone(),
-                current_spool,
-                keep_alive: cloud.keep_alive(),
-                connect_timeout: cloud.connect_timeout(),
-                // Parts may become as large as a setting allows while this connection stands.
-                packet_bytes_max: PART_BYTES_BOUND + keepsake_protocol::codec::JSON_BYTES_MAX,
-                reconnect: Backoff::for_connections(&config.backoff),
-            };
-            tokio::spawn(mqtt::run(settings, events, stop))
-        }
-        Scheme::Http | Scheme::Https => {
-            let settings = http::Settings {
-                url: cloud.url.to_string(),
-                token: cloud.token.clone(),
-                tls: cloud.tls(),
-                certificate_time,
-                device: device.clone(),
-                connect_timeout: cloud.connect_timeout(),
-                reconnect: Backoff::for_connections(&config.backoff),
-            };
-            tokio::spawn(http::run(settings, events, stop))
         }
     }
 }

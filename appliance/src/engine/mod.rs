@@ -129,7 +129,7 @@ pub(crate) struct Engine {
     max_capture_size: MaxCaptureSize,
     current_spool: watch::Sender<SpoolId>,
     device: DeviceId,
-    publisher: Option<Publisher>,
+    publisher: Option<Arc<dyn Publisher>>,
     /// Why there was no connection, as was told since there was one.
     disconnect_reasons: Vec<String>,
     inventory_request: Option<InventoryRequest>,
@@ -256,7 +256,7 @@ impl Engine {
         mut self,
         outcomes: &mut mpsc::Receiver<CaptureOutcome>,
         patience: Duration,
-    ) -> Option<Publisher> {
+    ) -> Option<Arc<dyn Publisher>> {
         self.capture_requests = None;
         let finish = async {
             while let Some(outcome) = outcomes.recv().await {

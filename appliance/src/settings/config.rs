@@ -100,10 +100,6 @@ impl CloudSettings {
         })
     }
 
-    pub fn keep_alive(&self) -> Duration {
-        Duration::from_secs(self.keep_alive_s)
-    }
-
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_secs(self.connect_timeout_s)
     }
