@@ -15,6 +15,7 @@ use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::status::Status;
 use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{DeviceId, SpoolId};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::button;
@@ -28,7 +29,7 @@ use crate::light::handle::LightHandle;
 use crate::light::indicator::LightEvent;
 use crate::settings::Config;
 use crate::settings::effective::EffectiveSettings;
-use crate::spool::{self, SharedSpool, Spool};
+use crate::spool::{self, Spool};
 use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::{Event, EventWriter};
 use crate::time::clock::{Clock, boottime_us};
@@ -78,7 +79,7 @@ struct App {
     capture_thread: std::thread::JoinHandle<()>,
     stopping: Arc<AtomicBool>,
     light: LightHandle,
-    spool: SharedSpool,
+    spool: Arc<Mutex<Spool>>,
 }
 
 impl App {
@@ -94,14 +95,14 @@ impl App {
         let journal = open_journal(&config, &now, &events);
         let light = LightHandle::start(start.hardware.led, &config.light, &events).context("start the light")?;
         let (current_spool, current_spool_changes) = watch::channel(spool.spool_id());
-        let spool = SharedSpool::new(spool);
+        let spool = Arc::new(Mutex::new(spool));
 
         let max_capture_size = MaxCaptureSize::default();
         let stopping = Arc::new(AtomicBool::new(false));
         let heartbeat_us = Arc::new(AtomicU64::new(boottime_us()));
         let (requests, requests_out) = sync_channel(capture::thread::REQUESTS_MAX);
         let (outcomes_in, outcomes) = mpsc::channel(capture::thread::REQUESTS_MAX);
-        let capture_settings = Arc::new(std::sync::Mutex::new(CaptureSettings::new(&config, start.settings.version())));
+        let capture_settings = Arc::new(Mutex::new(CaptureSettings::new(&config, start.settings.version())));
         let pipeline = Pipeline {
             camera: start.hardware.camera,
             spool: spool.clone(),
@@ -178,8 +179,8 @@ impl App {
         drop(self.capture_thread);
         self.transport.stop(publisher).await;
         self.light.stop();
-        if let Some(spool) = self.spool.into_inner() {
-            spool.close();
+        if let Some(spool) = Arc::into_inner(self.spool) {
+            spool.into_inner().close();
         }
     }
 }

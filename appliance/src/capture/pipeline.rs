@@ -3,19 +3,20 @@
 //! A press is never silently nothing: it ends as a capture on the card (P1), as a tombstone that says why there is no
 //! picture, or, when the card takes not even that, as a refusal that the light shows.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use keepsake_protocol::capture::{CaptureMetadata, Cause};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::event::TombstoneReason;
+use parking_lot::Mutex;
 
 use crate::error::display_chain;
 use crate::hardware::{Camera, CameraError};
 use crate::imaging::frame::Frame;
 use crate::imaging::resize;
 use crate::settings::{self, Config, PictureSettings};
-use crate::spool::{NewCapture, NewTombstone, PendingCapture, SharedSpool, SpoolError};
+use crate::spool::{NewCapture, NewTombstone, PendingCapture, Spool, SpoolError};
 use crate::time::clock::{Clock, boottime_us};
 
 /// A request for a picture.
@@ -124,7 +125,7 @@ impl CaptureSettings {
 /// Takes pictures, one after the other.
 pub(crate) struct Pipeline {
     pub camera: Box<dyn Camera>,
-    pub spool: SharedSpool,
+    pub spool: Arc<Mutex<Spool>>,
     pub clock: Clock,
     pub max_capture_size: MaxCaptureSize,
     pub settings: Arc<Mutex<CaptureSettings>>,
@@ -151,7 +152,7 @@ impl Pipeline {
             return CaptureOutcome::Expired { request };
         }
         let pressed = self.clock.reading_at(request.at_boottime_us());
-        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let settings = self.settings.lock().clone();
         if settings.camera != self.applied {
             self.camera.configure(&settings.camera);
             self.applied = settings.camera.clone();

@@ -15,9 +15,9 @@ mod transport_events;
 mod uploads;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -25,6 +25,7 @@ use keepsake_protocol::event::Fault;
 use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::status::LedStatus;
 use keepsake_protocol::{CaptureId, DeviceId, SpoolId};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::button::press_or_hold::HoldAction;
@@ -35,7 +36,7 @@ use crate::light::handle::LightHandle;
 use crate::light::indicator::LightEvent;
 use crate::net;
 use crate::settings::effective::EffectiveSettings;
-use crate::spool::{Key, SharedSpool};
+use crate::spool::{Key, Spool};
 use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::{Event, EventWriter};
 use crate::time::clock::{Clock, boottime_us};
@@ -81,7 +82,7 @@ struct InventoryRequest {
 
 /// What the engine works with.
 pub(crate) struct EngineParts {
-    pub spool: SharedSpool,
+    pub spool: Arc<Mutex<Spool>>,
     pub clock: Clock,
     pub light: LightHandle,
     pub events: EventWriter,
@@ -115,7 +116,7 @@ pub(crate) struct Engine {
     drain: Drain,
     rate_limiter: RateLimiter,
     began: tokio::time::Instant,
-    spool: SharedSpool,
+    spool: Arc<Mutex<Spool>>,
     clock: Clock,
     light: LightHandle,
     events: EventWriter,

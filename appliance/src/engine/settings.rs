@@ -98,7 +98,6 @@ impl Engine {
         self.light.configure(&config.light);
         self.spool.lock().set_limits(spool::Limits::from(&config.spool));
         self.capture_interval_s = config.capture_interval_s;
-        *self.capture_settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            CaptureSettings::new(config, self.settings.version());
+        *self.capture_settings.lock() = CaptureSettings::new(config, self.settings.version());
     }
 }

@@ -23,7 +23,6 @@ mod query;
 mod receipt_check;
 mod room;
 mod scan;
-mod shared;
 mod types;
 
 use std::collections::BTreeMap;
@@ -41,7 +40,6 @@ pub use file::replace_durably;
 use file::{CaptureReader, FileName, ReadError, read_tombstone};
 use identity::Identity;
 use index::{Index, Row};
-pub use shared::SharedSpool;
 pub use types::{Key, Limits, NewCapture, NewTombstone, PendingCapture, SpoolChange};
 
 #[derive(Debug, Clone)]

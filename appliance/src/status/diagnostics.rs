@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::status::LedStatus;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -210,11 +211,7 @@ pub struct RecentWarnings(Arc<Mutex<VecDeque<Warning>>>);
 impl RecentWarnings {
     /// The oldest first.
     pub fn latest(&self) -> Vec<Warning> {
-        self.lock().iter().cloned().collect()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Warning>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().iter().cloned().collect()
     }
 }
 
@@ -225,7 +222,7 @@ impl<S: Subscriber> Layer<S> for RecentWarnings {
         }
         let mut line = Line::default();
         event.record(&mut line);
-        let mut warnings = self.lock();
+        let mut warnings = self.0.lock();
         if warnings.len() == WARNINGS_MAX {
             warnings.pop_front();
         }

@@ -7,17 +7,17 @@
 mod scene;
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
+use std::io::{self, IsTerminal, PipeReader, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use keepsake_protocol::capture::ContentType;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::Signal;
+use rand::Rng as _;
 
 use super::{ButtonEdge, CameraError, HardwareError, LedState};
 use crate::imaging::frame::Frame;
@@ -39,7 +39,8 @@ pub struct SimulatedButton {
     lines: usize,
     /// The last bytes read are a line that has no end yet.
     line_begun: bool,
-    signals: BorrowedFd<'static>,
+    /// One byte for each SIGUSR1.
+    signals: PipeReader,
     /// It is down, and released next.
     down: bool,
 }
@@ -62,7 +63,7 @@ impl SimulatedButton {
     /// The signal handler cannot be had.
     pub fn on(input: File) -> Result<Self, HardwareError> {
         let fix = "allow the program to handle signals";
-        let signals = count_signals().map_err(|e| HardwareError::new("take presses from SIGUSR1", fix).caused_by(e))?;
+        let signals = signal_pipe().map_err(|e| HardwareError::new("take presses from SIGUSR1", fix).caused_by(e))?;
         Ok(Self {
             input: Some(input),
             lines: 0,
@@ -97,9 +98,8 @@ impl SimulatedButton {
         ButtonEdge { down: self.down, at_boottime_us: clock::boottime_us() }
     }
 
-    fn take_signal(&self) -> bool {
-        let mut count = [0; 8];
-        nix::unistd::read(self.signals, &mut count).is_ok_and(|n| n == count.len())
+    fn take_signal(&mut self) -> bool {
+        self.signals.read(&mut [0]).is_ok_and(|n| n == 1)
     }
 }
 
@@ -120,7 +120,7 @@ impl super::Button for SimulatedButton {
             // Rounded up, or the last millisecond would be spent turning in circles.
             let left_ms = left.as_micros().div_ceil(1000);
             let left_ms = PollTimeout::try_from(left_ms).unwrap_or(PollTimeout::MAX);
-            let mut readable = vec![PollFd::new(self.signals, PollFlags::POLLIN)];
+            let mut readable = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
             if let Some(input) = &self.input {
                 readable.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
             }
@@ -140,41 +140,13 @@ impl super::Button for SimulatedButton {
     }
 }
 
-/// Counts what SIGUSR1 delivered; -1 until there is a counter.
-static SIGNALS: AtomicI32 = AtomicI32::new(-1);
-
-/// Makes every SIGUSR1 from now on count, once for the whole process. The kernel merges a signal with one that is
-/// still waiting to be delivered, so someone who sends many without spacing is counted fewer.
-fn count_signals() -> nix::Result<BorrowedFd<'static>> {
-    static COUNTER: OnceLock<nix::Result<i32>> = OnceLock::new();
-    let counter = *COUNTER.get_or_init(|| {
-        use nix::sys::eventfd::{EfdFlags, EventFd};
-        // A semaphore: each read takes one.
-        let flags = EfdFlags::EFD_SEMAPHORE | EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
-        let counter = EventFd::from_value_and_flags(0, flags)?;
-        // Never closed: the handler may run as long as the process lives.
-        let counter = std::os::fd::OwnedFd::from(counter).into_raw_fd();
-        SIGNALS.store(counter, Ordering::SeqCst);
-        let action = SigAction::new(SigHandler::Handler(count_one), SaFlags::SA_RESTART, SigSet::empty());
-        // SAFETY: the handler only loads an atomic and calls write(2), both allowed in a signal handler.
-        unsafe { sigaction(Signal::SIGUSR1, &action)? };
-        Ok(counter)
-    });
-    // SAFETY: the descriptor was opened above and is never closed.
-    counter.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
-}
-
-extern "C" fn count_one(_signal: libc::c_int) {
-    let counter = SIGNALS.load(Ordering::SeqCst);
-    let one = 1u64;
-    // SAFETY: errno is this thread's own; whatever the signal interrupted must find it as it was. write(2) reads eight
-    // bytes from a u64 that lives on this stack.
-    unsafe {
-        let errno = libc::__errno_location();
-        let before = *errno;
-        libc::write(counter, (&raw const one).cast(), size_of::<u64>());
-        *errno = before;
-    }
+/// Returns a pipe that receives a byte for every SIGUSR1 from now on. The kernel merges a signal with one that is still
+/// waiting to be delivered, so someone who sends many without spacing is counted fewer.
+fn signal_pipe() -> io::Result<PipeReader> {
+    let (signals, to_write) = io::pipe()?;
+    fcntl(&signals, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    signal_hook::low_level::pipe::register(Signal::SIGUSR1 as i32, to_write)?;
+    Ok(signals)
 }
 
 /// The LED as a dot with its meaning, on one line of the terminal that is overwritten.
@@ -384,18 +356,11 @@ fn with_comments(jpeg: &[u8], comment: &str, bytes_min: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(bytes_min.max(jpeg.len() + comment.len() + 4));
     bytes.extend_from_slice(start);
     push_comment(&mut bytes, comment.as_bytes());
-    let mut noise = rand::random::<u64>() | 1;
     while bytes.len() + rest.len() + 4 < bytes_min {
         let room = bytes_min - bytes.len() - rest.len() - 4;
-        let padding: Vec<u8> = (0..room.min(COMMENT_BYTES_MAX))
-            .map(|_| {
-                // xorshift64: a picture does not compress, so padding must not either.
-                noise ^= noise << 13;
-                noise ^= noise >> 7;
-                noise ^= noise << 17;
-                noise.to_le_bytes()[0]
-            })
-            .collect();
+        // A picture does not compress, so padding must not either.
+        let mut padding = vec![0; room.min(COMMENT_BYTES_MAX)];
+        rand::rng().fill_bytes(&mut padding);
         push_comment(&mut bytes, &padding);
     }
     bytes.extend_from_slice(rest);
