@@ -21,9 +21,9 @@ use tokio::sync::{mpsc, watch};
 use crate::button;
 use crate::button::press_or_hold::Gesture;
 use crate::capture;
-use crate::capture::pipeline::{CaptureOutcome, CaptureSettings, MaxCaptureSize, Pipeline};
+use crate::capture::pipeline::{CaptureOutcome, CaptureSettings, Pipeline};
 use crate::engine::command_log::CommandLog;
-use crate::engine::{Engine, EngineParts, Exit};
+use crate::engine::{Engine, Exit, State};
 use crate::hardware::open::Hardware;
 use crate::light::handle::LightHandle;
 use crate::light::indicator::LightEvent;
@@ -36,7 +36,7 @@ use crate::time::clock::{Clock, boottime_us};
 use crate::time::journal::Journal;
 use crate::transport::{self, Publisher, TransportEvent, TransportSettings, certificate_time};
 use crate::upload::backoff::Backoff;
-use crate::upload::drain;
+use crate::upload::drain::{self, Drain};
 use crate::upload::rate_limiter::RateLimiter;
 
 /// How long a clean stop may take.
@@ -97,7 +97,7 @@ impl App {
         let (current_spool, current_spool_changes) = watch::channel(spool.spool_id());
         let spool = Arc::new(Mutex::new(spool));
 
-        let max_capture_size = MaxCaptureSize::default();
+        let capture_bytes_max = Arc::new(AtomicU64::new(keepsake_protocol::codec::CAPTURE_BYTES_MAX));
         let stopping = Arc::new(AtomicBool::new(false));
         let heartbeat_us = Arc::new(AtomicU64::new(boottime_us()));
         let (requests, requests_out) = sync_channel(capture::thread::REQUESTS_MAX);
@@ -107,7 +107,7 @@ impl App {
             camera: start.hardware.camera,
             spool: spool.clone(),
             clock,
-            max_capture_size: max_capture_size.clone(),
+            capture_bytes_max: capture_bytes_max.clone(),
             settings: capture_settings.clone(),
             applied: config.camera.clone(),
         };
@@ -129,25 +129,29 @@ impl App {
         let known_us = latest_known_us(&now, &journal);
         let (transport, transport_events) = Transport::start(&config, &device, known_us, current_spool_changes);
 
-        let mut engine = Engine::new(EngineParts {
+        let mut engine = Engine {
+            drain: Drain::new(drain::Limits::from(&config)),
+            rate_limiter: RateLimiter::new(config.cloud.rate_bytes_per_s),
+            began: tokio::time::Instant::now(),
             spool: spool.clone(),
             clock,
             light: light.clone(),
             events: events.clone(),
-            capture_requests: requests,
+            capture_requests: Some(requests),
             hold_actions,
             commands,
             journal,
-            max_capture_size,
+            capture_bytes_max,
             current_spool,
             device: device.clone(),
             camera_heartbeat_us: heartbeat_us,
-            limits: drain::Limits::from(&config),
-            rate_limiter: RateLimiter::new(config.cloud.rate_bytes_per_s),
             settings: start.settings,
             capture_settings,
             recent_warnings: start.recent_warnings,
-        });
+            state: State::default(),
+        };
+        engine.reload_drain();
+        engine.report_warnings();
         engine.set_fault(FaultCode::Config, start.config_has_errors);
         let app = Self {
             engine,

@@ -78,7 +78,7 @@ impl Engine {
             text,
             result,
         };
-        if let Some(publisher) = &self.publisher {
+        if let Some(publisher) = &self.state.connection.publisher {
             let _ = publisher.publish(MessageKind::Reply, keepsake_protocol::codec::encode(&reply), None);
         }
     }

@@ -13,7 +13,7 @@ impl Engine {
                 self.events.emit(&Event::Held { wish: "reconnect" });
                 self.write_status_file();
                 // A new start reads camera.toml, and tries every way to the cloud from the first on.
-                self.restart_due = true;
+                self.state.restart_due = true;
             }
             HoldAction::Forget => {
                 let forgotten = self.spool.lock().forget_cloud();
@@ -24,7 +24,7 @@ impl Engine {
                             "the button was held: the next cloud is accepted, and offered every picture on the card"
                         );
                         self.events.emit(&Event::Held { wish: "forget" });
-                        self.restart_due = true;
+                        self.state.restart_due = true;
                     }
                     Err(error) => {
                         let text = display_chain(&error);

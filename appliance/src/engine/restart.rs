@@ -22,12 +22,13 @@ impl Engine {
             let text = format!("the card could not note the restart: {error}");
             return self.reply(command_ref, CommandStage::Failed, None, Some(text));
         }
-        self.restart_due = true;
+        self.state.restart_due = true;
     }
 
     /// Answers the restart that this program came up from, on every connection until the broker has the answer.
     pub(super) fn reply_to_restart(&mut self) {
-        let (Some(restart), Some(publisher)) = (self.commands.pending_restart(), &self.publisher) else {
+        let (Some(restart), Some(publisher)) = (self.commands.pending_restart(), &self.state.connection.publisher)
+        else {
             return;
         };
         let same_boot = restart.boot == self.clock.boot();

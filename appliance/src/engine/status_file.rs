@@ -7,7 +7,7 @@ use crate::status::text_file;
 impl Engine {
     /// Writes once per start whether the cloud was reached.
     pub(super) fn write_first_status_file(&mut self) {
-        if !std::mem::replace(&mut self.status_file_written, true) {
+        if !std::mem::replace(&mut self.state.report.status_file_written, true) {
             self.write_status_file();
         }
     }
@@ -20,7 +20,7 @@ impl Engine {
         let text = text_file::text(&text_file::StatusReport {
             device: &self.device,
             cloud: &config.cloud.url.to_string(),
-            not_connected_because: self.disconnect_reasons.last().map(String::as_str),
+            not_connected_because: self.state.connection.disconnect_reasons.last().map(String::as_str),
             facts: &self.facts(),
         });
         let path = &config.status_file;
