@@ -124,10 +124,6 @@ struct NoCamera;
 
 impl Camera for NoCamera {
     fn frame(&mut self, _deadline: Duration) -> Result<Frame, CameraError> {
-        Err(CameraError::NotFound {
-            camera: "none".to_owned(),
-            fix: "set camera.backend to auto".into(),
-            source: None,
-        })
+        Err(CameraError::not_found("none", "set camera.backend to auto"))
     }
 }

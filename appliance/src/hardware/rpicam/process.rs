@@ -24,7 +24,7 @@ const LINE_CHARS_MAX: usize = 300;
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 /// A running program.
-pub(super) struct Process {
+pub(in crate::hardware) struct Process {
     process: std::process::Child,
     shared: Arc<Shared>,
 }
@@ -38,7 +38,7 @@ pub(super) struct StreamedJpeg {
 
 /// The reason for the end of the pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum StreamEnd {
+pub(in crate::hardware) enum StreamEnd {
     /// There was none in time.
     TimedOut,
     /// It is gone, or has closed its output.

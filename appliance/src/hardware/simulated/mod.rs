@@ -290,11 +290,7 @@ impl super::Camera for SimulatedCamera {
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
         if self.missing > 0 {
             self.missing -= 1;
-            return Err(CameraError::NotFound {
-                camera: "simulated".to_owned(),
-                fix: "lower simulated.camera_missing_presses".into(),
-                source: None,
-            });
+            return Err(CameraError::not_found("simulated", "lower simulated.camera_missing_presses"));
         }
         thread::sleep(self.takes.min(deadline));
         if self.takes > deadline {
@@ -307,8 +303,7 @@ impl super::Camera for SimulatedCamera {
             Source::Photographs(paths) => self.photograph(paths)?,
             Source::Scene { width, height } => scene::drawn(*width, *height, self.frames + 1, clock_face()),
         };
-        let failed = |what: String| CameraError::Failed { camera: "simulated".to_owned(), what, source: None };
-        let (width, height) = check_jpeg(&plain).map_err(|e| failed(e.to_string()))?;
+        let (width, height) = check_jpeg(&plain).map_err(|e| CameraError::failed("simulated", e.to_string()))?;
         self.frames += 1;
         let comment = format!("keepsake frame {} of boot {} run {}", self.frames, self.boot, self.run);
         Ok(Frame {
