@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use keepsake_protocol::BootId;
 use serde::{Deserialize, Serialize};
 
-use crate::spool::replace_durably;
+use crate::durable_file;
 
 /// Number of ids that are remembered; the file is rewritten at twice as many.
 const COMMANDS_MAX: usize = 200;
@@ -88,7 +88,7 @@ impl CommandLog {
 
     /// Notes durably who is to be answered after the restart.
     pub(crate) fn begin_restart(&self, restart: &Restart) -> io::Result<()> {
-        replace_durably(&self.path.with_file_name(RESTART_FILE), &serde_json::to_vec(restart)?)
+        durable_file::replace(&self.path.with_file_name(RESTART_FILE), &serde_json::to_vec(restart)?)
     }
 
     /// The broker has the answer.
@@ -103,7 +103,7 @@ impl CommandLog {
         let excess = self.ids.len().saturating_sub(COMMANDS_MAX);
         self.ids.drain(..excess);
         let text: String = self.ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
-        replace_durably(&self.path, text.as_bytes())?;
+        durable_file::replace(&self.path, text.as_bytes())?;
         self.file = append_to(&self.path)?;
         self.lines = self.ids.len();
         Ok(())

@@ -1,7 +1,7 @@
 //! The status file, for a person who reads the card on another computer.
 
 use super::Engine;
-use crate::settings::replace_privately;
+use crate::durable_file::replace_privately;
 use crate::status::text_file;
 
 impl Engine {

@@ -15,7 +15,7 @@ pub mod rpicam;
 pub mod rppal_gpio;
 pub mod simulated;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod v4l;
 
 use std::borrow::Cow;

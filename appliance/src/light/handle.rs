@@ -159,21 +159,14 @@ mod tests {
 
     use super::*;
     use crate::hardware::LedState;
+    use crate::hardware::testing::WatchedLed;
     use crate::settings::Config;
-
-    struct Watched(mpsc::Sender<LedState>);
-
-    impl Led for Watched {
-        fn show(&mut self, led: LedState) {
-            let _ = self.0.send(led);
-        }
-    }
 
     #[test]
     fn a_press_does_not_wait_for_the_step_being_played() {
         let (states, seen) = mpsc::channel();
         let settings = Config::default().light;
-        let light = LightHandle::start(Box::new(Watched(states)), &settings, &EventWriter::default()).unwrap();
+        let light = LightHandle::start(Box::new(WatchedLed(states)), &settings, &EventWriter::default()).unwrap();
         // A steady LED is one step of twenty seconds; `next` waits for ten.
         light.send(LightEvent::Connected(true));
         light.send(LightEvent::Starting(false));

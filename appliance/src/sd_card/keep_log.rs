@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::paths::{Paths, stdout_of};
-use crate::settings;
+use crate::durable_file;
 
 /// Bytes of log saved per start, and the number of starts.
 const LOG_BYTES: usize = 128 << 10;
@@ -28,7 +28,7 @@ pub(crate) fn keep_log() -> Result<()> {
     while !log.is_char_boundary(from) {
         from += 1;
     }
-    settings::replace_privately(&file, &log.as_bytes()[from..]).context("write the log")?;
+    durable_file::replace_privately(&file, &log.as_bytes()[from..]).context("write the log")?;
     let mut files: Vec<(std::time::SystemTime, PathBuf)> = fs::read_dir(&folder)?
         .flatten()
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))

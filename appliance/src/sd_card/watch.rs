@@ -12,6 +12,7 @@ use super::paths::Paths;
 use super::prepare::Prepared;
 use super::report;
 use super::status::{Start, Starts};
+use crate::durable_file;
 use crate::settings::{self, read_system_settings};
 
 /// Interval between updates.
@@ -84,7 +85,7 @@ impl Watch {
         }
         if let Err(error) = serde_json::to_vec(&self.starts)
             .map_err(std::io::Error::other)
-            .and_then(|bytes| settings::replace_privately(&self.places.data.join("starts.json"), &bytes))
+            .and_then(|bytes| durable_file::replace_privately(&self.places.data.join("starts.json"), &bytes))
         {
             tracing::warn!(%error, "note this start");
         }

@@ -23,7 +23,8 @@ use keepsake_protocol::{BootId, DeviceId, StoreId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::settings::{Config, Loaded, replace_privately, value_in};
+use crate::durable_file::replace_privately;
+use crate::settings::{Config, Loaded, value_in};
 
 /// The file name, in the spool directory.
 const FILE: &str = "settings.json";

@@ -11,6 +11,7 @@ use super::merge::{merge, value_in};
 use super::problem::{Level, Origin, Problem};
 use super::value::closest_setting;
 use super::{Config, lenient_toml, system};
+use crate::durable_file;
 
 /// The result of loading. `config` is usable whatever `problems` contains.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,7 +100,7 @@ impl Loaded {
         if std::fs::read(&path).is_ok_and(|kept| &kept == bytes) {
             return Ok(());
         }
-        lenient_toml::replace_privately(&path, bytes)
+        durable_file::replace_privately(&path, bytes)
     }
 }
 

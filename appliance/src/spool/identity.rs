@@ -10,7 +10,7 @@ use keepsake_protocol::{SpoolId, StoreId};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::file::replace_durably;
+use crate::durable_file;
 
 const FILE: &str = "identity.json";
 
@@ -39,7 +39,7 @@ impl Identity {
     }
 
     pub(super) fn write(&self, root: &Path) -> io::Result<()> {
-        replace_durably(&root.join(FILE), &serde_json::to_vec_pretty(self)?)
+        durable_file::replace(&root.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
 
     pub(super) fn current(&self) -> Option<SpoolId> {

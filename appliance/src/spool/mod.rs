@@ -35,8 +35,8 @@ use keepsake_protocol::event::{Tombstone, TombstoneReason};
 use keepsake_protocol::{CaptureId, Sequence, SpoolId, StoreId};
 use nix::fcntl::Flock;
 
+use crate::durable_file;
 pub use error::SpoolError;
-pub use file::replace_durably;
 use file::{CaptureReader, FileName, ReadError, read_tombstone};
 use identity::Identity;
 use index::{Index, Row};
@@ -216,7 +216,7 @@ impl Spool {
     pub fn start_new_generation(&mut self) -> Result<SpoolId, SpoolError> {
         let id = identity::new_spool_id();
         std::fs::create_dir_all(self.folder(id)).map_err(SpoolError::Disk)?;
-        file::sync_folder(&scan::frames(&self.root)).map_err(SpoolError::Disk)?;
+        durable_file::sync_folder(&scan::frames(&self.root)).map_err(SpoolError::Disk)?;
         let mut identity = self.identity.clone();
         identity.installs.push(id);
         identity.write(&self.root).map_err(SpoolError::Disk)?;

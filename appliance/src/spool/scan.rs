@@ -9,8 +9,9 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::error::SpoolError;
-use super::file::{CaptureReader, FileKind, FileName, read_tombstone, sync_folder};
+use super::file::{CaptureReader, FileKind, FileName, read_tombstone};
 use super::identity::{Identity, new_spool_id};
+use crate::durable_file::sync_folder;
 
 /// Torn files are kept for inspection, the newest ones up to this size, bytes.
 const TORN_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -12,7 +12,7 @@ use keepsake_protocol::event::{BootClockOffset, Event, Fault};
 use keepsake_protocol::{Hash, HashPrefix, SpoolId, codec};
 use serde::{Deserialize, Serialize};
 
-use crate::spool::replace_durably;
+use crate::durable_file;
 use crate::time::boot_history::{BootHistory, WRITE_EVERY_US};
 
 /// Events that may wait for the cloud.
@@ -135,7 +135,7 @@ impl Journal {
     fn write(&mut self, now: &ClockReading) {
         let json = codec::encode(&self.file);
         self.written_us = now.boottime_us;
-        match replace_durably(&self.path, &json) {
+        match durable_file::replace(&self.path, &json) {
             Ok(()) => {
                 self.changed = false;
                 self.failing = false;
