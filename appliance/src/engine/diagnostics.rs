@@ -1,14 +1,14 @@
 //! The command `diagnostics`, and the facts about this run that it reports.
 
-use keepsake_protocol::command::{CommandStage, RESULT_BYTES_MAX};
+use keepsake_protocol::command::{CommandReply, CommandStage, RESULT_BYTES_MAX};
 
 use super::{CommandRef, Engine};
 use crate::status::diagnostics::{self, Facts};
 
 impl Engine {
     pub(super) fn reply_diagnostics(&self, command_ref: &CommandRef) {
-        let result = diagnostics::describe(&self.facts(), RESULT_BYTES_MAX);
-        self.reply_with(command_ref, CommandStage::Done, None, None, Some(result));
+        let result = Some(diagnostics::describe(&self.facts(), RESULT_BYTES_MAX));
+        self.reply(&CommandReply { result, ..command_ref.reply(CommandStage::Done) });
     }
 
     pub(super) fn facts(&self) -> Facts {

@@ -1,6 +1,6 @@
 //! Outcomes of presses, commands and intervals: a picture, a tombstone, or a failure.
 
-use keepsake_protocol::command::CommandStage;
+use keepsake_protocol::command::{CommandReply, CommandStage};
 use keepsake_protocol::event::TombstoneReason;
 use keepsake_protocol::faults::FaultCode;
 
@@ -17,12 +17,12 @@ impl Engine {
         match outcome {
             CaptureOutcome::Captured { request } => {
                 if let (_, Some(command_ref)) = requester(&request) {
-                    self.reply(&command_ref, CommandStage::Captured, None, None);
+                    self.reply(&command_ref.reply(CommandStage::Captured));
                 }
             }
             CaptureOutcome::Expired { request } => {
                 if let (_, Some(command_ref)) = requester(&request) {
-                    self.reply(&command_ref, CommandStage::Expired, None, None);
+                    self.reply(&command_ref.reply(CommandStage::Expired));
                 }
             }
             CaptureOutcome::Saved { request, appended, saved_after_us } => {
@@ -64,7 +64,8 @@ impl Engine {
         let live_until = self.now() + LIVE_FOR;
         self.drain.add(pending.key, pending.total, false, 0, live_until);
         if let Some(command_ref) = &command {
-            self.reply(command_ref, CommandStage::Saved, Some(record.id()), None);
+            let capture = Some(record.id());
+            self.reply(&CommandReply { capture, ..command_ref.reply(CommandStage::Saved) });
         }
         let at_boottime_us = record.pressed.boottime_us;
         self.state
@@ -100,7 +101,7 @@ impl Engine {
             self.light.send(LightEvent::Failed(press, fault));
         }
         if let Some(command_ref) = command {
-            self.reply(&command_ref, CommandStage::Failed, None, Some(text.to_owned()));
+            self.reply(&command_ref.failed(text.to_owned()));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keepsake_protocol::command::CommandStage;
+use keepsake_protocol::command::{CommandReply, CommandStage};
 use keepsake_protocol::receipt::{InventoryAck, Receipt};
 use keepsake_protocol::{CaptureId, HashPrefix};
 
@@ -101,7 +101,8 @@ impl Engine {
                 self.light.send(LightEvent::Stored(press));
             }
             if let Some(command_ref) = command {
-                self.reply(&command_ref, CommandStage::Done, Some(id), None);
+                let capture = Some(id);
+                self.reply(&CommandReply { capture, ..command_ref.reply(CommandStage::Done) });
             }
         }
     }

@@ -1,11 +1,10 @@
 //! The command `restart`: recorded on the card, and answered by the program that comes up.
 
-use keepsake_protocol::command::{CommandReply, CommandStage};
+use keepsake_protocol::command::CommandStage;
 use keepsake_protocol::topic::MessageKind;
 
 use super::{CommandRef, Engine};
 use crate::engine::command_log::Restart;
-use crate::time::clock::boottime_us;
 
 /// Tells the acknowledgement of the answer to a restart from those of captures, which count upwards from 1.
 const RESTART_TOKEN: u64 = u64::MAX;
@@ -20,7 +19,7 @@ impl Engine {
         };
         if let Err(error) = self.commands.begin_restart(&restart) {
             let text = format!("the card could not note the restart: {error}");
-            return self.reply(command_ref, CommandStage::Failed, None, Some(text));
+            return self.reply(&command_ref.failed(text));
         }
         self.state.restart_due = true;
     }
@@ -31,20 +30,15 @@ impl Engine {
         else {
             return;
         };
-        let same_boot = restart.boot == self.clock.boot();
-        let reply = CommandReply {
+        let command_ref = CommandRef {
             id: restart.id.clone(),
-            stage: CommandStage::Done,
-            // Time of another boot cannot be compared; the board was rebooted, which is a restart, too.
-            after_us: if same_boot {
-                boottime_us().saturating_sub(restart.at_boottime_us)
-            } else {
-                0
-            },
-            capture: None,
-            text: None,
-            result: None,
+            at_boottime_us: restart.at_boottime_us,
         };
+        let mut reply = command_ref.reply(CommandStage::Done);
+        if restart.boot != self.clock.boot() {
+            // Time of another boot cannot be compared; the board was rebooted, which is a restart, too.
+            reply.after_us = 0;
+        }
         let _ = publisher.publish(MessageKind::Reply, keepsake_protocol::codec::encode(&reply), Some(RESTART_TOKEN));
     }
 

@@ -6,6 +6,7 @@
 use toml::{Table, Value};
 
 use super::problem::Level;
+use super::value::closest;
 
 /// The most networks.
 pub const NETWORKS_MAX: usize = 16;
@@ -259,19 +260,12 @@ impl Reader {
     fn unknown(&mut self, shown: &str, section: &str, table: &Table, known: &[&'static str]) -> Vec<&'static str> {
         let mut misspelt = Vec::new();
         for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
-            let near = known
-                .iter()
-                .map(|name| (strsim::normalized_damerau_levenshtein(key, name), *name))
-                .chain(synonym(key).map(|name| (1.0, name)))
-                .filter(|(likeness, _)| *likeness >= 0.6)
-                .max_by(|a, b| a.0.total_cmp(&b.0));
-            misspelt.extend(near.map(|(_, near)| near));
+            let near = synonym(key).or_else(|| closest(key, known.iter().copied()));
+            misspelt.extend(near);
             let at = format!("{section}.{key}");
             let key: String = key.chars().take(60).collect();
             let text = match near {
-                Some((_, near)) => {
-                    format!("{key} is not a setting of {shown}, did you mean {near}?")
-                }
+                Some(near) => format!("{key} is not a setting of {shown}, did you mean {near}?"),
                 None => format!("{key} is not a setting of {shown}, which has {}", known.join(", ")),
             };
             self.error(at, text);

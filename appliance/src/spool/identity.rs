@@ -14,7 +14,7 @@ use crate::durable_file;
 
 const FILE: &str = "identity.json";
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     /// Oldest first; the last one is current.
     pub installs: Vec<SpoolId>,

@@ -75,13 +75,12 @@ async fn connection(settings: &TransportSettings, events: &mpsc::Sender<Transpor
     };
     let (frames_in, frames) = mpsc::channel(REQUESTS_MAX);
     let (words_in, control) = mpsc::channel(REQUESTS_MAX);
-    let (open, open_now) = watch::channel(0_usize);
+    let open = watch::Sender::new(0_usize);
     let (abandon, mut abandoned) = watch::channel(false);
     let publisher = Arc::new(HttpConnection {
         frames: frames_in,
         control: words_in,
         open: open.clone(),
-        open_now,
         abandon,
     });
     if events.send(TransportEvent::Connected(publisher)).await.is_err() {
@@ -130,7 +129,6 @@ struct HttpConnection {
     control: mpsc::Sender<Outgoing>,
     /// Messages handed over and not yet answered.
     open: watch::Sender<usize>,
-    open_now: watch::Receiver<usize>,
     abandon: watch::Sender<bool>,
 }
 
@@ -148,7 +146,7 @@ impl Publisher for HttpConnection {
 
     fn finish(&self, patience: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
-            let mut open = self.open_now.clone();
+            let mut open = self.open.subscribe();
             let _ = tokio::time::timeout(patience, open.wait_for(|open| *open == 0)).await;
             self.abandon();
         })

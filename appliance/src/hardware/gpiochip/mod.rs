@@ -21,6 +21,10 @@ use crate::settings::{self, Active};
 const HEADERS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"];
 const CONSUMER: &str = "keepsake";
 
+const ABSENT: &str = "this computer has no GPIO pins that the kernel knows; --simulated needs none";
+const FORBIDDEN: &str = "put the user into the group gpio, and install the udev rules";
+const NO_CHIP: &str = "name a /dev/gpiochipN in gpio.device";
+
 /// The chip whose lines are the pins of the header.
 pub struct Gpiochip {
     path: PathBuf,
@@ -41,7 +45,7 @@ impl Gpiochip {
     pub fn open(path: &Path) -> Result<Self, HardwareError> {
         if !path.as_os_str().is_empty() {
             let doing = format!("open the GPIO chip {} (gpio.device)", path.display());
-            let label = label_of(path).map_err(|why| HardwareError::new(doing, why.fix()))?;
+            let label = label_of(path).map_err(|why| HardwareError::new(doing, why))?;
             return Ok(Self { path: path.to_owned(), label });
         }
         let doing = "find the GPIO chip of the header";
@@ -60,8 +64,8 @@ impl Gpiochip {
             .collect();
         let why = found.iter().find_map(|(label, _)| label.as_ref().err());
         let why = match (why, names.is_empty()) {
-            (Some(why), _) => why.fix(),
-            (None, true) => Unusable::Absent.fix(),
+            (Some(why), _) => *why,
+            (None, true) => ABSENT,
             (None, false) => "name the right one in gpio.device",
         };
         let doing = if names.is_empty() {
@@ -122,34 +126,17 @@ fn header<'a, P: Clone>(chips: &[(&'a str, P)]) -> Option<(&'a str, P)> {
     HEADERS.iter().find_map(|header| chips.iter().find(|(label, _)| label == header)).cloned()
 }
 
-/// Why a chip cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unusable {
-    Absent,
-    Forbidden,
-    NoChip,
-}
-
-impl Unusable {
-    fn fix(self) -> &'static str {
-        match self {
-            Self::Absent => "this computer has no GPIO pins that the kernel knows; --simulated needs none",
-            Self::Forbidden => "put the user into the group gpio, and install the udev rules",
-            Self::NoChip => "name a /dev/gpiochipN in gpio.device",
-        }
-    }
-}
-
-fn label_of(path: &Path) -> Result<String, Unusable> {
+/// Returns the label of a chip. The error is how to make it usable.
+fn label_of(path: &Path) -> Result<String, &'static str> {
     // Opened as gpiocdev will, because its own errors do not tell these apart.
     let opened = std::fs::File::options().read(true).write(true).open(path);
     opened.map_err(|error| match error.kind() {
-        std::io::ErrorKind::PermissionDenied => Unusable::Forbidden,
-        std::io::ErrorKind::NotFound => Unusable::Absent,
-        _ => Unusable::NoChip,
+        std::io::ErrorKind::PermissionDenied => FORBIDDEN,
+        std::io::ErrorKind::NotFound => ABSENT,
+        _ => NO_CHIP,
     })?;
     let info = Chip::from_path(path).and_then(|chip| chip.info());
-    info.map(|Info { label, .. }| label).map_err(|_| Unusable::NoChip)
+    info.map(|Info { label, .. }| label).map_err(|_| NO_CHIP)
 }
 
 fn hardware_error(doing: String, error: gpiocdev::Error) -> HardwareError {
@@ -177,6 +164,6 @@ mod tests {
         assert!(absent.contains("--simulated"), "{absent}");
         let other = error("/dev/null");
         assert!(other.contains("gpio.device") && other.contains("/dev/gpiochipN"), "{other}");
-        assert!(Unusable::Forbidden.fix().contains("group gpio"));
+        assert!(FORBIDDEN.contains("group gpio"));
     }
 }

@@ -18,10 +18,8 @@ use super::convert::from_mjpeg;
 use super::driver::{DequeuedFrame, Device, DeviceInfo, Driver, NegotiatedFormat, Size, Stream, is_gone};
 #[cfg(feature = "v4l")]
 use super::kernel::Kernel;
-use crate::hardware::CameraError;
-#[cfg(feature = "v4l")]
-use crate::hardware::HardwareError;
 use crate::hardware::kept_source::{self, KeptSource, Wanted};
+use crate::hardware::{CameraError, HardwareError};
 use crate::imaging::brightness::brightness;
 use crate::imaging::frame::Frame;
 use crate::settings;
@@ -62,6 +60,15 @@ impl V4lCamera {
         Ok(Self::new(Box::new(Kernel), settings))
     }
 
+    #[cfg(not(feature = "v4l"))]
+    pub(crate) fn open(_: &settings::CameraSettings) -> Result<Self, HardwareError> {
+        Err(HardwareError::new(
+            "open a V4L2 camera: this program was built without it",
+            "build it with --features v4l, or set camera.backend",
+        ))
+    }
+
+    #[cfg(any(test, feature = "v4l"))]
     fn new(driver: Box<dyn Driver>, settings: &settings::CameraSettings) -> Self {
         Self {
             driver,

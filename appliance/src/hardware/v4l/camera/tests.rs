@@ -682,3 +682,10 @@ fn a_camera_that_is_not_there_says_how_to_look_for_it() {
         assert!(error.to_string().contains("camera"));
     }
 }
+
+#[cfg(not(feature = "v4l"))]
+#[test]
+fn a_binary_without_it_names_the_flag() {
+    let error = V4lCamera::open(&settings::Config::default().camera).err().unwrap();
+    assert!(error.to_string().contains("--features v4l"), "{error}");
+}
