@@ -36,7 +36,10 @@ mod camera;
 pub mod convert;
 #[cfg(any(test, feature = "v4l"))]
 mod discovery;
-#[cfg_attr(not(any(test, feature = "v4l")), expect(dead_code, reason = "only a driver makes some values"))]
+#[cfg_attr(
+    not(any(test, feature = "v4l")),
+    expect(dead_code, reason = "only a driver makes some values")
+)]
 mod driver;
 #[cfg(feature = "v4l")]
 mod kernel;
