@@ -39,6 +39,19 @@ impl Default for Paths {
 }
 
 impl Paths {
+    /// Returns the paths of a card in a folder, for tests.
+    pub fn below(root: &Path) -> Self {
+        let at = |name: &str| root.join(name);
+        Self {
+            boot: at("boot"),
+            data: at("data"),
+            etc: at("etc"),
+            run: at("run"),
+            root_home: at("home"),
+            shipped: at("shipped.toml"),
+        }
+    }
+
     pub(super) fn last_good(&self) -> PathBuf {
         self.data.join("camera.last-good.toml")
     }

@@ -148,14 +148,7 @@ mod tests {
     use super::*;
 
     fn places(root: &Path) -> Paths {
-        let places = Paths {
-            boot: root.join("boot"),
-            data: root.join("data"),
-            etc: root.join("etc"),
-            run: root.join("run"),
-            root_home: root.join("root"),
-            shipped: root.join("shipped.toml"),
-        };
+        let places = Paths::below(root);
         for folder in [&places.boot, &places.data, &places.etc] {
             fs::create_dir_all(folder).unwrap();
         }
