@@ -54,10 +54,8 @@ pub(crate) struct Start {
     pub recent_warnings: RecentWarnings,
 }
 
-/// Runs the camera until `stop` resolves or a restart is requested, then stops it cleanly and returns which.
-///
-/// # Errors
-/// Only what keeps the camera from working at all: a spool in use, a card that cannot be read.
+/// Runs the camera until `stop` resolves or a restart is requested, then stops it cleanly and returns which. Fails only if
+/// the camera cannot work at all, because its spool is in use or its card cannot be read.
 pub(crate) async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result<Exit> {
     let (device, events) = (start.device.clone(), start.events.clone());
     let (mut app, transport_events) = App::build(start)?;

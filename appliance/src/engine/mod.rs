@@ -157,10 +157,7 @@ struct Report {
 }
 
 impl Engine {
-    /// Works until `stop` resolves, or until the program is to run again.
-    ///
-    /// # Errors
-    /// A thread or task that must not end has ended.
+    /// Works until `stop` resolves, or until the program is to run again. Fails if a thread or task has ended too early.
     pub(crate) async fn run(
         &mut self,
         outcomes: &mut mpsc::Receiver<CaptureOutcome>,

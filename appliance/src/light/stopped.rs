@@ -28,9 +28,6 @@ pub(crate) fn should_show(service_result: Option<&str>) -> bool {
 }
 
 /// Shows fault 7: one pass, then dark, or until a signal ends this process.
-///
-/// # Errors
-/// The system gives no thread.
 pub(crate) fn show(mut led: Box<dyn Led>, settings: &LightSettings, once: bool) -> io::Result<()> {
     let pattern = Pattern::Fault(FaultCode::Program);
     if once {

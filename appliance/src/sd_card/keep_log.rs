@@ -14,9 +14,6 @@ const LOG_BYTES: usize = 128 << 10;
 const LOGS: usize = 5;
 
 /// Saves the end of the log on the card, where it survives a power cut.
-///
-/// # Errors
-/// The log cannot be read or written.
 pub(crate) fn keep_log() -> Result<()> {
     let folder = Paths::default().data.join("log");
     fs::create_dir_all(&folder).context("create the folder of logs")?;

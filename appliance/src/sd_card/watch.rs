@@ -23,10 +23,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(60);
 const WRITES_MAX: u32 = 20;
 const STATUS_FILE: &str = "CAMERA-STATUS.txt";
 
-/// Remembers the Wi-Fi that works and keeps `CAMERA-STATUS.txt` up to date, for ever.
-///
-/// # Errors
-/// `prepare` has not run.
+/// Remembers the Wi-Fi that works and keeps `CAMERA-STATUS.txt` up to date, for ever. Fails if `prepare` has not run.
 pub(crate) fn watch() -> Result<()> {
     let mut watch = Watch::begin(Paths::default())?;
     loop {
@@ -47,8 +44,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// # Errors
-    /// `prepare` has not run.
+    /// Fails if `prepare` has not run.
     pub fn begin(places: Paths) -> Result<Self> {
         let note = fs::read(places.run.join("prepared.json")).context("read what was prepared")?;
         let prepared: Prepared = serde_json::from_slice(&note).context("understand what was prepared")?;

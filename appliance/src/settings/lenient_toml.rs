@@ -53,10 +53,7 @@ impl Parsed {
     }
 }
 
-/// Reads the file, or the same name with `.txt` appended, which Windows adds and hides.
-///
-/// # Errors
-/// A sentence about the file.
+/// Reads the file, or the same name with `.txt` appended, which Windows adds and hides. The error is a sentence.
 pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<String>), String> {
     let mut with_txt = path.as_os_str().to_owned();
     with_txt.push(".txt");
@@ -86,10 +83,8 @@ pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Reads every readable line, so that one missing quote does not disable the Wi-Fi.
 ///
-/// Never quotes an unreadable line, which could contain a password.
-///
-/// # Errors
-/// A sentence about a file that is not text, or not settings at all.
+/// Never quotes an unreadable line, which could contain a password. The error is a sentence about a file that is not text,
+/// or not settings at all.
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     let (text, mut warnings) = decode(bytes)?;
     if let Some(what) = suggest::for_file(&text) {

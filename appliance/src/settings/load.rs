@@ -57,10 +57,7 @@ impl Loaded {
         merge_layers(&[file, &Layer::from_cloud(overrides), environment, command_line]).0
     }
 
-    /// Checks a setting from the cloud.
-    ///
-    /// # Errors
-    /// The end of a sentence that begins with the name.
+    /// Checks a setting from the cloud. The error is the end of a sentence that begins with the name.
     pub fn validate(&self, name: &str, value: &Json) -> Result<(), String> {
         let Some(setting) = Setting::find(name) else {
             return Err(match closest_setting(&shortened(name)) {

@@ -425,10 +425,7 @@ impl Spool {
     }
 }
 
-/// Under which fingerprint the spool in `root` was made; `None` where there is none yet.
-///
-/// # Errors
-/// Its identity cannot be read.
+/// Returns the fingerprint under which the spool in `root` was made; `None` where there is none yet.
 pub fn fingerprint(root: &Path) -> io::Result<Option<String>> {
     Ok(Identity::read(root)?.map(|identity| identity.fingerprint))
 }

@@ -39,9 +39,6 @@ impl fmt::Display for Gpiochip {
 
 impl Gpiochip {
     /// Opens the chip at `path`, or finds that of the header when it is empty.
-    ///
-    /// # Errors
-    /// There is none, none that is known as the header's, or no permission.
     pub fn open(path: &Path) -> Result<Self, HardwareError> {
         if !path.as_os_str().is_empty() {
             let doing = format!("open the GPIO chip {} (gpio.device)", path.display());
@@ -76,15 +73,13 @@ impl Gpiochip {
         Err(HardwareError::new(doing, why))
     }
 
-    /// # Errors
-    /// The pin is taken, does not exist, or gives no edges.
+    /// Fails if the pin is taken, does not exist, or gives no edges.
     pub fn button(&self, settings: &settings::ButtonSettings) -> Result<GpiochipButton, HardwareError> {
         self.check_free(settings.pin, "button.pin")?;
         GpiochipButton::open(&self.path, settings)
     }
 
-    /// # Errors
-    /// A pin is taken or does not exist.
+    /// Fails if a pin is taken or does not exist.
     pub fn led(&self, settings: &settings::LightSettings) -> Result<GpiochipLed, HardwareError> {
         let pins = settings.pins();
         for &pin in &pins {

@@ -1,7 +1,7 @@
 //! The program as a child: what it writes is read all the time, so that nothing old waits in a pipe, and it never outlives
 //! us.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -77,8 +77,6 @@ impl Shared {
 }
 
 impl Process {
-    /// # Errors
-    /// The program cannot be started.
     pub(super) fn start(program: &Path, arguments: &[String], picture_bytes_max: u64) -> io::Result<Self> {
         let mut command = Command::new(program);
         command
@@ -215,8 +213,7 @@ fn read_pictures(mut from: impl Read, shared: &Shared, bytes_max: usize) -> Stre
 }
 
 /// Keeps the newest lines, but for the one a frame that it likes to write.
-fn read_output(mut from: impl Read, shared: &Shared) {
-    let mut piece = [0; 1024];
+fn read_output(from: impl Read, shared: &Shared) {
     let mut line = Vec::new();
     let keep = |line: &mut Vec<u8>| {
         let text: String = String::from_utf8_lossy(line).trim().chars().take(LINE_CHARS_MAX).collect();
@@ -231,20 +228,12 @@ fn read_output(mut from: impl Read, shared: &Shared) {
         }
         said.push(text);
     };
-    loop {
-        match from.read(&mut piece) {
-            Ok(0) => break,
-            Ok(n) => {
-                for &byte in &piece[..n] {
-                    match byte {
-                        b'\n' | b'\r' => keep(&mut line),
-                        // A line without end is cut.
-                        _ if line.len() < 4 * LINE_CHARS_MAX => line.push(byte),
-                        _ => {}
-                    }
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+    for byte in BufReader::new(from).bytes() {
+        match byte {
+            Ok(b'\n' | b'\r') => keep(&mut line),
+            // A line without end is cut.
+            Ok(byte) if line.len() < 4 * LINE_CHARS_MAX => line.push(byte),
+            Ok(_) => {}
             Err(_) => break,
         }
     }

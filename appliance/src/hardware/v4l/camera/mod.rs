@@ -52,9 +52,6 @@ pub(in crate::hardware) struct RunningStream {
 
 impl V4lCamera {
     /// Keeps the settings; the device is opened by the first frame, because it may be plugged in later.
-    ///
-    /// # Errors
-    /// None; a binary without V4L2 has an error here.
     #[cfg(feature = "v4l")]
     pub(crate) fn open(settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
         Ok(Self::new(Box::new(Kernel), settings))
