@@ -15,34 +15,30 @@ use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::status::Status;
 use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{DeviceId, SpoolId};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::button;
 use crate::button::press_or_hold::Gesture;
 use crate::capture;
-use crate::capture::pipeline::{CaptureOutcome, CaptureSettings, MaxCaptureSize, Pipeline};
+use crate::capture::pipeline::{CaptureOutcome, CaptureSettings, Pipeline};
 use crate::engine::command_log::CommandLog;
-use crate::engine::{Engine, EngineParts, Exit};
+use crate::engine::{Engine, Exit, State};
 use crate::hardware::open::Hardware;
 use crate::light::handle::LightHandle;
 use crate::light::indicator::LightEvent;
+use crate::settings::Config;
 use crate::settings::effective::EffectiveSettings;
-use crate::settings::{Config, Scheme};
-use crate::spool::{self, SharedSpool, Spool};
+use crate::spool::{self, Spool};
 use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::{Event, EventWriter};
 use crate::time::clock::{Clock, boottime_us};
 use crate::time::journal::Journal;
-use crate::transport::certificate_time;
-use crate::transport::http;
-use crate::transport::mqtt;
-use crate::transport::{Publisher, TransportEvent};
+use crate::transport::{self, Publisher, TransportEvent, TransportSettings, certificate_time};
 use crate::upload::backoff::Backoff;
-use crate::upload::drain;
+use crate::upload::drain::{self, Drain};
 use crate::upload::rate_limiter::RateLimiter;
 
-/// The bound of `cloud.part_bytes_max`.
-const PART_BYTES_BOUND: usize = 4 << 20;
 /// How long a clean stop may take.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -58,10 +54,8 @@ pub(crate) struct Start {
     pub recent_warnings: RecentWarnings,
 }
 
-/// Runs the camera until `stop` resolves or a restart is requested, then stops it cleanly and returns which.
-///
-/// # Errors
-/// Only what keeps the camera from working at all: a spool in use, a card that cannot be read.
+/// Runs the camera until `stop` resolves or a restart is requested, then stops it cleanly and returns which. Fails only if
+/// the camera cannot work at all, because its spool is in use or its card cannot be read.
 pub(crate) async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result<Exit> {
     let (device, events) = (start.device.clone(), start.events.clone());
     let (mut app, transport_events) = App::build(start)?;
@@ -83,7 +77,7 @@ struct App {
     capture_thread: std::thread::JoinHandle<()>,
     stopping: Arc<AtomicBool>,
     light: LightHandle,
-    spool: SharedSpool,
+    spool: Arc<Mutex<Spool>>,
 }
 
 impl App {
@@ -99,19 +93,19 @@ impl App {
         let journal = open_journal(&config, &now, &events);
         let light = LightHandle::start(start.hardware.led, &config.light, &events).context("start the light")?;
         let (current_spool, current_spool_changes) = watch::channel(spool.spool_id());
-        let spool = SharedSpool::new(spool);
+        let spool = Arc::new(Mutex::new(spool));
 
-        let max_capture_size = MaxCaptureSize::default();
+        let capture_bytes_max = Arc::new(AtomicU64::new(keepsake_protocol::codec::CAPTURE_BYTES_MAX));
         let stopping = Arc::new(AtomicBool::new(false));
         let heartbeat_us = Arc::new(AtomicU64::new(boottime_us()));
         let (requests, requests_out) = sync_channel(capture::thread::REQUESTS_MAX);
         let (outcomes_in, outcomes) = mpsc::channel(capture::thread::REQUESTS_MAX);
-        let capture_settings = Arc::new(std::sync::Mutex::new(CaptureSettings::new(&config, start.settings.version())));
+        let capture_settings = Arc::new(Mutex::new(CaptureSettings::new(&config, start.settings.version())));
         let pipeline = Pipeline {
             camera: start.hardware.camera,
             spool: spool.clone(),
             clock,
-            max_capture_size: max_capture_size.clone(),
+            capture_bytes_max: capture_bytes_max.clone(),
             settings: capture_settings.clone(),
             applied: config.camera.clone(),
         };
@@ -133,25 +127,29 @@ impl App {
         let known_us = latest_known_us(&now, &journal);
         let (transport, transport_events) = Transport::start(&config, &device, known_us, current_spool_changes);
 
-        let mut engine = Engine::new(EngineParts {
+        let mut engine = Engine {
+            drain: Drain::new(drain::Limits::from(&config)),
+            rate_limiter: RateLimiter::new(config.cloud.rate_bytes_per_s),
+            began: tokio::time::Instant::now(),
             spool: spool.clone(),
             clock,
             light: light.clone(),
             events: events.clone(),
-            capture_requests: requests,
+            capture_requests: Some(requests),
             hold_actions,
             commands,
             journal,
-            max_capture_size,
+            capture_bytes_max,
             current_spool,
             device: device.clone(),
             camera_heartbeat_us: heartbeat_us,
-            limits: drain::Limits::from(&config),
-            rate_limiter: RateLimiter::new(config.cloud.rate_bytes_per_s),
             settings: start.settings,
             capture_settings,
             recent_warnings: start.recent_warnings,
-        });
+            state: State::default(),
+        };
+        engine.reload_drain();
+        engine.report_warnings();
         engine.set_fault(FaultCode::Config, start.config_has_errors);
         let app = Self {
             engine,
@@ -183,8 +181,8 @@ impl App {
         drop(self.capture_thread);
         self.transport.stop(publisher).await;
         self.light.stop();
-        if let Some(spool) = self.spool.into_inner() {
-            spool.close();
+        if let Some(spool) = Arc::into_inner(self.spool) {
+            spool.into_inner().close();
         }
     }
 }
@@ -251,66 +249,26 @@ impl Transport {
         known_us: Option<i64>,
         current_spool: watch::Receiver<SpoolId>,
     ) -> (Self, mpsc::Receiver<TransportEvent>) {
-        let certificate_time = certificate_time::certificate_time(known_us);
         let (stop, stops) = watch::channel(false);
         let (events_in, events) = mpsc::channel(256);
-        let task = spawn_transport(config, device, certificate_time, current_spool, events_in, stops);
-        (Self { task, stop }, events)
+        let settings = TransportSettings {
+            cloud: config.cloud.clone(),
+            certificate_time: certificate_time::certificate_time(known_us),
+            device: device.clone(),
+            current_spool,
+            reconnect: Backoff::for_connections(&config.backoff),
+        };
+        (Self { task: transport::spawn(settings, events_in, stops), stop }, events)
     }
 
     /// Says goodbye if there is a connection.
-    async fn stop(self, publisher: Option<Publisher>) {
+    async fn stop(self, publisher: Option<Arc<dyn Publisher>>) {
         let _ = self.stop.send(true);
         if let Some(publisher) = publisher {
             let last_will = keepsake_protocol::codec::encode(&Status::last_will());
             let _ = publisher.publish(MessageKind::Status, last_will, None);
             publisher.finish(Duration::from_secs(2)).await;
             let _ = tokio::time::timeout(Duration::from_secs(3), self.task).await;
-        }
-    }
-}
-
-/// Starts the task that holds the connection, whichever way the settings name.
-fn spawn_transport(
-    config: &Config,
-    device: &DeviceId,
-    certificate_time: keepsake_tls::ClockFloor,
-    current_spool: watch::Receiver<SpoolId>,
-    events: mpsc::Sender<TransportEvent>,
-    stop: watch::Receiver<bool>,
-) -> tokio::task::JoinHandle<()> {
-    let cloud = &config.cloud;
-    match cloud.url.scheme {
-        Scheme::Mqtt | Scheme::Mqtts => {
-            let settings = mqtt::Settings {
-                host: cloud.url.host.clone(),
-                port: cloud.url.port,
-                user: cloud.user.clone(),
-                password: cloud.password.clone(),
-                password_file: cloud.password_file.clone(),
-                tls: cloud.tls(),
-                certificate_time,
-                device: device.clone(),
-                current_spool,
-                keep_alive: cloud.keep_alive(),
-                connect_timeout: cloud.connect_timeout(),
-                // Parts may become as large as a setting allows while this connection stands.
-                packet_bytes_max: PART_BYTES_BOUND + keepsake_protocol::codec::JSON_BYTES_MAX,
-                reconnect: Backoff::for_connections(&config.backoff),
-            };
-            tokio::spawn(mqtt::run(settings, events, stop))
-        }
-        Scheme::Http | Scheme::Https => {
-            let settings = http::Settings {
-                url: cloud.url.to_string(),
-                token: cloud.token.clone(),
-                tls: cloud.tls(),
-                certificate_time,
-                device: device.clone(),
-                connect_timeout: cloud.connect_timeout(),
-                reconnect: Backoff::for_connections(&config.backoff),
-            };
-            tokio::spawn(http::run(settings, events, stop))
         }
     }
 }

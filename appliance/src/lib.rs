@@ -13,6 +13,7 @@ mod app;
 mod button;
 mod capture;
 pub mod commands;
+mod durable_file;
 mod engine;
 mod error;
 pub mod hardware;

@@ -35,22 +35,12 @@ struct Seen {
 impl Card {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let at = |name: &str| {
-            let folder = root.path().join(name);
-            fs::create_dir_all(&folder).unwrap();
-            folder
-        };
-        let shipped = root.path().join("shipped.toml");
-        fs::write(&shipped, "# as shipped\n").unwrap();
-        let places = Paths {
-            boot: at("boot"),
-            data: at("data"),
-            etc: at("etc"),
-            run: at("run"),
-            root_home: at("home"),
-            shipped,
-        };
-        at("pictures");
+        let places = Paths::below(root.path());
+        for folder in [&places.boot, &places.data, &places.etc, &places.run, &places.root_home] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        fs::write(&places.shipped, "# as shipped\n").unwrap();
+        fs::create_dir(root.path().join("pictures")).unwrap();
         Self { root, places }
     }
 
@@ -70,6 +60,14 @@ impl Card {
 
     fn pictures(&self) -> PathBuf {
         self.root.path().join("pictures")
+    }
+
+    /// Starts the card, and checks what is seen of it.
+    #[track_caller]
+    fn assert_start(&self, light: Light, says: &str) -> Seen {
+        let seen = self.start();
+        assert_eq!(troubles(&seen, light, says), [""; 0], "{}", seen.status);
+        seen
     }
 
     /// Starts the card, without the camera program.
@@ -288,25 +286,13 @@ fn told(status: &str) -> String {
 #[test]
 fn a_card_without_settings_keeps_its_previous_ones() {
     let card = Card::with_good_settings();
-    let seen = card.start();
-    assert_eq!(
-        troubles(&seen, Settings, "There is no camera.toml on this card. What to do: put"),
-        [""; 0],
-        "{}",
-        seen.status
-    );
+    card.assert_start(Settings, "There is no camera.toml on this card. What to do: put");
     let prepared = fs::read_to_string(card.places.run.join("prepared.json")).unwrap();
     assert!(prepared.contains("Hytta"), "the Wi-Fi of the last good settings is tried");
 
     // A folder of that name is none either.
     fs::create_dir(card.places.boot.join("camera.toml")).unwrap();
-    let seen = card.start();
-    assert_eq!(
-        troubles(&seen, Settings, "camera.toml is a folder, not a file"),
-        [""; 0],
-        "{}",
-        seen.status
-    );
+    card.assert_start(Settings, "camera.toml is a folder, not a file");
 }
 
 #[test]
@@ -314,12 +300,12 @@ fn a_card_that_never_had_settings_reports_that_the_camera_works_without_them() {
     let card = Card::new();
     let seen = card.start();
     assert!(seen.is_bad, "fault 1");
-    assert!(seen.status.contains("There is no camera.toml on this card"), "{}", seen.status);
-    assert!(
-        seen.status.contains("no Wi-Fi, no cloud; pictures are kept on this card"),
-        "{}",
-        seen.status
-    );
+    for says in [
+        "There is no camera.toml on this card",
+        "no Wi-Fi, no cloud; pictures are kept on this card",
+    ] {
+        assert!(seen.status.contains(says), "{}", seen.status);
+    }
 }
 
 #[test]
@@ -336,18 +322,15 @@ fn the_newer_of_two_files_is_read_and_the_other_is_named() {
         let then = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
         let file = fs::File::options().write(true).open(card.places.boot.join(old)).unwrap();
         file.set_modified(then).unwrap();
-        let seen = card.start();
         let says = format!(
             "There are several settings files. {new} was read, because it was changed last; {old} was ignored."
         );
-        assert_eq!(troubles(&seen, NoFault, &says), [""; 0], "{}", seen.status);
+        let seen = card.assert_start(NoFault, &says);
         assert_eq!(seen.config.device.unwrap().as_str(), "new");
     }
     let card = Card::with_good_settings();
     card.save("camera.toml.txt", &instead("\"porch\"", "\"porch"));
-    let seen = card.start();
-    let says = "Mistake in line 1 of camera.toml.txt: the closing quote is missing";
-    assert_eq!(troubles(&seen, Settings, says), [""; 0], "{}", seen.status);
+    card.assert_start(Settings, "Mistake in line 1 of camera.toml.txt: the closing quote is missing");
 }
 
 #[test]

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keepsake_appliance::settings::WhenFull;
-use keepsake_appliance::spool::{Limits, NewCapture, NewTombstone, PendingCapture, Spool, SpoolChange, SpoolError};
+use keepsake_appliance::spool::{
+    Key, Limits, NewCapture, NewTombstone, PendingCapture, Spool, SpoolChange, SpoolError,
+};
 use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
-use keepsake_protocol::event::{Event, TombstoneReason};
+use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
 use keepsake_protocol::{BootId, Sequence};
 use tempfile::TempDir;
 
@@ -34,6 +36,12 @@ fn open(root: &Path) -> Spool {
     Spool::open(root, limits(), "this board", None).unwrap()
 }
 
+fn new_spool() -> (TempDir, Spool) {
+    let root = TempDir::new().unwrap();
+    let spool = open(root.path());
+    (root, spool)
+}
+
 fn take(spool: &mut Spool, bytes: &[u8], cause: Cause) -> Result<(PendingCapture, Vec<SpoolChange>), SpoolError> {
     let new = NewCapture {
         bytes,
@@ -46,12 +54,36 @@ fn take(spool: &mut Spool, bytes: &[u8], cause: Cause) -> Result<(PendingCapture
         captured_after_us: 1,
         settings_version: 0,
     };
-    let (waiting, _) = spool.append(&new)?;
-    Ok((waiting, spool.take_changes()))
+    spool.append(&new).map(|appended| (appended.pending, appended.changes))
 }
 
 fn press(spool: &mut Spool, bytes: &[u8]) -> PendingCapture {
     take(spool, bytes, Cause::Button).unwrap().0
+}
+
+fn no_camera() -> NewTombstone {
+    NewTombstone {
+        reason: TombstoneReason::CameraNotFound,
+        cause: Cause::Button,
+        command: None,
+        pressed: Some(PRESSED),
+    }
+}
+
+fn tombstone(spool: &mut Spool, key: Key) -> Tombstone {
+    let json = spool.read_tombstone(key).unwrap();
+    let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode(&json) else {
+        panic!("{json:?}")
+    };
+    tombstone
+}
+
+/// Returns the tombstone that took the place of the one other capture.
+fn given_up(changes: &[SpoolChange]) -> PendingCapture {
+    let [SpoolChange::Pending(instead)] = changes else {
+        panic!("{changes:?}")
+    };
+    *instead
 }
 
 fn numbers(spool: &Spool) -> Vec<u64> {
@@ -67,25 +99,25 @@ fn frame_files(root: &Path, spool: &Spool) -> Vec<PathBuf> {
 
 fn damage_index(root: &Path, how: &str) {
     let index = root.join("index");
+    let files = || {
+        fs::read_dir(&index)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+    };
     match how {
         "deleted" => fs::remove_dir_all(&index).unwrap(),
         "truncated" => {
-            for entry in fs::read_dir(&index).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_file() {
-                    let length = fs::metadata(&path).unwrap().len();
-                    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length / 3).unwrap();
-                }
+            for path in files() {
+                let length = fs::metadata(&path).unwrap().len();
+                fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length / 3).unwrap();
             }
         }
         "noise" => {
-            for entry in fs::read_dir(&index).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_file() {
-                    let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
-                    let noise: Vec<u8> = (0..length).map(|at| ((at * 2_654_435_761) >> 7).to_le_bytes()[0]).collect();
-                    fs::write(&path, noise).unwrap();
-                }
+            for path in files() {
+                let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+                let noise: Vec<u8> = (0..length).map(|at| ((at * 2_654_435_761) >> 7).to_le_bytes()[0]).collect();
+                fs::write(&path, noise).unwrap();
             }
         }
         "a plain file" => {
@@ -98,8 +130,7 @@ fn damage_index(root: &Path, how: &str) {
 
 #[test]
 fn a_confirmed_capture_is_there_after_reopening_with_its_bytes() {
-    let root = TempDir::new().unwrap();
-    let mut spool = open(root.path());
+    let (root, mut spool) = new_spool();
     let waiting = press(&mut spool, b"picture one");
     let install = spool.spool_id();
     drop(spool);
@@ -113,8 +144,7 @@ fn a_confirmed_capture_is_there_after_reopening_with_its_bytes() {
 
 #[test]
 fn only_a_receipt_with_the_right_hash_makes_removable() {
-    let root = TempDir::new().unwrap();
-    let mut spool = open(root.path());
+    let (root, mut spool) = new_spool();
     let waiting = press(&mut spool, b"picture");
     let other = keepsake_protocol::Hash::of(b"other").prefix();
     assert_eq!(spool.mark_received(waiting.id, other, Some(1)), None);
@@ -134,8 +164,7 @@ fn only_a_receipt_with_the_right_hash_makes_removable() {
 fn whatever_happens_to_the_index_nothing_is_lost_and_no_number_comes_twice() {
     for drained in [false, true] {
         for how in ["deleted", "truncated", "noise", "a plain file"] {
-            let root = TempDir::new().unwrap();
-            let mut spool = open(root.path());
+            let (root, mut spool) = new_spool();
             let install = spool.spool_id();
             for number in 0..20_u8 {
                 let waiting = press(&mut spool, &[number; 100]);
@@ -165,8 +194,7 @@ fn whatever_happens_to_the_index_nothing_is_lost_and_no_number_comes_twice() {
 
 #[test]
 fn a_drained_spool_keeps_counting_after_its_files_were_tidied_away() {
-    let root = TempDir::new().unwrap();
-    let mut spool = open(root.path());
+    let (root, mut spool) = new_spool();
     for number in 0..5_u8 {
         let waiting = press(&mut spool, &[number; 10]);
         spool.mark_received(waiting.id, waiting.hash, Some(1));
@@ -182,8 +210,7 @@ fn a_drained_spool_keeps_counting_after_its_files_were_tidied_away() {
 
 #[test]
 fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
-    let root = TempDir::new().unwrap();
-    let mut spool = open(root.path());
+    let (root, mut spool) = new_spool();
     let first = spool.spool_id();
     press(&mut spool, b"one");
     drop(spool);
@@ -204,8 +231,7 @@ fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
 
 #[test]
 fn a_lost_identity_loses_no_picture() {
-    let root = TempDir::new().unwrap();
-    let mut spool = open(root.path());
+    let (root, mut spool) = new_spool();
     let waiting = press(&mut spool, b"one");
     drop(spool);
     for broken in [Some("{"), None] {
@@ -234,8 +260,7 @@ fn a_second_process_is_told_so() {
 #[test]
 fn a_torn_file_is_set_aside_and_becomes_a_tombstone() {
     for torn_to in [0, 5, 40] {
-        let root = TempDir::new().unwrap();
-        let mut spool = open(root.path());
+        let (root, mut spool) = new_spool();
         press(&mut spool, b"whole");
         press(&mut spool, &[9; 50]);
         let files = frame_files(root.path(), &spool);
@@ -247,9 +272,7 @@ fn a_torn_file_is_set_aside_and_becomes_a_tombstone() {
             assert_eq!(waiting.iter().map(|w| w.tombstone).collect::<Vec<_>>(), [false, true]);
             let json = spool.read_tombstone(waiting[1].key).unwrap();
             assert_eq!(keepsake_protocol::Hash::of(&json).prefix(), waiting[1].hash);
-            let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode(&json) else {
-                panic!()
-            };
+            let tombstone = tombstone(&mut spool, waiting[1].key);
             assert_eq!((tombstone.sequence.get(), tombstone.reason), (2, TombstoneReason::PowerLostWhileSaving));
             assert_eq!(spool.next().get(), 3, "its number is used");
             assert_eq!(fs::read_dir(root.path().join("torn")).unwrap().count(), 1);
@@ -259,8 +282,7 @@ fn a_torn_file_is_set_aside_and_becomes_a_tombstone() {
 
 #[test]
 fn a_file_with_its_full_length_and_other_bytes_is_never_sent() {
-    let root = TempDir::new().unwrap();
-    let mut spool = open(root.path());
+    let (root, mut spool) = new_spool();
     let first = press(&mut spool, &[1; 500]);
     press(&mut spool, &[2; 500]);
     let files = frame_files(root.path(), &spool);
@@ -272,15 +294,10 @@ fn a_file_with_its_full_length_and_other_bytes_is_never_sent() {
     }
     let mut spool = open(root.path());
     assert!(spool.pending()[1].tombstone, "the newest one is read at the start");
-    assert!(matches!(spool.read(first.key, 0, 500), Err(SpoolError::Damaged)));
-    let changes = spool.take_changes();
-    let [SpoolChange::Pending(instead)] = changes[..] else {
-        panic!("{changes:?}")
-    };
-    let json = spool.read_tombstone(instead.key).unwrap();
-    let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode(&json) else {
+    let Err(SpoolError::Damaged { change }) = spool.read(first.key, 0, 500) else {
         panic!()
     };
+    let tombstone = tombstone(&mut spool, given_up(&[change]).key);
     assert_eq!((tombstone.sequence.get(), tombstone.reason), (1, TombstoneReason::CardDamaged));
 }
 
@@ -302,27 +319,18 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
     assert!(!numbers(&spool).contains(&1));
     // Then the interval's picture, and two of the command's bytes would do: each leaves a tombstone.
     let (_, changes) = take(&mut spool, &[11; 600], Cause::Button).unwrap();
-    let [SpoolChange::Pending(given_up)] = changes[..] else {
-        panic!("{changes:?}")
-    };
-    assert_eq!((given_up.key.sequence.get(), given_up.tombstone), (3, true));
+    let interval = given_up(&changes);
+    assert_eq!((interval.key.sequence.get(), interval.tombstone), (3, true));
     let (_, changes) = take(&mut spool, &[12; 600], Cause::Button).unwrap();
-    let [SpoolChange::Pending(given_up)] = changes[..] else {
-        panic!("{changes:?}")
-    };
-    assert_eq!((given_up.key.sequence.get(), given_up.tombstone), (2, true));
+    let command = given_up(&changes);
+    assert_eq!((command.key.sequence.get(), command.tombstone), (2, true));
     // Then it is full, and says so; a tombstone still finds its place.
     let next = spool.next();
     let waiting = spool.pending().len();
     assert!(matches!(take(&mut spool, &[13; 1000], Cause::Button), Err(SpoolError::Full { .. })));
     assert_eq!((spool.next(), spool.pending().len()), (next, waiting));
-    let full = NewTombstone {
-        reason: TombstoneReason::CardFull,
-        cause: Cause::Button,
-        command: None,
-        pressed: Some(PRESSED),
-    };
-    assert_eq!(spool.append_tombstone(full).unwrap().key.sequence, next);
+    let full = NewTombstone { reason: TombstoneReason::CardFull, ..no_camera() };
+    assert_eq!(spool.append_tombstone(full).unwrap().0.key.sequence, next);
     // Room again after receipts.
     for waiting in spool.pending() {
         spool.mark_received(waiting.id, waiting.hash, Some(1));
@@ -332,17 +340,10 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
 
 #[test]
 fn many_tombstones_become_ranges_and_speak_for_every_number() {
-    let root = TempDir::new().unwrap();
-    let mut spool = open(root.path());
+    let (root, mut spool) = new_spool();
     press(&mut spool, b"one");
     for _ in 0..1005 {
-        let new = NewTombstone {
-            reason: TombstoneReason::CameraNotFound,
-            cause: Cause::Button,
-            command: None,
-            pressed: Some(PRESSED),
-        };
-        spool.append_tombstone(new).unwrap();
+        spool.append_tombstone(no_camera()).unwrap();
     }
     let check = |spool: &mut Spool| {
         let mut covered = Vec::new();
@@ -351,10 +352,7 @@ fn many_tombstones_become_ranges_and_speak_for_every_number() {
                 covered.push(waiting.key.sequence.get());
                 continue;
             }
-            let json = spool.read_tombstone(waiting.key).unwrap();
-            let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode(&json) else {
-                panic!()
-            };
+            let tombstone = tombstone(spool, waiting.key);
             covered.extend(tombstone.sequence.get()..=tombstone.last().get());
         }
         assert_eq!(covered, (1..=1006).collect::<Vec<_>>());
@@ -368,8 +366,7 @@ fn many_tombstones_become_ranges_and_speak_for_every_number() {
 
 #[test]
 fn a_file_that_is_gone_is_counted_as_lost_and_told() {
-    let root = TempDir::new().unwrap();
-    let mut spool = open(root.path());
+    let (root, mut spool) = new_spool();
     press(&mut spool, b"one");
     press(&mut spool, b"two");
     // The row that says it was waiting.
@@ -395,8 +392,7 @@ fn a_file_that_is_gone_is_counted_as_lost_and_told() {
 
 #[test]
 fn a_receipt_without_a_date_ages_only_once_the_time_is_known() {
-    let root = TempDir::new().unwrap();
-    let mut spool = open(root.path());
+    let (root, mut spool) = new_spool();
     for number in 0..3_u8 {
         let waiting = press(&mut spool, &[number; 10]);
         spool.mark_received(waiting.id, waiting.hash, None);
@@ -416,8 +412,7 @@ fn a_receipt_without_a_date_ages_only_once_the_time_is_known() {
 
 #[test]
 fn forgetting_the_cloud_offers_everything_again_and_removes_nothing() {
-    let root = TempDir::new().unwrap();
-    let mut spool = open(root.path());
+    let (root, mut spool) = new_spool();
     spool.pin_store(Some(keepsake_protocol::StoreId([1; 16]))).unwrap();
     for number in 0..5_u8 {
         let waiting = press(&mut spool, &[number; 1000]);
@@ -432,8 +427,7 @@ fn forgetting_the_cloud_offers_everything_again_and_removes_nothing() {
 
 #[test]
 fn a_newest_file_that_cannot_be_read_does_not_stop_the_camera() {
-    let root = TempDir::new().unwrap();
-    let mut spool = open(root.path());
+    let (root, mut spool) = new_spool();
     // Of the right length and unreadable, as a bad place on the card is: a folder cannot be read as a file.
     let length = fs::metadata(root.path()).unwrap().len();
     let trailer = 1024;

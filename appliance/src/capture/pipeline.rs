@@ -3,19 +3,20 @@
 //! A press is never silently nothing: it ends as a capture on the card (P1), as a tombstone that says why there is no
 //! picture, or, when the card takes not even that, as a refusal that the light shows.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use keepsake_protocol::capture::{CaptureMetadata, Cause};
+use keepsake_protocol::capture::Cause;
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::event::TombstoneReason;
+use parking_lot::Mutex;
 
 use crate::error::display_chain;
 use crate::hardware::{Camera, CameraError};
 use crate::imaging::frame::Frame;
 use crate::imaging::resize;
 use crate::settings::{self, Config, PictureSettings};
-use crate::spool::{NewCapture, NewTombstone, PendingCapture, SharedSpool, SpoolError};
+use crate::spool::{Appended, NewCapture, NewTombstone, PendingCapture, Spool, SpoolChange, SpoolError};
 use crate::time::clock::{Clock, boottime_us};
 
 /// A request for a picture.
@@ -67,39 +68,19 @@ pub(crate) enum CaptureOutcome {
     Expired { request: CaptureRequest },
     Saved {
         request: CaptureRequest,
-        waiting: PendingCapture,
-        record: CaptureMetadata,
+        appended: Appended,
         saved_after_us: u64,
     },
     /// There is no picture, and a record of why.
     Tombstone {
         request: CaptureRequest,
         waiting: PendingCapture,
+        changes: Vec<SpoolChange>,
         reason: TombstoneReason,
         text: String,
     },
     /// The card took nothing.
     Failed { request: CaptureRequest, text: String, poisoned: bool },
-}
-
-/// The largest picture the cloud takes, bytes, as last heard.
-#[derive(Debug, Clone)]
-pub(crate) struct MaxCaptureSize(Arc<AtomicU64>);
-
-impl Default for MaxCaptureSize {
-    fn default() -> Self {
-        Self(Arc::new(AtomicU64::new(keepsake_protocol::codec::CAPTURE_BYTES_MAX)))
-    }
-}
-
-impl MaxCaptureSize {
-    pub(crate) fn set(&self, bytes: u64) {
-        self.0.store(bytes.min(keepsake_protocol::codec::CAPTURE_BYTES_MAX), Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// How pictures are taken from the next one on: the part of the settings that may change while the program runs.
@@ -124,9 +105,10 @@ impl CaptureSettings {
 /// Takes pictures, one after the other.
 pub(crate) struct Pipeline {
     pub camera: Box<dyn Camera>,
-    pub spool: SharedSpool,
+    pub spool: Arc<Mutex<Spool>>,
     pub clock: Clock,
-    pub max_capture_size: MaxCaptureSize,
+    /// The most bytes of a capture that the cloud takes, as last heard.
+    pub capture_bytes_max: Arc<AtomicU64>,
     pub settings: Arc<Mutex<CaptureSettings>>,
     /// The settings last applied to the camera.
     pub applied: settings::CameraSettings,
@@ -151,7 +133,7 @@ impl Pipeline {
             return CaptureOutcome::Expired { request };
         }
         let pressed = self.clock.reading_at(request.at_boottime_us());
-        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let settings = self.settings.lock().clone();
         if settings.camera != self.applied {
             self.camera.configure(&settings.camera);
             self.applied = settings.camera.clone();
@@ -181,9 +163,9 @@ impl Pipeline {
         };
         let appended = self.spool.lock().append(&new);
         match appended {
-            Ok((waiting, record)) => {
+            Ok(appended) => {
                 let saved_after_us = boottime_us().saturating_sub(pressed.boottime_us);
-                CaptureOutcome::Saved { request, waiting, record, saved_after_us }
+                CaptureOutcome::Saved { request, appended, saved_after_us }
             }
             Err(error @ SpoolError::Full { .. }) => {
                 self.record_tombstone(request, pressed, TombstoneReason::CardFull, error.to_string())
@@ -207,7 +189,7 @@ impl Pipeline {
         };
         let recorded = self.spool.lock().append_tombstone(new);
         match recorded {
-            Ok(waiting) => CaptureOutcome::Tombstone { request, waiting, reason, text },
+            Ok((waiting, changes)) => CaptureOutcome::Tombstone { request, waiting, changes, reason, text },
             Err(error) => self.report_failure(request, &error),
         }
     }
@@ -220,7 +202,7 @@ impl Pipeline {
 
     /// Shrinks here and not at the send: what is on the card is what the cloud takes.
     fn fit_to_budget(&self, frame: Frame, picture: &PictureSettings) -> Result<Frame, (TombstoneReason, String)> {
-        let cloud = self.max_capture_size.get();
+        let cloud = self.capture_bytes_max.load(Ordering::Relaxed);
         let budget = if picture.bytes_max == 0 {
             cloud
         } else {

@@ -72,10 +72,7 @@ enum Verb {
     },
 }
 
-/// Runs the command that the arguments name.
-///
-/// # Errors
-/// The command failed; the caller logs the error and exits with [`FAILED`].
+/// Runs the command that the arguments name. The caller logs an error and exits with [`FAILED`].
 pub fn run(arguments: Arguments, recent_warnings: RecentWarnings) -> anyhow::Result<ExitCode> {
     match arguments.verb {
         Verb::Run { settings, events } => run::run(&settings, events, recent_warnings),

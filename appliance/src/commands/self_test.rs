@@ -32,26 +32,23 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
         return ExitCode::from(MISCONFIGURED);
     };
     let report = check_all(config);
-    print!("{report}");
-    if report.is_good() {
+    for line in &report {
+        println!("{line}");
+    }
+    if nothing_failed(&report) {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(FAILED)
     }
 }
 
-/// The result, one line per part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Report {
-    pub lines: Vec<Line>,
-}
-
+/// The result of one part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
-    pub part: &'static str,
-    pub verdict: Verdict,
+    part: &'static str,
+    verdict: Verdict,
     /// The result, and for a failure how to fix it. Further lines are details.
-    pub text: String,
+    text: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,33 +59,24 @@ enum Verdict {
     Failed,
 }
 
-impl Report {
-    /// Nothing failed.
-    pub(crate) fn is_good(&self) -> bool {
-        self.lines.iter().all(|line| line.verdict != Verdict::Failed)
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Good => "ok",
+            Verdict::Note => "note",
+            Verdict::Failed => "FAIL",
+        };
+        let indented = self.text.lines().collect::<Vec<_>>().join(&format!("\n{:14}", ""));
+        write!(f, "{verdict:4} {:8} {indented}", self.part)
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Line { part, verdict, text } in &self.lines {
-            let verdict = match verdict {
-                Verdict::Good => "ok",
-                Verdict::Note => "note",
-                Verdict::Failed => "FAIL",
-            };
-            let mut lines = text.lines();
-            writeln!(f, "{verdict:4} {part:8} {}", lines.next().unwrap_or_default())?;
-            for line in lines {
-                writeln!(f, "{:13} {line}", "")?;
-            }
-        }
-        Ok(())
-    }
+fn nothing_failed(report: &[Line]) -> bool {
+    report.iter().all(|line| line.verdict != Verdict::Failed)
 }
 
 /// Tests every part in turn. Blocks for up to half a minute.
-fn check_all(config: &Config) -> Report {
+fn check_all(config: &Config) -> Vec<Line> {
     let parts: [(&'static str, Check); 8] = [
         ("name", name),
         ("card", |config| card(&config.spool)),
@@ -99,14 +87,13 @@ fn check_all(config: &Config) -> Report {
         ("cloud", |config| cloud(&config.cloud)),
         ("clock", |_| clock()),
     ];
-    let lines = parts
+    parts
         .into_iter()
         .map(|(part, check)| {
             let (verdict, text) = check(config).unwrap_or_else(|text| (Verdict::Failed, text));
             Line { part, verdict, text }
         })
-        .collect();
-    Report { lines }
+        .collect()
 }
 
 /// A verdict with what was found, or a failure with its fix.
@@ -285,8 +272,8 @@ mod tests {
         config
     }
 
-    fn verdict(report: &Report, part: &str) -> (Verdict, String) {
-        let line = report.lines.iter().find(|line| line.part == part).unwrap();
+    fn verdict(report: &[Line], part: &str) -> (Verdict, String) {
+        let line = report.iter().find(|line| line.part == part).unwrap();
         (line.verdict, line.text.clone())
     }
 
@@ -295,10 +282,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let report = check_all(&config(folder.path(), &listener));
-        assert!(report.is_good(), "{report}");
+        assert!(nothing_failed(&report), "{report:?}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        let told = |line: &&str| !line.starts_with(' ');
-        assert_eq!(report.to_string().lines().filter(told).count(), 8);
+        let begins_a_part = |line: &&str| !line.starts_with(' ');
+        let shown = report.iter().map(Line::to_string).collect::<Vec<_>>().join("\n");
+        assert_eq!(shown.lines().filter(begins_a_part).count(), 8);
         let (_, text) = verdict(&report, "camera");
         for found in ["640 x 360 pixels", "% bright", "\na drawn scene"] {
             assert!(text.contains(found), "{text}");
@@ -335,7 +323,7 @@ mod tests {
         config.spool.dir = file.join("spool");
         config.simulated.camera_missing_presses = 1;
         let report = check_all(&config);
-        assert!(!report.is_good());
+        assert!(!nothing_failed(&report));
         for (part, fix) in [("card", "spool.dir"), ("camera", "camera_missing_presses"), ("cloud", "cloud.url")] {
             let (verdict, text) = verdict(&report, part);
             assert_eq!(verdict, Verdict::Failed, "{part}: {text}");

@@ -44,24 +44,18 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn load(arguments: &Settings) -> Loaded {
-    let mut overrides = Vec::new();
-    let mut set = |name: &str, value: String| overrides.push((name.to_owned(), value));
-    if arguments.simulated {
-        set("simulated.enabled", "true".to_owned());
-    }
-    if let Some(folder) = &arguments.spool {
-        set("spool.dir", folder.display().to_string());
-    }
-    if let Some(url) = &arguments.cloud {
-        set("cloud.url", url.clone());
-    }
-    if let Some(device) = &arguments.device {
-        set("device", device.clone());
-    }
-    if let Some(photos) = &arguments.photos {
-        set("simulated.photos", photos.display().to_string());
-    }
-    overrides.extend(arguments.set.iter().cloned());
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let overrides: Vec<(String, String)> = [
+        ("simulated.enabled", arguments.simulated.then(|| "true".to_owned())),
+        ("spool.dir", path(&arguments.spool)),
+        ("cloud.url", arguments.cloud.clone()),
+        ("device", arguments.device.clone()),
+        ("simulated.photos", path(&arguments.photos)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .chain(arguments.set.iter().cloned())
+    .collect();
     settings::load(arguments.config.as_deref(), &overrides, true)
 }
 

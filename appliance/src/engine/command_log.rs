@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use keepsake_protocol::BootId;
 use serde::{Deserialize, Serialize};
 
-use crate::spool::replace_durably;
+use crate::durable_file;
 
 /// Number of ids that are remembered; the file is rewritten at twice as many.
 const COMMANDS_MAX: usize = 200;
@@ -22,7 +22,6 @@ pub(crate) struct CommandLog {
     path: PathBuf,
     file: File,
     ids: VecDeque<String>,
-    lines: usize,
     restart: Option<Restart>,
 }
 
@@ -52,18 +51,12 @@ impl CommandLog {
         let restart = std::fs::read(path.with_file_name(RESTART_FILE))
             .ok()
             .and_then(|json| serde_json::from_slice(&json).ok());
-        let mut taken_on = Self {
-            restart,
-            file: append_to(&path)?,
-            path,
-            lines: ids.len(),
-            ids,
-        };
+        let mut log = Self { restart, file: append_to(&path)?, path, ids };
         // Not at every start: a full card must not keep the camera from starting.
         if needs_rewriting {
-            taken_on.rewrite()?;
+            log.rewrite()?;
         }
-        Ok(taken_on)
+        Ok(log)
     }
 
     /// Notes a command durably. `Ok(false)`: it was known.
@@ -74,8 +67,7 @@ impl CommandLog {
         self.file.write_all(format!("{id}\n").as_bytes())?;
         self.file.sync_data()?;
         self.ids.push_back(id.to_owned());
-        self.lines += 1;
-        if self.lines > COMMANDS_MAX * 2 {
+        if self.ids.len() > COMMANDS_MAX * 2 {
             self.rewrite()?;
         }
         Ok(true)
@@ -88,7 +80,7 @@ impl CommandLog {
 
     /// Notes durably who is to be answered after the restart.
     pub(crate) fn begin_restart(&self, restart: &Restart) -> io::Result<()> {
-        replace_durably(&self.path.with_file_name(RESTART_FILE), &serde_json::to_vec(restart)?)
+        durable_file::replace(&self.path.with_file_name(RESTART_FILE), &serde_json::to_vec(restart)?)
     }
 
     /// The broker has the answer.
@@ -103,9 +95,8 @@ impl CommandLog {
         let excess = self.ids.len().saturating_sub(COMMANDS_MAX);
         self.ids.drain(..excess);
         let text: String = self.ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
-        replace_durably(&self.path, text.as_bytes())?;
+        durable_file::replace(&self.path, text.as_bytes())?;
         self.file = append_to(&self.path)?;
-        self.lines = self.ids.len();
         Ok(())
     }
 }
@@ -126,17 +117,17 @@ mod tests {
     #[test]
     fn a_command_is_begun_once_whatever_happens() {
         let folder = tempfile::tempdir().unwrap();
-        let mut taken_on = CommandLog::open(folder.path()).unwrap();
-        assert!(taken_on.record("a").unwrap());
-        assert!(!taken_on.record("a").unwrap());
-        drop(taken_on);
+        let mut log = CommandLog::open(folder.path()).unwrap();
+        assert!(log.record("a").unwrap());
+        assert!(!log.record("a").unwrap());
+        drop(log);
         // A cut in the middle of noting the next one.
         append_to(&folder.path().join("commands")).unwrap().write_all(b"hal").unwrap();
-        let mut taken_on = CommandLog::open(folder.path()).unwrap();
-        assert!(!taken_on.record("a").unwrap());
-        assert!(taken_on.record("half").unwrap());
+        let mut log = CommandLog::open(folder.path()).unwrap();
+        assert!(!log.record("a").unwrap());
+        assert!(log.record("half").unwrap());
         for number in 0..1000 {
-            assert!(taken_on.record(&number.to_string()).unwrap());
+            assert!(log.record(&number.to_string()).unwrap());
         }
         assert!(std::fs::read_to_string(folder.path().join("commands")).unwrap().lines().count() <= COMMANDS_MAX * 2);
         assert!(!CommandLog::open(folder.path()).unwrap().record("999").unwrap());

@@ -1,6 +1,5 @@
 //! Commands of the cloud and the replies to them.
 
-use keepsake_protocol::CaptureId;
 use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::topic::MessageKind;
 
@@ -21,16 +20,17 @@ impl Engine {
             Ok(is_new) => is_new,
             Err(error) => {
                 let text = format!("the card could not note the command: {error}");
-                return self.reply(&command_ref, CommandStage::Failed, None, Some(text));
+                return self.reply(&command_ref.failed(text));
             }
         };
         if !is_new {
-            return self.reply(&command_ref, CommandStage::Accepted, None, Some("known already".to_owned()));
+            let text = Some("known already".to_owned());
+            return self.reply(&CommandReply { text, ..command_ref.reply(CommandStage::Accepted) });
         }
         if command.lifetime_us() == 0 {
-            return self.reply(&command_ref, CommandStage::Expired, None, None);
+            return self.reply(&command_ref.reply(CommandStage::Expired));
         }
-        self.reply(&command_ref, CommandStage::Accepted, None, None);
+        self.reply(&command_ref.reply(CommandStage::Accepted));
         match command.command {
             CommandKind::Snap => {
                 let request = CaptureRequest::Command {
@@ -39,47 +39,38 @@ impl Engine {
                     begin_by_us: command_ref.at_boottime_us.saturating_add(command.lifetime_us()),
                 };
                 if !self.request_capture(request) {
-                    self.reply(&command_ref, CommandStage::Failed, None, Some("the camera is busy".to_owned()));
+                    self.reply(&command_ref.failed("the camera is busy".to_owned()));
                 }
             }
             CommandKind::Identify => {
                 self.light.send(LightEvent::Identify);
-                self.reply(&command_ref, CommandStage::Done, None, None);
+                self.reply(&command_ref.reply(CommandStage::Done));
             }
             CommandKind::Restart => self.begin_restart(&command_ref),
             CommandKind::Diagnostics => self.reply_diagnostics(&command_ref),
         }
     }
 
-    pub(super) fn reply(
-        &self,
-        command_ref: &CommandRef,
-        stage: CommandStage,
-        capture: Option<CaptureId>,
-        text: Option<String>,
-    ) {
-        self.reply_with(command_ref, stage, capture, text, None);
+    pub(super) fn reply(&self, reply: &CommandReply) {
+        if let Some(publisher) = &self.state.connection.publisher {
+            let _ = publisher.publish(MessageKind::Reply, keepsake_protocol::codec::encode(reply), None);
+        }
+    }
+}
+
+impl CommandRef {
+    pub(super) fn reply(&self, stage: CommandStage) -> CommandReply {
+        CommandReply {
+            id: self.id.clone(),
+            stage,
+            after_us: boottime_us().saturating_sub(self.at_boottime_us),
+            capture: None,
+            text: None,
+            result: None,
+        }
     }
 
-    pub(super) fn reply_with(
-        &self,
-        command_ref: &CommandRef,
-        stage: CommandStage,
-        capture: Option<CaptureId>,
-        text: Option<String>,
-        result: Option<serde_json::Map<String, serde_json::Value>>,
-    ) {
-        let after_us = boottime_us().saturating_sub(command_ref.at_boottime_us);
-        let reply = CommandReply {
-            id: command_ref.id.clone(),
-            stage,
-            after_us,
-            capture,
-            text,
-            result,
-        };
-        if let Some(publisher) = &self.publisher {
-            let _ = publisher.publish(MessageKind::Reply, keepsake_protocol::codec::encode(&reply), None);
-        }
+    pub(super) fn failed(&self, text: String) -> CommandReply {
+        CommandReply { text: Some(text), ..self.reply(CommandStage::Failed) }
     }
 }

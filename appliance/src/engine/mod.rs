@@ -3,19 +3,21 @@
 
 pub(crate) mod command_log;
 mod commands;
+mod diagnostics;
 mod hold_actions;
 mod outcomes;
 mod receipts;
 mod reports;
 mod restart;
 mod settings;
+mod status_file;
 mod transport_events;
 mod uploads;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -23,23 +25,23 @@ use keepsake_protocol::event::Fault;
 use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::status::LedStatus;
 use keepsake_protocol::{CaptureId, DeviceId, SpoolId};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::button::press_or_hold::HoldAction;
-use crate::capture::pipeline::{CaptureOutcome, CaptureRequest, CaptureSettings, MaxCaptureSize};
+use crate::capture::pipeline::{CaptureOutcome, CaptureRequest, CaptureSettings};
 use crate::engine::command_log::CommandLog;
 use crate::error::display_chain;
 use crate::light::handle::LightHandle;
 use crate::light::indicator::LightEvent;
 use crate::net;
 use crate::settings::effective::EffectiveSettings;
-use crate::spool::{Key, SharedSpool};
+use crate::spool::{Key, Spool};
 use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::{Event, EventWriter};
 use crate::time::clock::{Clock, boottime_us};
 use crate::time::journal::Journal;
 use crate::transport::{Publisher, TransportEvent};
-use crate::upload::drain;
 use crate::upload::drain::Drain;
 use crate::upload::rate_limiter::RateLimiter;
 
@@ -77,30 +79,6 @@ struct InventoryRequest {
     unacknowledged: BTreeSet<u32>,
 }
 
-/// What the engine works with.
-pub(crate) struct EngineParts {
-    pub spool: SharedSpool,
-    pub clock: Clock,
-    pub light: LightHandle,
-    pub events: EventWriter,
-    pub capture_requests: SyncSender<CaptureRequest>,
-    /// Actions chosen by holding the button.
-    pub hold_actions: mpsc::Receiver<HoldAction>,
-    pub commands: CommandLog,
-    pub journal: Journal,
-    pub max_capture_size: MaxCaptureSize,
-    /// The spool in whose name to connect from the next connection on.
-    pub current_spool: watch::Sender<SpoolId>,
-    pub device: DeviceId,
-    /// CLOCK_BOOTTIME, microseconds, when the thread that takes pictures last said that it lives.
-    pub camera_heartbeat_us: Arc<AtomicU64>,
-    pub limits: drain::Limits,
-    pub rate_limiter: RateLimiter,
-    pub settings: EffectiveSettings,
-    pub capture_settings: Arc<Mutex<CaptureSettings>>,
-    pub recent_warnings: RecentWarnings,
-}
-
 /// Why the engine stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -110,103 +88,76 @@ pub(crate) enum Exit {
 }
 
 pub(crate) struct Engine {
-    drain: Drain,
-    rate_limiter: RateLimiter,
-    began: tokio::time::Instant,
-    spool: SharedSpool,
-    clock: Clock,
-    light: LightHandle,
-    events: EventWriter,
+    pub(crate) drain: Drain,
+    pub(crate) rate_limiter: RateLimiter,
+    /// The start of the drain's time.
+    pub(crate) began: tokio::time::Instant,
+    pub(crate) spool: Arc<Mutex<Spool>>,
+    pub(crate) clock: Clock,
+    pub(crate) light: LightHandle,
+    pub(crate) events: EventWriter,
     /// Gone while stopping.
-    capture_requests: Option<SyncSender<CaptureRequest>>,
-    hold_actions: mpsc::Receiver<HoldAction>,
-    commands: CommandLog,
-    journal: Journal,
-    /// When what waits in the notes is sent again, and the wait after that.
+    pub(crate) capture_requests: Option<SyncSender<CaptureRequest>>,
+    /// Actions chosen by holding the button.
+    pub(crate) hold_actions: mpsc::Receiver<HoldAction>,
+    pub(crate) commands: CommandLog,
+    pub(crate) journal: Journal,
+    /// The most bytes of a capture that the cloud takes, for the pipeline.
+    pub(crate) capture_bytes_max: Arc<AtomicU64>,
+    /// The spool in whose name to connect from the next connection on.
+    pub(crate) current_spool: watch::Sender<SpoolId>,
+    pub(crate) device: DeviceId,
+    /// CLOCK_BOOTTIME, microseconds, when the thread that takes pictures last said that it lives.
+    pub(crate) camera_heartbeat_us: Arc<AtomicU64>,
+    pub(crate) settings: EffectiveSettings,
+    pub(crate) capture_settings: Arc<Mutex<CaptureSettings>>,
+    pub(crate) recent_warnings: RecentWarnings,
+    pub(crate) state: State,
+}
+
+/// What the engine knows of the course of things; it begins empty.
+#[derive(Default)]
+pub(crate) struct State {
+    connection: CloudConnection,
+    report: Report,
+    unconfirmed: HashMap<Key, UnconfirmedCapture>,
+    faults: BTreeSet<FaultCode>,
+    /// When what waits in the journal is sent again, and the wait after that.
     journal_due: (Duration, Duration),
-    max_capture_size: MaxCaptureSize,
-    current_spool: watch::Sender<SpoolId>,
-    device: DeviceId,
-    publisher: Option<Publisher>,
-    /// Why there was no connection, as was told since there was one.
+    restart_due: bool,
+}
+
+/// The connection to the cloud, and what is known of the cloud.
+#[derive(Default)]
+struct CloudConnection {
+    publisher: Option<Arc<dyn Publisher>>,
+    connected_at: Option<tokio::time::Instant>,
+    /// Since the start of the program.
+    count: u64,
+    /// The distinct reasons that were reported since there was a connection.
     disconnect_reasons: Vec<String>,
+    /// Since when this computer has no address at all.
+    no_network_since: Option<tokio::time::Instant>,
     inventory_request: Option<InventoryRequest>,
     inventory_requests: u32,
     cloud_started: Option<u64>,
     uploads_paused: bool,
-    unconfirmed: HashMap<Key, UnconfirmedCapture>,
-    faults: BTreeSet<FaultCode>,
+}
+
+/// What was reported last of the state.
+#[derive(Default)]
+struct Report {
     status_due: bool,
-    reported_led: LedStatus,
     status_sent: Option<tokio::time::Instant>,
-    /// (connected, something waits, something is on its way) as last told.
-    shown_progress: Option<(bool, bool, bool)>,
-    camera_heartbeat_us: Arc<AtomicU64>,
-    settings: EffectiveSettings,
-    capture_settings: Arc<Mutex<CaptureSettings>>,
-    /// Seconds between pictures of the interval, 0 = none.
-    capture_interval_s: u64,
-    restart_due: bool,
+    led: LedStatus,
+    /// (connected, something waits, something is on its way) as the light shows it.
+    progress: Option<(bool, bool, bool)>,
     /// The status file tells of this start.
     status_file_written: bool,
-    recent_warnings: RecentWarnings,
-    connections: u64,
-    connected_at: Option<tokio::time::Instant>,
-    /// Since when this computer has no address at all.
-    no_network_since: Option<tokio::time::Instant>,
 }
 
 impl Engine {
-    /// All that waits on the card waits in the drain from now on.
-    pub(crate) fn new(parts: EngineParts) -> Self {
-        let mut engine = Self {
-            drain: Drain::new(parts.limits),
-            rate_limiter: parts.rate_limiter,
-            began: tokio::time::Instant::now(),
-            spool: parts.spool,
-            clock: parts.clock,
-            light: parts.light,
-            events: parts.events,
-            capture_requests: Some(parts.capture_requests),
-            hold_actions: parts.hold_actions,
-            commands: parts.commands,
-            journal: parts.journal,
-            journal_due: (Duration::ZERO, JOURNAL_WAIT_MIN),
-            max_capture_size: parts.max_capture_size,
-            current_spool: parts.current_spool,
-            device: parts.device,
-            publisher: None,
-            disconnect_reasons: Vec::new(),
-            inventory_request: None,
-            inventory_requests: 0,
-            cloud_started: None,
-            uploads_paused: false,
-            unconfirmed: HashMap::new(),
-            faults: BTreeSet::new(),
-            status_due: true,
-            reported_led: LedStatus::default(),
-            status_sent: None,
-            shown_progress: None,
-            camera_heartbeat_us: parts.camera_heartbeat_us,
-            capture_interval_s: parts.settings.config().capture_interval_s,
-            settings: parts.settings,
-            capture_settings: parts.capture_settings,
-            restart_due: false,
-            status_file_written: false,
-            recent_warnings: parts.recent_warnings,
-            connections: 0,
-            connected_at: None,
-            no_network_since: None,
-        };
-        engine.reload_drain();
-        engine.report_warnings();
-        engine
-    }
-
-    /// Works until `stop` resolves, or until the program is to run again.
-    ///
-    /// # Errors
-    /// A thread or task that must not end has ended.
+    /// Works until `stop` resolves, or until the program is to run again. Fails if a thread or task has ended too early.
     pub(crate) async fn run(
         &mut self,
         outcomes: &mut mpsc::Receiver<CaptureOutcome>,
@@ -217,16 +168,16 @@ impl Engine {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY_EVERY);
-        let mut capture_interval_s = self.capture_interval_s;
+        let mut capture_interval_s = self.settings.config().capture_interval_s;
         let mut interval = interval_of(capture_interval_s);
         loop {
-            if self.restart_due {
+            if self.state.restart_due {
                 tracing::info!("restarting");
                 self.events.emit(&Event::Restarting);
                 return Ok(Exit::Restart);
             }
-            if self.capture_interval_s != capture_interval_s {
-                capture_interval_s = self.capture_interval_s;
+            if self.settings.config().capture_interval_s != capture_interval_s {
+                capture_interval_s = self.settings.config().capture_interval_s;
                 interval = interval_of(capture_interval_s);
             }
             let wake_at = self.wake_at();
@@ -254,7 +205,7 @@ impl Engine {
         mut self,
         outcomes: &mut mpsc::Receiver<CaptureOutcome>,
         patience: Duration,
-    ) -> Option<Publisher> {
+    ) -> Option<Arc<dyn Publisher>> {
         self.capture_requests = None;
         let finish = async {
             while let Some(outcome) = outcomes.recv().await {
@@ -267,7 +218,7 @@ impl Engine {
         let install = self.spool.lock().spool_id();
         let now = self.clock.now();
         tokio::task::block_in_place(|| self.journal.close(&now, install));
-        self.publisher
+        self.state.connection.publisher
     }
 
     /// How many captures have no receipt.
@@ -307,22 +258,22 @@ impl Engine {
         self.end_overdue_trial();
         let silent = self.drain.stalled_for(self.now());
         let stuck = silent.is_some_and(|silent| silent > ACKNOWLEDGED_WITHIN);
-        if stuck && let Some(publisher) = &self.publisher {
+        if stuck && let Some(publisher) = &self.state.connection.publisher {
             tracing::warn!("nothing is acknowledged: reconnecting");
             publisher.abandon();
         }
         if self.spool.lock().is_poisoned() {
             self.reopen_spool();
         }
-        if self.faults.contains(&FaultCode::Card) && self.spool.lock().has_room_again() {
+        if self.state.faults.contains(&FaultCode::Card) && self.spool.lock().has_room_again() {
             self.set_fault(FaultCode::Card, false);
         }
         self.check_clock();
         self.check_network();
         // The page shows the light as it is now.
-        let light_changed = self.light.status() != self.reported_led;
-        let due = self.status_sent.is_none_or(|sent| sent.elapsed() >= STATUS_EVERY);
-        if self.status_due || light_changed || due {
+        let light_changed = self.light.status() != self.state.report.led;
+        let due = self.state.report.status_sent.is_none_or(|sent| sent.elapsed() >= STATUS_EVERY);
+        if self.state.report.status_due || light_changed || due {
             self.publish_status();
         }
         // Only the loops that do the work feed the watchdog: this one, and the one that takes pictures.
@@ -334,15 +285,15 @@ impl Engine {
 
     /// Without any network the camera says so (fault 2), for then nobody has to look for what is wrong with the cloud.
     fn check_network(&mut self) {
-        let has_one = self.publisher.is_some()
+        let has_one = self.state.connection.publisher.is_some()
             || is_local_host(&self.settings.config().cloud.url.host)
             || !net::addresses().is_empty();
         if has_one {
-            self.no_network_since = None;
+            self.state.connection.no_network_since = None;
             self.set_fault(FaultCode::Network, false);
             return;
         }
-        let since = self.no_network_since.get_or_insert_with(tokio::time::Instant::now);
+        let since = self.state.connection.no_network_since.get_or_insert_with(tokio::time::Instant::now);
         if since.elapsed() >= NETWORK_GRACE {
             self.set_fault(FaultCode::Network, true);
         }
@@ -357,14 +308,14 @@ impl Engine {
 
     pub(crate) fn set_fault(&mut self, fault: FaultCode, holds: bool) {
         let changed = if holds {
-            self.faults.insert(fault)
+            self.state.faults.insert(fault)
         } else {
-            self.faults.remove(&fault)
+            self.state.faults.remove(&fault)
         };
         if !changed {
             return;
         }
-        self.status_due = true;
+        self.state.report.status_due = true;
         self.light.send(LightEvent::Fault(fault, holds));
         if holds {
             let fault = Fault {
@@ -375,17 +326,17 @@ impl Engine {
             };
             let install = self.spool.lock().spool_id();
             tokio::task::block_in_place(|| self.journal.record_fault(fault, install));
-            self.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
+            self.state.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
             self.send_journal();
         }
     }
 
     fn update_light(&mut self) {
-        let connected = self.publisher.is_some();
+        let connected = self.state.connection.publisher.is_some();
         let uploading = connected && self.drain.in_flight().0 > 0;
         let now = (connected, self.drain.waiting() > 0, uploading);
-        if self.shown_progress != Some(now) {
-            self.shown_progress = Some(now);
+        if self.state.report.progress != Some(now) {
+            self.state.report.progress = Some(now);
             self.light.send(LightEvent::Connected(connected));
             self.light.send(LightEvent::Waiting(now.1));
             self.light.send(LightEvent::Uploading(uploading));

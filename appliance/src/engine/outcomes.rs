@@ -1,35 +1,35 @@
 //! Outcomes of presses, commands and intervals: a picture, a tombstone, or a failure.
 
-use keepsake_protocol::capture::CaptureMetadata;
-use keepsake_protocol::command::CommandStage;
+use keepsake_protocol::command::{CommandReply, CommandStage};
 use keepsake_protocol::event::TombstoneReason;
 use keepsake_protocol::faults::FaultCode;
 
 use super::{CommandRef, Engine, UnconfirmedCapture};
 use crate::capture::pipeline::{CaptureOutcome, CaptureRequest};
 use crate::light::indicator::LightEvent;
-use crate::spool::PendingCapture;
+use crate::spool::{Appended, PendingCapture};
 use crate::status::events::Event;
 use crate::upload::drain::LIVE_FOR;
 
 impl Engine {
     pub(super) fn on_outcome(&mut self, outcome: CaptureOutcome) {
-        self.status_due = true;
+        self.state.report.status_due = true;
         match outcome {
             CaptureOutcome::Captured { request } => {
                 if let (_, Some(command_ref)) = requester(&request) {
-                    self.reply(&command_ref, CommandStage::Captured, None, None);
+                    self.reply(&command_ref.reply(CommandStage::Captured));
                 }
             }
             CaptureOutcome::Expired { request } => {
                 if let (_, Some(command_ref)) = requester(&request) {
-                    self.reply(&command_ref, CommandStage::Expired, None, None);
+                    self.reply(&command_ref.reply(CommandStage::Expired));
                 }
             }
-            CaptureOutcome::Saved { request, waiting, record, saved_after_us } => {
-                self.on_saved(&request, waiting, &record, saved_after_us);
+            CaptureOutcome::Saved { request, appended, saved_after_us } => {
+                self.on_saved(&request, appended, saved_after_us);
             }
-            CaptureOutcome::Tombstone { request, waiting, reason, text } => {
+            CaptureOutcome::Tombstone { request, waiting, changes, reason, text } => {
+                self.apply_spool_changes(changes);
                 self.on_tombstone(&request, waiting, reason, &text);
             }
             CaptureOutcome::Failed { request, text, poisoned } => {
@@ -44,14 +44,9 @@ impl Engine {
         }
     }
 
-    fn on_saved(
-        &mut self,
-        request: &CaptureRequest,
-        waiting: PendingCapture,
-        record: &CaptureMetadata,
-        saved_after_us: u64,
-    ) {
-        let _span = self.capture_span(waiting.id).entered();
+    fn on_saved(&mut self, request: &CaptureRequest, appended: Appended, saved_after_us: u64) {
+        let Appended { pending, record, changes } = appended;
+        let _span = self.capture_span(pending.id).entered();
         tracing::info!(after_us = record.captured_after_us, "captured");
         tracing::info!(after_us = saved_after_us, bytes = record.total, "saved");
         let (press, command) = requester(request);
@@ -65,15 +60,17 @@ impl Engine {
         });
         self.set_fault(FaultCode::Camera, false);
         self.set_fault(FaultCode::Card, false);
-        self.apply_spool_changes();
+        self.apply_spool_changes(changes);
         let live_until = self.now() + LIVE_FOR;
-        self.drain.add(waiting.key, waiting.total, false, 0, live_until);
+        self.drain.add(pending.key, pending.total, false, 0, live_until);
         if let Some(command_ref) = &command {
-            self.reply(command_ref, CommandStage::Saved, Some(record.id()), None);
+            let capture = Some(record.id());
+            self.reply(&CommandReply { capture, ..command_ref.reply(CommandStage::Saved) });
         }
         let at_boottime_us = record.pressed.boottime_us;
-        self.unconfirmed
-            .insert(waiting.key, UnconfirmedCapture { press, command, at_boottime_us, saved_after_us });
+        self.state
+            .unconfirmed
+            .insert(pending.key, UnconfirmedCapture { press, command, at_boottime_us, saved_after_us });
         if let Some(press) = press {
             self.light.send(LightEvent::Saved(press));
         }
@@ -87,7 +84,6 @@ impl Engine {
         let (install, sequence) = (waiting.id.spool, waiting.id.sequence);
         self.events.emit(&Event::Tombstone { press, install, sequence, reason });
         self.drain.add(waiting.key, waiting.total, true, 0, self.now() + LIVE_FOR);
-        self.apply_spool_changes();
         let full = reason == TombstoneReason::CardFull;
         let fault = if full { FaultCode::Card } else { FaultCode::Camera };
         self.set_fault(fault, true);
@@ -105,7 +101,7 @@ impl Engine {
             self.light.send(LightEvent::Failed(press, fault));
         }
         if let Some(command_ref) = command {
-            self.reply(&command_ref, CommandStage::Failed, None, Some(text.to_owned()));
+            self.reply(&command_ref.failed(text.to_owned()));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keepsake_protocol::command::CommandStage;
+use keepsake_protocol::command::{CommandReply, CommandStage};
 use keepsake_protocol::receipt::{InventoryAck, Receipt};
 use keepsake_protocol::{CaptureId, HashPrefix};
 
@@ -28,7 +28,7 @@ impl Engine {
         if !receipt.events.is_empty() {
             let now = self.clock.now();
             if tokio::task::block_in_place(|| self.journal.confirm(&receipt.events, &now)) {
-                self.journal_due.1 = JOURNAL_WAIT_MIN;
+                self.state.journal_due.1 = JOURNAL_WAIT_MIN;
             }
         }
         for (sequence, hash) in &receipt.stored {
@@ -43,7 +43,7 @@ impl Engine {
         if let Some(next) = receipt.next {
             self.detect_cloned_card(receipt.spool, next);
         }
-        self.status_due = true;
+        self.state.report.status_due = true;
     }
 
     fn requeue_wanted(&mut self, receipt: &Receipt) {
@@ -70,12 +70,12 @@ impl Engine {
     }
 
     fn on_inventory_answer(&mut self, answer: &InventoryAck) {
-        if let Some(request) = &mut self.inventory_request
+        if let Some(request) = &mut self.state.connection.inventory_request
             && request.id == answer.id
         {
             request.unacknowledged.remove(&answer.page);
             if request.unacknowledged.is_empty() {
-                self.inventory_request = None;
+                self.state.connection.inventory_request = None;
                 self.drain.inventory_answered();
             }
         }
@@ -90,7 +90,7 @@ impl Engine {
         if !is_news {
             return;
         }
-        let taken = self.unconfirmed.remove(&key);
+        let taken = self.state.unconfirmed.remove(&key);
         let after_us = taken.as_ref().map(|taken| boottime_us().saturating_sub(taken.at_boottime_us));
         let _span = self.capture_span(id).entered();
         tracing::info!(after_us, "stored");
@@ -101,7 +101,8 @@ impl Engine {
                 self.light.send(LightEvent::Stored(press));
             }
             if let Some(command_ref) = command {
-                self.reply(&command_ref, CommandStage::Done, Some(id), None);
+                let capture = Some(id);
+                self.reply(&CommandReply { capture, ..command_ref.reply(CommandStage::Done) });
             }
         }
     }

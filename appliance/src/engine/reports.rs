@@ -18,17 +18,17 @@ impl Engine {
         let now = self.clock.now();
         if tokio::task::block_in_place(|| self.journal.observe(&now, install)) {
             tracing::info!("the time is known: pictures of this boot are corrected");
-            self.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
+            self.state.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
         }
         self.send_journal();
     }
 
     pub(super) fn send_journal(&mut self) {
-        let Some(publisher) = &self.publisher else {
+        let Some(publisher) = &self.state.connection.publisher else {
             return;
         };
-        let (due, wait) = self.journal_due;
-        if self.uploads_paused || self.now() < due {
+        let (due, wait) = self.state.journal_due;
+        if self.state.connection.uploads_paused || self.now() < due {
             return;
         }
         for event in self.journal.unconfirmed() {
@@ -36,15 +36,15 @@ impl Engine {
                 return publisher.abandon();
             }
         }
-        self.journal_due = (self.now() + wait, (wait * 2).min(JOURNAL_WAIT_MAX));
+        self.state.journal_due = (self.now() + wait, (wait * 2).min(JOURNAL_WAIT_MAX));
     }
 
     /// Asks the cloud what it has of all that waits here.
     pub(super) fn send_inventory(&mut self) {
-        let Some(publisher) = &self.publisher else {
+        let Some(publisher) = &self.state.connection.publisher else {
             return;
         };
-        self.inventory_requests = self.inventory_requests.wrapping_add(1);
+        self.state.connection.inventory_requests = self.state.connection.inventory_requests.wrapping_add(1);
         let mut pages = Vec::new();
         {
             let spool = self.spool.lock();
@@ -66,7 +66,7 @@ impl Engine {
             }
         }
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
-        let id = self.inventory_requests;
+        let id = self.state.connection.inventory_requests;
         for (page, (install, next, captures)) in (0..).zip(pages) {
             let inventory = Inventory { spool: install, next, id, page, pages: count, captures };
             if publisher
@@ -76,11 +76,11 @@ impl Engine {
                 return publisher.abandon();
             }
         }
-        self.inventory_request = Some(InventoryRequest { id, unacknowledged: (0..count).collect() });
+        self.state.connection.inventory_request = Some(InventoryRequest { id, unacknowledged: (0..count).collect() });
     }
 
     pub(super) fn publish_status(&mut self) {
-        let Some(publisher) = &self.publisher else {
+        let Some(publisher) = &self.state.connection.publisher else {
             return;
         };
         let light = self.light.status();
@@ -102,7 +102,7 @@ impl Engine {
                 },
                 health: Health { card_free, card_total, temperature_mc: temperature_mc() },
                 led: light.clone(),
-                faults: self.faults.iter().map(|fault| fault.number()).collect(),
+                faults: self.state.faults.iter().map(|fault| fault.number()).collect(),
                 settings_version,
                 settings: Some(Box::new(settings)),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -113,9 +113,9 @@ impl Engine {
             .publish(MessageKind::Status, keepsake_protocol::codec::encode(&status), None)
             .is_ok()
         {
-            self.status_sent = Some(tokio::time::Instant::now());
-            self.status_due = false;
-            self.reported_led = light;
+            self.state.report.status_sent = Some(tokio::time::Instant::now());
+            self.state.report.status_due = false;
+            self.state.report.led = light;
         }
     }
 }

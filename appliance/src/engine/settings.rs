@@ -39,7 +39,7 @@ impl Engine {
                 return;
             }
         };
-        self.status_due = true;
+        self.state.report.status_due = true;
         if outcome == ApplyOutcome::Outdated {
             return;
         }
@@ -49,7 +49,7 @@ impl Engine {
         self.events.emit(&Event::Settings { version, rejected: &state.rejected, trying: &trial });
         self.apply_settings();
         if outcome == ApplyOutcome::Trial {
-            self.restart_due = true;
+            self.state.restart_due = true;
         }
     }
 
@@ -59,7 +59,7 @@ impl Engine {
         match self.settings.confirm() {
             Ok(true) => {
                 tracing::info!("the connection the cloud wished for is kept");
-                self.status_due = true;
+                self.state.report.status_due = true;
             }
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "note that the new connection works"),
@@ -76,10 +76,10 @@ impl Engine {
             tracing::error!(%error, "note that the new connection does not work");
         }
         self.report_warnings();
-        self.restart_due = true;
+        self.state.restart_due = true;
     }
 
-    pub(super) fn report_warnings(&mut self) {
+    pub(crate) fn report_warnings(&mut self) {
         for text in self.settings.take_warnings() {
             tracing::warn!("{text}");
             self.events.emit(&Event::Warning { text: &text });
@@ -97,8 +97,6 @@ impl Engine {
         self.rate_limiter.set_rate(config.cloud.rate_bytes_per_s, now);
         self.light.configure(&config.light);
         self.spool.lock().set_limits(spool::Limits::from(&config.spool));
-        self.capture_interval_s = config.capture_interval_s;
-        *self.capture_settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            CaptureSettings::new(config, self.settings.version());
+        *self.capture_settings.lock() = CaptureSettings::new(config, self.settings.version());
     }
 }

@@ -1,5 +1,6 @@
 //! Connections, acknowledgements and messages of the cloud.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keepsake_protocol::SpoolId;
@@ -24,16 +25,16 @@ impl Engine {
                 tracing::info!("connected");
                 set_systemd_status("connected");
                 self.events.emit(&Event::Connected);
-                self.publisher = Some(publisher);
-                self.connections += 1;
-                self.connected_at = Some(tokio::time::Instant::now());
+                self.state.connection.publisher = Some(publisher);
+                self.state.connection.count += 1;
+                self.state.connection.connected_at = Some(tokio::time::Instant::now());
                 self.set_fault(FaultCode::Pairing, false);
-                self.disconnect_reasons.clear();
+                self.state.connection.disconnect_reasons.clear();
                 self.drain.connected(self.now());
                 self.publish_status();
                 self.reply_to_restart();
                 self.send_inventory();
-                self.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
+                self.state.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
                 self.send_journal();
                 self.write_first_status_file();
             }
@@ -42,9 +43,10 @@ impl Engine {
                     DisconnectReason::Unauthorized | DisconnectReason::TlsUntrusted => true,
                     DisconnectReason::Unreachable => false,
                 };
-                let was_up = self.publisher.take().is_some();
+                let was_up = self.state.connection.publisher.take().is_some();
                 // It is tried for ever, and the same reason again is no news.
-                let new = !self.disconnect_reasons.contains(&text) && self.disconnect_reasons.len() < REASONS_MAX;
+                let new = !self.state.connection.disconnect_reasons.contains(&text)
+                    && self.state.connection.disconnect_reasons.len() < REASONS_MAX;
                 if was_up || new {
                     tracing::info!(text, "not connected; pictures are kept");
                     set_systemd_status(&format!("not connected ({text}); pictures are kept"));
@@ -54,11 +56,11 @@ impl Engine {
                     self.events.emit(&Event::Disconnected { text: &text });
                 }
                 if new {
-                    self.disconnect_reasons.push(text);
+                    self.state.connection.disconnect_reasons.push(text);
                 }
                 self.set_fault(FaultCode::Pairing, someone_must_act);
-                self.inventory_request = None;
-                self.connected_at = None;
+                self.state.connection.inventory_request = None;
+                self.state.connection.connected_at = None;
                 let attempts_made = self.drain.disconnected(self.now());
                 let mut spool = self.spool.lock();
                 for (key, attempts) in attempts_made {
@@ -74,7 +76,7 @@ impl Engine {
             }
             TransportEvent::Rejected { token, text } => {
                 tracing::warn!(text, "not taken; it stays on the card and is tried again");
-                self.status_due = true;
+                self.state.report.status_due = true;
                 self.drain.rejected(token, self.now());
             }
             TransportEvent::Message { kind, payload } => self.on_message(kind, &payload),
@@ -111,7 +113,7 @@ impl Engine {
         match paired_store {
             Some(ours) if ours == store => {}
             Some(ours) => {
-                if !self.faults.contains(&FaultCode::Cloud) {
+                if !self.state.faults.contains(&FaultCode::Cloud) {
                     tracing::error!(%ours, theirs = %store, "another cloud answers; `appliance forget-cloud` accepts it");
                     let text = "another cloud answers: nothing is handed over to it";
                     self.events.emit(&Event::Warning { text });
@@ -135,13 +137,20 @@ impl Engine {
             self.drain.pause(true);
             return;
         }
-        self.max_capture_size.set(cloud.capture_bytes_max);
-        if cloud.hold.is_some() != self.uploads_paused {
-            self.uploads_paused = cloud.hold.is_some();
+        let bytes_max = cloud.capture_bytes_max.min(keepsake_protocol::codec::CAPTURE_BYTES_MAX);
+        self.capture_bytes_max.store(bytes_max, Ordering::Relaxed);
+        if cloud.hold.is_some() != self.state.connection.uploads_paused {
+            self.state.connection.uploads_paused = cloud.hold.is_some();
             tracing::info!(hold = cloud.hold.as_deref().unwrap_or("no"), "the cloud says whether to hold");
         }
-        self.drain.pause(self.uploads_paused);
-        if self.cloud_started.replace(cloud.started).is_some_and(|before| before != cloud.started) {
+        self.drain.pause(self.state.connection.uploads_paused);
+        if self
+            .state
+            .connection
+            .cloud_started
+            .replace(cloud.started)
+            .is_some_and(|before| before != cloud.started)
+        {
             self.drain.restart_inventory(self.now());
             self.send_inventory();
         }
@@ -167,7 +176,7 @@ impl Engine {
                 self.events.emit(&Event::Warning { text: &text });
                 // Under the new name it no longer throws its twin off the broker.
                 let _ = self.current_spool.send(started);
-                if let Some(publisher) = &self.publisher {
+                if let Some(publisher) = &self.state.connection.publisher {
                     publisher.abandon();
                 }
             }

@@ -14,7 +14,7 @@ use crate::time::clock::boottime_us;
 impl Engine {
     /// Publishes whatever the drain says is next.
     pub(super) fn pump(&mut self) {
-        let Some(publisher) = self.publisher.clone() else {
+        let Some(publisher) = self.state.connection.publisher.clone() else {
             return;
         };
         while self.rate_limiter.may_send(self.now())
@@ -30,7 +30,7 @@ impl Engine {
             } else {
                 let read = self.spool.lock().read(part.key, part.offset, part.len);
                 read.map(|(record, bytes)| {
-                    let taken = self.unconfirmed.get(&part.key);
+                    let taken = self.state.unconfirmed.get(&part.key);
                     let same_boot = record.pressed.boot == self.clock.boot();
                     let sent_after_us = same_boot.then(|| boottime_us().saturating_sub(record.pressed.boottime_us));
                     let header = FrameHeader {
@@ -57,19 +57,17 @@ impl Engine {
                         tracing::info!(attempt = part.attempt, "sent");
                     }
                 }
-                Err(SpoolError::Damaged) => {
+                Err(SpoolError::Damaged { change }) => {
                     tracing::warn!("the card damaged a capture: it was set aside");
                     self.drain.remove(part.key);
-                    self.apply_spool_changes();
+                    self.apply_spool_changes(vec![change]);
                 }
                 Err(SpoolError::Gone) => self.drain.remove(part.key),
-                Err(error @ (SpoolError::Disk(_) | SpoolError::Poisoned)) => {
+                Err(error) => {
                     tracing::error!(error = display_chain(&error), "read a capture");
-                    self.set_fault(FaultCode::Card, true);
-                    self.drain.defer(part.key, self.now() + Duration::from_secs(60));
-                }
-                Err(error @ (SpoolError::InUse(_) | SpoolError::Full { .. })) => {
-                    tracing::error!(error = display_chain(&error), "read a capture");
+                    if matches!(error, SpoolError::Disk(_) | SpoolError::Poisoned) {
+                        self.set_fault(FaultCode::Card, true);
+                    }
                     self.drain.defer(part.key, self.now() + Duration::from_secs(60));
                 }
             }
@@ -77,9 +75,8 @@ impl Engine {
         self.update_light();
     }
 
-    /// What the card did to other captures meanwhile.
-    pub(super) fn apply_spool_changes(&mut self) {
-        let changes = self.spool.lock().take_changes();
+    /// Takes over what happened to other captures on the card.
+    pub(super) fn apply_spool_changes(&mut self, changes: Vec<SpoolChange>) {
         for change in changes {
             match change {
                 SpoolChange::Pending(waiting) => self.add(&waiting),
@@ -100,11 +97,11 @@ impl Engine {
     }
 
     /// Takes all that waits from the spool.
-    pub(super) fn reload_drain(&mut self) {
+    pub(crate) fn reload_drain(&mut self) {
         self.drain.clear();
-        let waiting = self.spool.lock().pending();
-        for waiting in waiting {
-            self.add(&waiting);
+        let pending = self.spool.lock().pending();
+        for pending in &pending {
+            self.add(pending);
         }
     }
 
@@ -115,7 +112,7 @@ impl Engine {
         match reopened {
             Ok(()) => {
                 tracing::warn!("the spool was opened again after the card failed");
-                self.unconfirmed.clear();
+                self.state.unconfirmed.clear();
                 self.reload_drain();
             }
             Err(error) => tracing::error!(error = display_chain(&error), "open the spool again"),

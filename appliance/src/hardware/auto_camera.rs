@@ -18,8 +18,7 @@ pub(super) struct AutoCamera {
 }
 
 impl AutoCamera {
-    /// # Errors
-    /// This binary was built without V4L2, and there is no program for CSI cameras either.
+    /// Fails if this binary was built without V4L2, and there is no program for CSI cameras either.
     pub(super) fn open(settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
         let rpicam = rpicam::RpicamCamera::open(settings);
         let v4l = match v4l::V4lCamera::open(settings) {

@@ -8,13 +8,14 @@ mod auto_camera;
 mod exposure;
 pub mod gpiochip;
 pub mod identity;
+mod kept_source;
 pub mod open;
 mod rotated;
 pub mod rpicam;
 pub mod rppal_gpio;
 pub mod simulated;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod v4l;
 
 use std::borrow::Cow;
@@ -121,6 +122,14 @@ pub enum CameraError {
 }
 
 impl CameraError {
+    pub(crate) fn failed(camera: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::Failed { camera: camera.into(), what: what.into(), source: None }
+    }
+
+    pub(crate) fn not_found(camera: impl Into<String>, fix: &'static str) -> Self {
+        Self::NotFound { camera: camera.into(), fix: fix.into(), source: None }
+    }
+
     /// Returns the reason for the tombstone.
     pub fn reason(&self) -> TombstoneReason {
         match self {

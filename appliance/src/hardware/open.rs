@@ -63,9 +63,6 @@ pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareEr
 }
 
 /// Opens only the LED.
-///
-/// # Errors
-/// As [`Hardware::open`].
 pub fn open_led(config: &Config) -> Result<Box<dyn Led>, HardwareError> {
     if config.simulated.enabled {
         return Ok(Box::new(simulated::SimulatedLed::on_stderr()));
@@ -86,9 +83,6 @@ pub(crate) enum Pins {
 impl Pins {
     /// Opens the pins. The kernel of Raspberry Pi OS has `/dev/gpiomem` for rppal; others have only the character device,
     /// which is also used where rppal does not know the board.
-    ///
-    /// # Errors
-    /// Neither works, or not the one that the settings name.
     pub(crate) fn open(settings: &settings::GpioSettings) -> Result<Self, HardwareError> {
         match settings.backend {
             GpioBackend::Rppal => Ok(Self::Rppal(rppal_gpio::Gpio::open()?)),
@@ -124,10 +118,6 @@ struct NoCamera;
 
 impl Camera for NoCamera {
     fn frame(&mut self, _deadline: Duration) -> Result<Frame, CameraError> {
-        Err(CameraError::NotFound {
-            camera: "none".to_owned(),
-            fix: "set camera.backend to auto".into(),
-            source: None,
-        })
+        Err(CameraError::not_found("none", "set camera.backend to auto"))
     }
 }

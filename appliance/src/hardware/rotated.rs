@@ -84,32 +84,31 @@ impl Rotation {
     }
 
     fn from_orientation(orientation: Orientation) -> Self {
-        let (quarters, mirrored) = match orientation {
-            Orientation::NoTransforms => (0, false),
-            Orientation::Rotate90 => (1, false),
-            Orientation::Rotate180 => (2, false),
-            Orientation::Rotate270 => (3, false),
-            Orientation::FlipHorizontal => (0, true),
-            Orientation::Rotate90FlipH => (1, true),
-            Orientation::FlipVertical => (2, true),
-            Orientation::Rotate270FlipH => (3, true),
-        };
-        Self { quarters, mirrored }
+        let found = ORIENTATIONS.into_iter().find(|(of, ..)| *of == orientation);
+        found
+            .map(|(_, quarters, mirrored)| Self { quarters, mirrored })
+            .expect("every orientation is listed")
     }
 
     fn to_orientation(self) -> Orientation {
-        match (self.quarters, self.mirrored) {
-            (0, false) => Orientation::NoTransforms,
-            (1, false) => Orientation::Rotate90,
-            (2, false) => Orientation::Rotate180,
-            (_, false) => Orientation::Rotate270,
-            (0, true) => Orientation::FlipHorizontal,
-            (1, true) => Orientation::Rotate90FlipH,
-            (2, true) => Orientation::FlipVertical,
-            (_, true) => Orientation::Rotate270FlipH,
-        }
+        let found = ORIENTATIONS
+            .into_iter()
+            .find(|(_, quarters, mirrored)| (*quarters, *mirrored) == (self.quarters, self.mirrored));
+        found.map(|(orientation, ..)| orientation).expect("there are four quarters")
     }
 }
+
+/// Every orientation as quarters of a turn, clockwise, and a mirror behind them.
+const ORIENTATIONS: [(Orientation, u8, bool); 8] = [
+    (Orientation::NoTransforms, 0, false),
+    (Orientation::Rotate90, 1, false),
+    (Orientation::Rotate180, 2, false),
+    (Orientation::Rotate270, 3, false),
+    (Orientation::FlipHorizontal, 0, true),
+    (Orientation::Rotate90FlipH, 1, true),
+    (Orientation::FlipVertical, 2, true),
+    (Orientation::Rotate270FlipH, 3, true),
+];
 
 #[cfg(test)]
 mod tests {

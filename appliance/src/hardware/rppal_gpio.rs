@@ -27,16 +27,14 @@ pub(super) fn has_registers() -> bool {
 pub struct Gpio(rppal::gpio::Gpio);
 
 impl Gpio {
-    /// # Errors
-    /// No Raspberry Pi that rppal knows, or no permission.
+    /// Fails on a board that rppal does not know, and without permission.
     pub fn open() -> Result<Self, HardwareError> {
         rppal::gpio::Gpio::new()
             .map(Self)
             .map_err(|e| hardware_error("open the GPIO pins".to_owned(), e))
     }
 
-    /// # Errors
-    /// The pin is taken, does not exist, or gives no edges.
+    /// Fails if the pin is taken, does not exist, or gives no edges.
     pub fn button(&self, settings: &settings::ButtonSettings) -> Result<RppalButton, HardwareError> {
         let doing = || format!("use pin {} for the button (button.pin)", settings.pin);
         let pin = self.0.get(settings.pin).map_err(|e| hardware_error(doing(), e))?;
@@ -58,8 +56,7 @@ impl Gpio {
         Ok(button)
     }
 
-    /// # Errors
-    /// A pin is taken or does not exist.
+    /// Fails if a pin is taken or does not exist.
     pub fn led(&self, settings: &settings::LightSettings) -> Result<RppalLed, HardwareError> {
         let (off, on) = match settings.active {
             Active::High => (Level::Low, Level::High),

@@ -1,11 +1,22 @@
-//! Helpers for the tests of several cameras.
+//! Helpers for the tests of several cameras, and of the light.
+
+use std::sync::mpsc;
 
 use keepsake_protocol::event::TombstoneReason;
 
-use super::CameraError;
+use super::{CameraError, Led, LedState};
 use crate::imaging::brightness::brightness;
 use crate::imaging::frame::Frame;
 use crate::imaging::jpeg::{check_jpeg, segments};
+
+/// An LED that reports every state it is given.
+pub(crate) struct WatchedLed(pub(crate) mpsc::Sender<LedState>);
+
+impl Led for WatchedLed {
+    fn show(&mut self, state: LedState) {
+        let _ = self.0.send(state);
+    }
+}
 
 /// Encodes grey pixels.
 pub(super) fn grey_jpeg(pixels: &[u8], width: u16, height: u16) -> Vec<u8> {

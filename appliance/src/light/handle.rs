@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use keepsake_protocol::light::Pattern;
 use keepsake_protocol::status::LedStatus;
+use parking_lot::Mutex;
 
 use crate::hardware::Led;
 use crate::light::indicator::{Indicator, LightEvent};
@@ -72,13 +73,13 @@ impl LightHandle {
 
     /// Returns the pattern that the LED shows now.
     pub(crate) fn status(&self) -> LedStatus {
-        locked(&self.status).clone()
+        self.status.lock().clone()
     }
 
     /// Turns the LED off, because it must not lie when the program is gone.
     pub(crate) fn stop(&self) {
         let _ = self.inputs.send(Input::Stop);
-        if let Some(thread) = locked(&self.thread).take() {
+        if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
     }
@@ -127,7 +128,7 @@ impl Light {
             self.report_light_delay();
         }
         if begun {
-            *locked(&self.status) = led_status(pattern);
+            *self.status.lock() = led_status(pattern);
             self.events.emit(&Event::Light { pattern: pattern.name() });
         }
         let step_ends = self.player.step_ends();
@@ -151,10 +152,6 @@ fn led_status(pattern: Pattern) -> LedStatus {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -162,21 +159,14 @@ mod tests {
 
     use super::*;
     use crate::hardware::LedState;
+    use crate::hardware::testing::WatchedLed;
     use crate::settings::Config;
-
-    struct Watched(mpsc::Sender<LedState>);
-
-    impl Led for Watched {
-        fn show(&mut self, led: LedState) {
-            let _ = self.0.send(led);
-        }
-    }
 
     #[test]
     fn a_press_does_not_wait_for_the_step_being_played() {
         let (states, seen) = mpsc::channel();
         let settings = Config::default().light;
-        let light = LightHandle::start(Box::new(Watched(states)), &settings, &EventWriter::default()).unwrap();
+        let light = LightHandle::start(Box::new(WatchedLed(states)), &settings, &EventWriter::default()).unwrap();
         // A steady LED is one step of twenty seconds; `next` waits for ten.
         light.send(LightEvent::Connected(true));
         light.send(LightEvent::Starting(false));

@@ -403,6 +403,12 @@ mod tests {
     const CAMERA: Pattern = Pattern::Failed { fault: Some(FaultCode::Camera) };
     const CARD: Pattern = Pattern::Failed { fault: Some(FaultCode::Card) };
 
+    /// A press that is pressed, captured and saved at these milliseconds.
+    fn saved(press: u64, at: [u64; 3]) -> [(u64, LightEvent); 3] {
+        let events = [LightEvent::Pressed(press), LightEvent::Captured(press), LightEvent::Saved(press)];
+        [(at[0], events[0]), (at[1], events[1]), (at[2], events[2])]
+    }
+
     /// Plays `events` (milliseconds, event) and checks the pattern at the given times, and the answers to presses.
     #[track_caller]
     fn check(events: &[(u64, LightEvent)], shown: &[(u64, Pattern)], answers: &[(Pattern, &[u64])]) {
@@ -458,12 +464,7 @@ mod tests {
 
     #[test]
     fn a_fast_press_is_seen_before_it_is_answered() {
-        let events = [
-            (1000, LightEvent::Pressed(1)),
-            (1001, LightEvent::Captured(1)),
-            (1002, LightEvent::Saved(1)),
-            (1003, LightEvent::Stored(1)),
-        ];
+        let events = [&saved(1, [1000, 1001, 1002])[..], &[(1003, LightEvent::Stored(1))]].concat();
         let shown = [(1003, Pattern::Capturing), (1399, Pattern::Capturing), (1400, Pattern::Stored)];
         check(&events, &shown, &[(Pattern::Stored, &[1])]);
     }
@@ -495,12 +496,7 @@ mod tests {
     #[test]
     fn a_slow_cloud_is_two_short_within_ten_seconds() {
         check(
-            &[
-                (1000, LightEvent::Pressed(1)),
-                (1100, LightEvent::Captured(1)),
-                (1200, LightEvent::Saved(1)),
-                (1200, LightEvent::Uploading(true)),
-            ],
+            &[&saved(1, [1000, 1100, 1200])[..], &[(1200, LightEvent::Uploading(true))]].concat(),
             &[(10_599, Pattern::Uploading), (10_600, Pattern::Saved), (11_700, Pattern::Uploading)],
             &[(Pattern::Saved, &[1])],
         );
@@ -527,14 +523,11 @@ mod tests {
     fn presses_in_quick_succession_get_one_answer() {
         check(
             &[
-                (0, LightEvent::Connected(false)),
-                (1000, LightEvent::Pressed(1)),
-                (1010, LightEvent::Captured(1)),
-                (1020, LightEvent::Saved(1)),
-                (1300, LightEvent::Pressed(2)),
-                (1310, LightEvent::Captured(2)),
-                (1320, LightEvent::Saved(2)),
-            ],
+                &[(0, LightEvent::Connected(false))],
+                &saved(1, [1000, 1010, 1020])[..],
+                &saved(2, [1300, 1310, 1320]),
+            ]
+            .concat(),
             &[(1400, Pattern::Capturing), (1699, Pattern::Capturing), (1700, Pattern::Saved)],
             &[(Pattern::Saved, &[1, 2])],
         );
@@ -544,16 +537,13 @@ mod tests {
     fn presses_that_overlap_get_one_long_only_when_all_are_stored() {
         check(
             &[
-                (1000, LightEvent::Pressed(1)),
-                (1100, LightEvent::Captured(1)),
-                (1100, LightEvent::Saved(1)),
-                (1500, LightEvent::Stored(1)),
+                &saved(1, [1000, 1100, 1100])[..],
+                &[(1500, LightEvent::Stored(1))],
                 // While the long of the first is shown.
-                (2000, LightEvent::Pressed(2)),
-                (2100, LightEvent::Captured(2)),
-                (2100, LightEvent::Saved(2)),
-                (5000, LightEvent::Stored(2)),
-            ],
+                &saved(2, [2000, 2100, 2100]),
+                &[(5000, LightEvent::Stored(2))],
+            ]
+            .concat(),
             &[
                 (1999, Pattern::Stored),
                 (2000, Pattern::Capturing),
@@ -766,17 +756,7 @@ mod tests {
                             assert!(!self.open.contains(&press) && !self.failed.contains(&press));
                         }
                         Pattern::Failed { .. } => assert!(!self.failed.is_empty()),
-                        Pattern::Off
-                        | Pattern::Starting
-                        | Pattern::Ready
-                        | Pattern::Uploading
-                        | Pattern::Offline
-                        | Pattern::Identify
-                        | Pattern::HoldReconnect
-                        | Pattern::HoldForget
-                        | Pattern::HoldCancelled
-                        | Pattern::Capturing
-                        | Pattern::Fault(_) => panic!("{:?} is no answer", answer.pattern),
+                        _ => panic!("{:?} is no answer", answer.pattern),
                     }
                 }
             }

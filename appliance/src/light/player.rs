@@ -168,24 +168,17 @@ fn is_quiet(settings: &LightSettings) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{self, Receiver, Sender};
+    use std::sync::mpsc::{self, Receiver};
 
     use keepsake_protocol::faults::FaultCode;
 
     use super::*;
+    use crate::hardware::testing::WatchedLed;
     use crate::settings::Config;
-
-    struct Watched(Sender<LedState>);
-
-    impl Led for Watched {
-        fn show(&mut self, led: LedState) {
-            let _ = self.0.send(led);
-        }
-    }
 
     fn watched(settings: &LightSettings, now: Instant) -> (Player, Receiver<LedState>) {
         let (states, seen) = mpsc::channel();
-        let player = Player::new(Box::new(Watched(states)), settings, now);
+        let player = Player::new(Box::new(WatchedLed(states)), settings, now);
         assert_eq!(seen.recv().unwrap(), LedState::Off);
         (player, seen)
     }

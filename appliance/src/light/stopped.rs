@@ -28,9 +28,6 @@ pub(crate) fn should_show(service_result: Option<&str>) -> bool {
 }
 
 /// Shows fault 7: one pass, then dark, or until a signal ends this process.
-///
-/// # Errors
-/// The system gives no thread.
 pub(crate) fn show(mut led: Box<dyn Led>, settings: &LightSettings, once: bool) -> io::Result<()> {
     let pattern = Pattern::Fault(FaultCode::Program);
     if once {
@@ -60,10 +57,9 @@ pub(crate) fn show(mut led: Box<dyn Led>, settings: &LightSettings, once: bool) 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
     use crate::hardware::LedState;
+    use crate::hardware::testing::WatchedLed;
     use crate::settings::Config;
 
     #[test]
@@ -74,24 +70,14 @@ mod tests {
         }
     }
 
-    /// Records the states of the LED.
-    struct Written(Arc<Mutex<Vec<bool>>>);
-
-    impl Led for Written {
-        fn show(&mut self, state: LedState) {
-            self.0.lock().unwrap().push(state != LedState::Off);
-        }
-    }
-
     #[test]
     fn it_is_one_long_and_seven_short_and_then_dark() {
-        let shown = Arc::default();
-        let settings = Config::default().light;
-        show(Box::new(Written(Arc::clone(&shown))), &settings, true).unwrap();
-        let shown = shown.lock().unwrap();
+        let (states, shown) = std::sync::mpsc::channel();
+        show(Box::new(WatchedLed(states)), &Config::default().light, true).unwrap();
+        let shown: Vec<bool> = shown.iter().map(|state| state != LedState::Off).collect();
         let one_pass = Pattern::Fault(FaultCode::Program).rhythm().steps;
         let expected: Vec<bool> = one_pass.iter().map(|step| step.on).chain([false]).collect();
-        assert_eq!(*shown, expected);
+        assert_eq!(shown, expected);
         assert_eq!(shown.iter().filter(|on| **on).count(), 8, "{shown:?}");
     }
 }

@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use super::find_settings_file::{self, Candidate};
 use super::paths::{Paths, write_privately};
+use crate::durable_file;
 use crate::settings::{self, Level, Loaded, Network, Origin, Problem, SystemSettings, read_system_settings};
 
 /// Most mistakes in the settings that are listed.
@@ -13,6 +14,7 @@ const MISTAKES_MAX: usize = 6;
 const LAST_GOOD_USED: &str = "Until this is corrected, the last good settings are used (fault 1).";
 
 /// The settings that apply at this start.
+#[derive(Default)]
 pub(super) struct AppliedSettings {
     /// The file whose settings apply; `None`: the defaults.
     pub(super) effective_file: Option<PathBuf>,
@@ -50,14 +52,14 @@ pub(super) fn apply_settings_file(places: &Paths) -> AppliedSettings {
     // Avoids a write to the SD card at every start.
     let last_good = places.last_good();
     if fs::read(&last_good).is_ok_and(|before| before == bytes) {
-    } else if let Err(error) = settings::replace_privately(&last_good, &bytes) {
+    } else if let Err(error) = durable_file::replace_privately(&last_good, &bytes) {
         tracing::warn!(%error, "keep a copy of the settings");
     }
     AppliedSettings {
         effective_file: Some(for_the_camera),
         card,
-        kept: Vec::new(),
         sentences,
+        ..AppliedSettings::default()
     }
 }
 
@@ -76,8 +78,8 @@ fn without_file(places: &Paths, mut sentences: Vec<String>) -> AppliedSettings {
     AppliedSettings {
         effective_file: kept.is_some().then(|| places.last_good()),
         card: read_system_settings(&kept.unwrap_or_default()),
-        kept: Vec::new(),
         sentences,
+        ..AppliedSettings::default()
     }
 }
 
@@ -88,8 +90,8 @@ fn with_last_good(places: &Paths, mut card: SystemSettings, mut sentences: Vec<S
         return AppliedSettings {
             effective_file: Some(places.etc.join("keepsake/camera.toml")),
             card,
-            kept: Vec::new(),
             sentences,
+            ..AppliedSettings::default()
         };
     };
     sentences.push(LAST_GOOD_USED.to_owned());

@@ -13,10 +13,8 @@ use anyhow::{Context, Result, ensure};
 const WORTH_BYTES: u64 = 16 << 20;
 const SECTOR: u64 = 512;
 
-/// Extends the partition mounted at `folder` and its file system. Returns the new size, or `None` if nothing changed.
-///
-/// # Errors
-/// The card cannot be read, or a program failed. The data are unchanged.
+/// Extends the partition mounted at `folder` and its file system. Returns the new size, or `None` if nothing changed. An
+/// error leaves the data unchanged.
 pub(super) fn fill_card(folder: &str) -> Result<Option<u64>> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("read what is mounted")?;
     let device = mounts

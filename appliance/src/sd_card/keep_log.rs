@@ -7,16 +7,13 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::paths::{Paths, stdout_of};
-use crate::settings;
+use crate::durable_file;
 
 /// Bytes of log saved per start, and the number of starts.
 const LOG_BYTES: usize = 128 << 10;
 const LOGS: usize = 5;
 
 /// Saves the end of the log on the card, where it survives a power cut.
-///
-/// # Errors
-/// The log cannot be read or written.
 pub(crate) fn keep_log() -> Result<()> {
     let folder = Paths::default().data.join("log");
     fs::create_dir_all(&folder).context("create the folder of logs")?;
@@ -28,7 +25,7 @@ pub(crate) fn keep_log() -> Result<()> {
     while !log.is_char_boundary(from) {
         from += 1;
     }
-    settings::replace_privately(&file, &log.as_bytes()[from..]).context("write the log")?;
+    durable_file::replace_privately(&file, &log.as_bytes()[from..]).context("write the log")?;
     let mut files: Vec<(std::time::SystemTime, PathBuf)> = fs::read_dir(&folder)?
         .flatten()
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))

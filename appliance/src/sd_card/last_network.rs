@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::paths::Paths;
-use crate::settings::{self, Network};
+use crate::durable_file;
+use crate::settings::Network;
 
 fn file(places: &Paths) -> PathBuf {
     places.data.join("wifi-that-worked.json")
@@ -21,7 +22,7 @@ pub(super) fn remember(places: &Paths, network: &(String, String)) {
     let pair = [network];
     if let Err(error) = serde_json::to_vec(&pair)
         .map_err(std::io::Error::other)
-        .and_then(|bytes| settings::replace_privately(&file(places), &bytes))
+        .and_then(|bytes| durable_file::replace_privately(&file(places), &bytes))
     {
         tracing::warn!(%error, "keep the Wi-Fi that works");
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::settings;
+use crate::durable_file;
 
 /// The paths on a card; tests use their own.
 #[derive(Debug, Clone)]
@@ -39,6 +39,19 @@ impl Default for Paths {
 }
 
 impl Paths {
+    /// Returns the paths of a card in a folder, for tests.
+    pub fn below(root: &Path) -> Self {
+        let at = |name: &str| root.join(name);
+        Self {
+            boot: at("boot"),
+            data: at("data"),
+            etc: at("etc"),
+            run: at("run"),
+            root_home: at("home"),
+            shipped: at("shipped.toml"),
+        }
+    }
+
     pub(super) fn last_good(&self) -> PathBuf {
         self.data.join("camera.last-good.toml")
     }
@@ -54,5 +67,5 @@ pub(super) fn stdout_of(command: &mut Command) -> String {
 pub(super) fn write_privately(file: &Path, bytes: &[u8]) -> Result<()> {
     let folder = file.parent().context("a file is in a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-    settings::replace_privately(file, bytes).with_context(|| format!("write {}", file.display()))
+    durable_file::replace_privately(file, bytes).with_context(|| format!("write {}", file.display()))
 }

@@ -24,11 +24,8 @@ pub struct Prepared {
     device: String,
 }
 
-/// Prepares the system: settings, Wi-Fi, host name, time zone, SSH.
-///
-/// # Errors
-/// None that a setting or a missing partition could cause: only what makes the system itself unusable, such as an `/etc`
-/// that cannot be written.
+/// Prepares the system: settings, Wi-Fi, host name, time zone, SSH. No setting and no missing partition makes it fail, only
+/// a system that is unusable, such as an `/etc` that cannot be written.
 pub fn prepare(places: &Paths) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     if let Err(error) = fs::create_dir_all(&places.data) {
@@ -108,10 +105,7 @@ fn apply_system(places: &Paths, card: &SystemSettings, sentences: &mut Vec<Strin
     Ok(())
 }
 
-/// [`prepare`] on the card itself, with what only a whole system has: growth, a host name, an owner of the settings.
-///
-/// # Errors
-/// As [`prepare`].
+/// Prepares the card itself, with what only a whole system has: growth, a host name, an owner of the settings.
 pub(crate) fn prepare_card() -> Result<()> {
     let places = Paths::default();
     let grown = grow::fill_card("/data");
@@ -148,14 +142,7 @@ mod tests {
     use super::*;
 
     fn places(root: &Path) -> Paths {
-        let places = Paths {
-            boot: root.join("boot"),
-            data: root.join("data"),
-            etc: root.join("etc"),
-            run: root.join("run"),
-            root_home: root.join("root"),
-            shipped: root.join("shipped.toml"),
-        };
+        let places = Paths::below(root);
         for folder in [&places.boot, &places.data, &places.etc] {
             fs::create_dir_all(folder).unwrap();
         }

@@ -58,9 +58,8 @@ fn no_wifi_sentences(addresses: &[Address]) -> Vec<String> {
         "--output=cat",
         "--unit=wpa_supplicant@wlan0.service",
     ]));
-    let refused = wifi::parse_attempts(&log).refused;
-    let mut sentences: Vec<String> = refused
-        .iter()
+    let mut sentences: Vec<String> = wifi::refused_networks(&log)
+        .into_iter()
         .map(|name| {
             format!("Could not join Wi-Fi \"{name}\": the password was refused. What to do: correct it in camera.toml.")
         })

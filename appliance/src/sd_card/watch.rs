@@ -12,6 +12,7 @@ use super::paths::Paths;
 use super::prepare::Prepared;
 use super::report;
 use super::status::{Start, Starts};
+use crate::durable_file;
 use crate::settings::{self, read_system_settings};
 
 /// Interval between updates.
@@ -22,10 +23,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(60);
 const WRITES_MAX: u32 = 20;
 const STATUS_FILE: &str = "CAMERA-STATUS.txt";
 
-/// Remembers the Wi-Fi that works and keeps `CAMERA-STATUS.txt` up to date, for ever.
-///
-/// # Errors
-/// `prepare` has not run.
+/// Remembers the Wi-Fi that works and keeps `CAMERA-STATUS.txt` up to date, for ever. Fails if `prepare` has not run.
 pub(crate) fn watch() -> Result<()> {
     let mut watch = Watch::begin(Paths::default())?;
     loop {
@@ -46,8 +44,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// # Errors
-    /// `prepare` has not run.
+    /// Fails if `prepare` has not run.
     pub fn begin(places: Paths) -> Result<Self> {
         let note = fs::read(places.run.join("prepared.json")).context("read what was prepared")?;
         let prepared: Prepared = serde_json::from_slice(&note).context("understand what was prepared")?;
@@ -84,7 +81,7 @@ impl Watch {
         }
         if let Err(error) = serde_json::to_vec(&self.starts)
             .map_err(std::io::Error::other)
-            .and_then(|bytes| settings::replace_privately(&self.places.data.join("starts.json"), &bytes))
+            .and_then(|bytes| durable_file::replace_privately(&self.places.data.join("starts.json"), &bytes))
         {
             tracing::warn!(%error, "note this start");
         }

@@ -45,16 +45,9 @@ pub(super) fn configuration(networks: &[(Network, u32)], country: Option<&str>) 
     text
 }
 
-/// The results of wpa_supplicant's connection attempts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct ConnectionAttempts {
-    /// Networks whose password was refused, each once.
-    pub refused: Vec<String>,
-}
-
-/// Reads the log of wpa_supplicant: a network that answers and does not take the password.
-pub(super) fn parse_attempts(log: &str) -> ConnectionAttempts {
-    let mut attempts = ConnectionAttempts::default();
+/// Returns the networks that refused the password, each once, from the log of wpa_supplicant.
+pub(super) fn refused_networks(log: &str) -> Vec<String> {
+    let mut refused: Vec<String> = Vec::new();
     for line in log.lines() {
         // ... CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid="Hytta" auth_failures=1 duration=10 reason=WRONG_KEY
         let Some((_, rest)) = line.split_once("CTRL-EVENT-SSID-TEMP-DISABLED") else {
@@ -63,12 +56,12 @@ pub(super) fn parse_attempts(log: &str) -> ConnectionAttempts {
         let name = rest.split_once("ssid=\"").and_then(|(_, rest)| rest.split_once("\" auth_failures"));
         if let Some((name, rest)) = name
             && rest.contains("reason=WRONG_KEY")
-            && !attempts.refused.iter().any(|other| other == name)
+            && !refused.iter().any(|other| other == name)
         {
-            attempts.refused.push(name.to_owned());
+            refused.push(name.to_owned());
         }
     }
-    attempts
+    refused
 }
 
 /// Number and name of the network that is joined, from `wpa_cli status`. Numbers count the networks of
@@ -159,7 +152,7 @@ mod tests {
         let log = "wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid=\"Hytta\" auth_failures=1 duration=10 reason=WRONG_KEY\n\
                    wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid=\"Hytta\" auth_failures=2 duration=20 reason=WRONG_KEY\n\
                    wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=1 ssid=\"Other\" auth_failures=1 duration=10 reason=CONN_FAILED\n";
-        assert_eq!(parse_attempts(log).refused, ["Hytta"]);
+        assert_eq!(refused_networks(log), ["Hytta"]);
         assert_eq!(connected_network("bssid=1\nssid=Hytta\nid=2\nwpa_state=COMPLETED\n"), Some((2, "Hytta")));
         assert_eq!(connected_network("ssid=Hytta\nid=2\nwpa_state=SCANNING\n"), None);
         let scan = "bssid / frequency / signal level / flags / ssid\n\

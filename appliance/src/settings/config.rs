@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keepsake_protocol::DeviceId;
+use keepsake_protocol::settings::schema::Setting;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -72,20 +73,9 @@ pub struct CloudSettings {
 impl std::fmt::Debug for CloudSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Secrets never appear in a log.
-        f.debug_struct("Cloud")
-            .field("url", &self.url)
-            .field("user", &self.user)
-            .field("password_file", &self.password_file)
-            .field("ca_file", &self.ca_file)
-            .field("cert_file", &self.cert_file)
-            .field("key_file", &self.key_file)
-            .field("keep_alive_s", &self.keep_alive_s)
-            .field("connect_timeout_s", &self.connect_timeout_s)
-            .field("part_bytes_max", &self.part_bytes_max)
-            .field("trial_timeout_s", &self.trial_timeout_s)
-            .field("window_bytes", &self.window_bytes)
-            .field("rate_bytes_per_s", &self.rate_bytes_per_s)
-            .finish_non_exhaustive()
+        let mut table = Table::try_from(self).unwrap_or_default();
+        table.retain(|name, _| Setting::find(&format!("cloud.{name}")).is_some_and(|setting| !setting.secret));
+        f.debug_map().entries(table).finish()
     }
 }
 
@@ -98,10 +88,6 @@ impl CloudSettings {
             ca: file(&self.ca_file),
             identity: identity.map(|(certificate, key)| keepsake_tls::Identity { certificate, key }),
         })
-    }
-
-    pub fn keep_alive(&self) -> Duration {
-        Duration::from_secs(self.keep_alive_s)
     }
 
     pub fn connect_timeout(&self) -> Duration {

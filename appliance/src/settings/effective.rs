@@ -13,7 +13,7 @@
 //! the cloud's value is dropped, so that a camera that lost its connection can be repaired from its card.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting};
 use keepsake_protocol::settings::{
@@ -23,7 +23,8 @@ use keepsake_protocol::{BootId, DeviceId, StoreId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::settings::{Config, Loaded, replace_privately, value_in};
+use crate::durable_file::{read_json, replace_privately};
+use crate::settings::{Config, Loaded, value_in};
 
 /// The file name, in the spool directory.
 const FILE: &str = "settings.json";
@@ -95,7 +96,7 @@ impl EffectiveSettings {
     pub fn open(loaded: Loaded, device: DeviceId, now: BootTime) -> Self {
         let path = loaded.config.spool.dir.join(FILE);
         let mut warnings = Vec::new();
-        let persisted = read(&path).unwrap_or_else(|error| {
+        let persisted = read_json(&path, FILE_BYTES_MAX).unwrap_or_else(|error| {
             warnings.push(format!("the settings from the cloud were lost, {}: {error}", path.display()));
             let _ = std::fs::rename(&path, path.with_extension("damaged"));
             Persisted::default()
@@ -115,7 +116,7 @@ impl EffectiveSettings {
             && let Err(error) = settings.persist()
         {
             // A trial whose start cannot be saved could restart for ever.
-            settings.warn(format!("save the settings from the cloud: {error}"));
+            settings.warnings.push(format!("save the settings from the cloud: {error}"));
             settings.persisted.trial = None;
         }
         settings.config = settings.merged();
@@ -301,7 +302,7 @@ impl EffectiveSettings {
             self.persisted.values.remove(&name);
             let why = "was changed in camera.toml since, which overrides it";
             reject(&mut self.persisted.rejected, &name, why);
-            self.warn(format!("{name} {why}"));
+            self.warnings.push(format!("{name} {why}"));
         }
     }
 
@@ -328,17 +329,13 @@ impl EffectiveSettings {
         };
         for name in self.trial_names(&trial) {
             reject(&mut self.persisted.rejected, &name, why);
-            self.warn(format!("{name} from the cloud {why}"));
+            self.warnings.push(format!("{name} from the cloud {why}"));
         }
     }
 
     fn file_values(&self, connection: &Map<String, Value>) -> Map<String, Value> {
         let by_the_file = |name: &String| (name.clone(), self.loaded.file_value(name));
         connection.keys().map(by_the_file).collect()
-    }
-
-    fn warn(&mut self, text: String) {
-        self.warnings.push(text);
     }
 
     /// Replaces the state, unless it cannot be saved.
@@ -353,25 +350,11 @@ impl EffectiveSettings {
     }
 }
 
-fn read(path: &Path) -> io::Result<Persisted> {
-    let length = match std::fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Persisted::default()),
-        Err(error) => return Err(error),
-    };
-    if length > FILE_BYTES_MAX {
-        return Err(io::Error::other("it is far too long"));
-    }
-    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
-}
-
 /// Splits settings into connection settings and others.
 fn split(values: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
-    values.into_iter().partition(|(name, _)| scope_of(name) == Some(Scope::Connection))
-}
-
-fn scope_of(name: &str) -> Option<Scope> {
-    Setting::find(name).map(|setting| setting.scope)
+    values
+        .into_iter()
+        .partition(|(name, _)| Setting::find(name).is_some_and(|setting| setting.scope == Scope::Connection))
 }
 
 /// Returns the keys of the connection settings that differ.

@@ -1,8 +1,8 @@
 //! Reads `camera.toml` as people really save it: from Windows, with a BOM, with curly quotes, as `.toml.txt`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use toml::Table;
@@ -53,10 +53,7 @@ impl Parsed {
     }
 }
 
-/// Reads the file, or the same name with `.txt` appended, which Windows adds and hides.
-///
-/// # Errors
-/// A sentence about the file.
+/// Reads the file, or the same name with `.txt` appended, which Windows adds and hides. The error is a sentence.
 pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<String>), String> {
     let mut with_txt = path.as_os_str().to_owned();
     with_txt.push(".txt");
@@ -86,10 +83,8 @@ pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Reads every readable line, so that one missing quote does not disable the Wi-Fi.
 ///
-/// Never quotes an unreadable line, which could contain a password.
-///
-/// # Errors
-/// A sentence about a file that is not text, or not settings at all.
+/// Never quotes an unreadable line, which could contain a password. The error is a sentence about a file that is not text,
+/// or not settings at all.
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     let (text, mut warnings) = decode(bytes)?;
     if let Some(what) = suggest::for_file(&text) {
@@ -166,25 +161,17 @@ fn earlier_duplicate(lines: &[String], index: usize) -> Option<usize> {
 
 /// Returns the line of every setting and every section.
 fn line_numbers(text: &str) -> BTreeMap<String, usize> {
-    fn note(
-        found: &mut BTreeMap<String, usize>,
-        line: &impl Fn(usize) -> usize,
-        path: &str,
-        value: &toml::Spanned<DeValue<'_>>,
-    ) {
-        match value.get_ref() {
+    fn note(found: &mut BTreeMap<String, usize>, text: &str, path: String, at: usize, value: &DeValue<'_>) {
+        match value {
             DeValue::Table(table) => {
                 for (key, value) in table {
                     let path = format!("{path}.{}", key.get_ref());
-                    found.insert(path.clone(), line(key.span().start));
-                    note(found, line, &path, value);
+                    note(found, text, path, key.span().start, value.get_ref());
                 }
             }
             DeValue::Array(array) => {
                 for (number, value) in (1..).zip(array.iter()) {
-                    let path = format!("{path}.{number}");
-                    found.insert(path.clone(), line(value.span().start));
-                    note(found, line, &path, value);
+                    note(found, text, format!("{path}.{number}"), value.span().start, value.get_ref());
                 }
             }
             DeValue::String(_)
@@ -193,13 +180,12 @@ fn line_numbers(text: &str) -> BTreeMap<String, usize> {
             | DeValue::Boolean(_)
             | DeValue::Datetime(_) => {}
         }
+        found.insert(path, line_at(text.as_bytes(), at));
     }
-    let line = |at: usize| line_at(text.as_bytes(), at);
     let mut found = BTreeMap::new();
     if let Ok(table) = DeTable::parse(text) {
         for (key, value) in table.get_ref() {
-            found.insert(key.get_ref().to_string(), line(key.span().start));
-            note(&mut found, &line, key.get_ref(), value);
+            note(&mut found, text, key.get_ref().to_string(), key.span().start, value.get_ref());
         }
     }
     found
@@ -306,22 +292,10 @@ fn replace_typographic_quotes(text: &str) -> String {
         .collect()
 }
 
-/// Replaces the file atomically: after a power cut, either the old or the new file exists.
-pub(crate) fn replace_privately(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let beside = path.with_extension("new");
-    // The file may contain a password. A file left by a power cut is overwritten.
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -11,6 +11,7 @@ use super::merge::{merge, value_in};
 use super::problem::{Level, Origin, Problem};
 use super::value::closest_setting;
 use super::{Config, lenient_toml, system};
+use crate::durable_file;
 
 /// The result of loading. `config` is usable whatever `problems` contains.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,10 +57,7 @@ impl Loaded {
         merge_layers(&[file, &Layer::from_cloud(overrides), environment, command_line]).0
     }
 
-    /// Checks a setting from the cloud.
-    ///
-    /// # Errors
-    /// The end of a sentence that begins with the name.
+    /// Checks a setting from the cloud. The error is the end of a sentence that begins with the name.
     pub fn validate(&self, name: &str, value: &Json) -> Result<(), String> {
         let Some(setting) = Setting::find(name) else {
             return Err(match closest_setting(&shortened(name)) {
@@ -99,7 +97,7 @@ impl Loaded {
         if std::fs::read(&path).is_ok_and(|kept| &kept == bytes) {
             return Ok(());
         }
-        lenient_toml::replace_privately(&path, bytes)
+        durable_file::replace_privately(&path, bytes)
     }
 }
 

@@ -16,7 +16,7 @@ mod value;
 pub use check::check_config;
 pub use config::*;
 pub use keepsake_protocol::settings::value::{CloudUrl, QuietHours, RgbPins, Scheme};
-pub(crate) use lenient_toml::{read_bounded, replace_privately};
+pub(crate) use lenient_toml::read_bounded;
 pub use load::{Loaded, load, read_system_settings};
 pub(crate) use merge::value_in;
 pub use problem::{Level, Origin, Problem};

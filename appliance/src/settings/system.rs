@@ -6,6 +6,7 @@
 use toml::{Table, Value};
 
 use super::problem::Level;
+use super::value::closest;
 
 /// The most networks.
 pub const NETWORKS_MAX: usize = 16;
@@ -190,51 +191,29 @@ impl Reader {
 
     fn system(&mut self, table: &Table) {
         self.unknown("[system]", "system", table, &SYSTEM);
-        let mut given = |name: &str| {
-            let text = self.text("system", table, name)?;
-            let text = text.trim().to_owned();
-            (!text.is_empty()).then_some(text)
-        };
-        let hostname = given("hostname").map(|name| name.to_ascii_lowercase());
-        let timezone = given("timezone");
-        let time_server = given("time_server");
-        let ssh_key = given("ssh_key");
-
-        let label = |text: &str| {
+        let is_label = |text: &str| {
             text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
                 && !text.starts_with('-')
                 && !text.ends_with('-')
-                && (1..=63).contains(&text.len())
+                && text.len() <= 63
         };
-        if hostname.as_deref().is_none_or(label) {
-            self.settings.hostname = hostname;
-        } else {
-            self.error(
-                "system.hostname",
-                "system.hostname must be 1 to 63 of a-z 0-9 -, without dots or spaces; write hostname = \"keepsake\"",
-            );
-        }
-        let zone = |text: &str| {
+        let is_zone = |text: &str| {
             text.bytes().all(|c| c.is_ascii_alphanumeric() || b"/_+-".contains(&c)) && !text.starts_with('/')
         };
-        if timezone.as_deref().is_none_or(zone) {
-            self.settings.timezone = timezone;
-        } else {
-            self.error(
-                "system.timezone",
-                "system.timezone must be a time zone name; write timezone = \"Europe/Oslo\"",
-            );
+        let is_host = |text: &str| text.bytes().all(|c| c.is_ascii_alphanumeric() || b".:-".contains(&c));
+        if let Some(name) = self.given(table, "hostname").map(|name| name.to_ascii_lowercase()) {
+            let must = "must be 1 to 63 of a-z 0-9 -, without dots or spaces; write hostname = \"keepsake\"";
+            self.settings.hostname = self.valid("hostname", name, is_label, must);
         }
-        let host = |text: &str| text.bytes().all(|c| c.is_ascii_alphanumeric() || b".:-".contains(&c));
-        if time_server.as_deref().is_none_or(host) {
-            self.settings.time_server = time_server;
-        } else {
-            self.error(
-                "system.time_server",
-                "system.time_server must be one host name or address; write time_server = \"192.168.1.1\"",
-            );
+        if let Some(zone) = self.given(table, "timezone") {
+            let must = "must be a time zone name; write timezone = \"Europe/Oslo\"";
+            self.settings.timezone = self.valid("timezone", zone, is_zone, must);
         }
-        match ssh_key {
+        if let Some(server) = self.given(table, "time_server") {
+            let must = "must be one host name or address; write time_server = \"192.168.1.1\"";
+            self.settings.time_server = self.valid("time_server", server, is_host, must);
+        }
+        match self.given(table, "ssh_key") {
             Some(key) if key.contains("PRIVATE KEY") => self.error(
                 "system.ssh_key",
                 "system.ssh_key is your private key, which you must not share; the public key is in the file ending in .pub",
@@ -245,6 +224,20 @@ impl Reader {
             ),
             key => self.settings.ssh_key = key,
         }
+    }
+
+    /// Returns a setting of `[system]` that is not empty.
+    fn given(&mut self, table: &Table, name: &str) -> Option<String> {
+        let text = self.text("system", table, name)?;
+        (!text.trim().is_empty()).then(|| text.trim().to_owned())
+    }
+
+    fn valid(&mut self, name: &str, text: String, is_valid: impl Fn(&str) -> bool, must: &str) -> Option<String> {
+        if is_valid(&text) {
+            return Some(text);
+        }
+        self.error(format!("system.{name}"), format!("system.{name} {must}"));
+        None
     }
 
     fn text(&mut self, section: &str, table: &Table, name: &str) -> Option<String> {
@@ -267,19 +260,12 @@ impl Reader {
     fn unknown(&mut self, shown: &str, section: &str, table: &Table, known: &[&'static str]) -> Vec<&'static str> {
         let mut misspelt = Vec::new();
         for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
-            let near = known
-                .iter()
-                .map(|name| (strsim::normalized_damerau_levenshtein(key, name), *name))
-                .chain(synonym(key).map(|name| (1.0, name)))
-                .filter(|(likeness, _)| *likeness >= 0.6)
-                .max_by(|a, b| a.0.total_cmp(&b.0));
-            misspelt.extend(near.map(|(_, near)| near));
+            let near = synonym(key).or_else(|| closest(key, known.iter().copied()));
+            misspelt.extend(near);
             let at = format!("{section}.{key}");
             let key: String = key.chars().take(60).collect();
             let text = match near {
-                Some((_, near)) => {
-                    format!("{key} is not a setting of {shown}, did you mean {near}?")
-                }
+                Some(near) => format!("{key} is not a setting of {shown}, did you mean {near}?"),
                 None => format!("{key} is not a setting of {shown}, which has {}", known.join(", ")),
             };
             self.error(at, text);

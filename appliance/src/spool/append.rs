@@ -1,11 +1,12 @@
 //! Storing captures and tombstones durably (P1).
 
-use keepsake_protocol::Hash;
 use keepsake_protocol::capture::{CaptureMetadata, Cause};
 use keepsake_protocol::event::{Event, Tombstone};
+use keepsake_protocol::{CaptureId, Hash};
 
 use super::file::{self, FileKind, FileName, WriteError, encode_trailer, write_durably};
-use super::{Entry, Key, NewCapture, NewTombstone, PendingCapture, Spool, SpoolError};
+use super::index::Row;
+use super::{Appended, Entry, Key, NewCapture, NewTombstone, PendingCapture, Spool, SpoolChange, SpoolError};
 
 /// A tombstone may use the reserve, but leaves this much of it for the file system's own bookkeeping, bytes.
 const TOMBSTONE_FLOOR: u64 = 256 * 1024;
@@ -18,10 +19,10 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Full`] and a first [`SpoolError::Disk`]: nothing was written, no number was used.
     /// After a failed fsync every call says [`SpoolError::Poisoned`] until the spool is opened again.
-    pub fn append(&mut self, new: &NewCapture<'_>) -> Result<(PendingCapture, CaptureMetadata), SpoolError> {
+    pub fn append(&mut self, new: &NewCapture<'_>) -> Result<Appended, SpoolError> {
         self.check_not_poisoned()?;
         let total = new.bytes.len() as u64;
-        self.make_room(total + file::TRAILER_BYTES)?;
+        let changes = self.make_room(total + file::TRAILER_BYTES)?;
         let (spool_id, sequence) = (self.spool_id(), self.next());
         let record = CaptureMetadata {
             spool: spool_id,
@@ -44,12 +45,12 @@ impl Spool {
             total,
             kind: FileKind::Picture(new.content_type),
         };
-        let waiting = self.store_capture(&name, &[new.bytes, &trailer], Some(new.cause))?;
-        Ok((waiting, record))
+        let pending = self.store_file(self.current(), &name, &[new.bytes, &trailer], new.cause)?;
+        Ok(Appended { pending, record, changes })
     }
 
     /// Stores why a press has no picture, under the next sequence. It may use the reserve.
-    pub fn append_tombstone(&mut self, new: NewTombstone) -> Result<PendingCapture, SpoolError> {
+    pub fn append_tombstone(&mut self, new: NewTombstone) -> Result<(PendingCapture, Vec<SpoolChange>), SpoolError> {
         self.check_not_poisoned()?;
         let tombstone = Tombstone {
             spool: self.spool_id(),
@@ -60,65 +61,53 @@ impl Spool {
             command: new.command,
             pressed: new.pressed,
         };
-        let waiting = self.store_tombstone(&tombstone)?;
-        if let Err(error) = self.merge_tombstones() {
+        let pending = self.store_tombstone(&tombstone)?;
+        let mut changes = Vec::new();
+        if let Err(error) = self.merge_tombstones(&mut changes) {
             tracing::warn!(error = crate::error::display_chain(&error), "join tombstones");
         }
-        Ok(waiting)
+        Ok((pending, changes))
     }
 
-    /// Writes a file of an install of ours and takes it into the books. Advances `next` past it.
-    fn store_capture(
-        &mut self,
-        name: &FileName,
-        chunks: &[&[u8]],
-        cause: Option<Cause>,
-    ) -> Result<PendingCapture, SpoolError> {
-        let generation = u32::try_from(self.generations.len() - 1).expect("far fewer installs");
-        self.store_in(generation, name, chunks, cause)
-    }
-
-    fn store_in(
+    /// Writes a file of one of our spool ids and takes it into the books. Advances `next` past it.
+    fn store_file(
         &mut self,
         generation: u32,
         name: &FileName,
         chunks: &[&[u8]],
-        cause: Option<Cause>,
+        cause: Cause,
     ) -> Result<PendingCapture, SpoolError> {
-        let folder = self.folder(self.generations[generation as usize].id);
+        let spool_id = self.generations[generation as usize].id;
+        let folder = self.folder(spool_id);
         match write_durably(&folder, name, chunks) {
             Ok(()) => {}
             Err(WriteError::Write { source, .. }) => return Err(SpoolError::Disk(source)),
             Err(WriteError::Sync { source, .. }) => {
                 self.poisoned = true;
-                self.poisoned_by = Some((self.generations[generation as usize].id, *name));
+                self.poisoned_by = Some((spool_id, *name));
                 return Err(SpoolError::Disk(source));
             }
         }
-        let spool_id = &mut self.generations[generation as usize];
-        spool_id.next = spool_id.next.max(name.last().next());
+        let generation_next = &mut self.generations[generation as usize].next;
+        *generation_next = name.last().next().max(*generation_next);
         self.bytes += name.file_bytes();
         let key = Key { generation, sequence: name.sequence };
         let entry = Entry {
             name: *name,
-            received_us: None,
-            attempts: 0,
+            row: Row::default(),
             verified: true,
-            cause,
+            cause: Some(cause),
         };
-        let waiting = self.to_pending(key, &entry);
+        let pending = self.to_pending(key, &entry);
         if let Some(before) = self.captures.insert(key, entry) {
             self.bytes -= before.name.file_bytes();
         }
-        Ok(waiting)
+        Ok(pending)
     }
 
     pub(super) fn store_tombstone(&mut self, tombstone: &Tombstone) -> Result<PendingCapture, SpoolError> {
-        let generation = self
-            .generations
-            .iter()
-            .position(|generation| generation.id == tombstone.spool)
-            .ok_or(SpoolError::Gone)?;
+        let id = CaptureId { spool: tombstone.spool, sequence: tombstone.sequence };
+        let key = self.key_of(id).ok_or(SpoolError::Gone)?;
         let json = keepsake_protocol::codec::encode(&Event::Tombstone(tombstone.clone()));
         let total = json.len() as u64;
         let (free, _) = self.space().map_err(SpoolError::Disk)?;
@@ -131,11 +120,6 @@ impl Spool {
             total,
             kind: FileKind::Tombstone { last: tombstone.last() },
         };
-        self.store_in(
-            u32::try_from(generation).expect("far fewer installs"),
-            &name,
-            &[&json],
-            Some(tombstone.cause),
-        )
+        self.store_file(key.generation, &name, &[&json], tombstone.cause)
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::SpoolChange;
+
 /// The reasons for which the spool could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
@@ -21,7 +23,10 @@ pub enum SpoolError {
     /// No such capture any more.
     #[error("no such capture on the card")]
     Gone,
-    /// Its bytes are not what was saved; [`take_changes`](super::Spool::take_changes) says what took its place.
+    /// Its bytes are not what was saved.
     #[error("the card damaged a capture")]
-    Damaged,
+    Damaged {
+        /// What took its place.
+        change: SpoolChange,
+    },
 }

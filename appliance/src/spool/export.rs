@@ -19,9 +19,6 @@ pub struct SpoolFile {
 
 impl SpoolFile {
     /// Reads all of it and compares its hash.
-    ///
-    /// # Errors
-    /// It cannot be read, or is not what was saved.
     pub fn verify(&self) -> Result<(), ReadError> {
         match self.parsed.kind {
             FileKind::Picture(_) => CaptureReader::open(&self.folder, &self.parsed)?.verify(),
@@ -30,10 +27,7 @@ impl SpoolFile {
     }
 }
 
-/// Every file of the spool in `root`, by install and number; foreign files are left out.
-///
-/// # Errors
-/// The folder cannot be read, or is not a spool.
+/// Returns every file of the spool in `root`, by spool id and number; foreign files are left out.
 pub fn files(root: &Path) -> io::Result<Vec<SpoolFile>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(frames(root))? {
@@ -55,10 +49,8 @@ pub fn files(root: &Path) -> io::Result<Vec<SpoolFile>> {
     Ok(found)
 }
 
-/// Copies every whole picture to `to` as `install_number.jpg`, without our record. Existing files are not replaced.
-///
-/// # Errors
-/// A picture cannot be read or written; those before it are copied.
+/// Copies every whole picture to `to` as `spool-id_number.jpg`, without our record. Existing files are not replaced. After
+/// an error the pictures before it are copied.
 pub fn export(root: &Path, to: &Path) -> io::Result<u64> {
     fs::create_dir_all(to)?;
     let mut count = 0;

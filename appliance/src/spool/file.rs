@@ -12,6 +12,8 @@ use keepsake_protocol::capture::{CaptureMetadata, ContentType};
 use keepsake_protocol::{Hash, HashPrefix, Sequence};
 use sha2::{Digest, Sha256};
 
+use crate::durable_file::sync_folder;
+
 /// Magic, length of the record, the record as JSON, zeros, CRC-32 of all before. A record of ours is below 800 bytes.
 pub(super) const TRAILER_BYTES: u64 = 1024;
 const TRAILER_LEN: usize = 1024;
@@ -130,21 +132,6 @@ pub(super) fn write_durably(folder: &Path, name: &FileName, chunks: &[&[u8]]) ->
     file.sync_data()
         .and_then(|()| sync_folder(folder))
         .map_err(|source| WriteError::Sync { path, source })
-}
-
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Replaces a small file so that a power cut leaves either the old or the new content.
-pub fn replace_durably(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    sync_folder(folder)
 }
 
 /// The trailer of one record, [`TRAILER_BYTES`] long.

@@ -10,11 +10,11 @@ use keepsake_protocol::{SpoolId, StoreId};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::file::replace_durably;
+use crate::durable_file;
 
 const FILE: &str = "identity.json";
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     /// Oldest first; the last one is current.
     pub installs: Vec<SpoolId>,
@@ -39,7 +39,7 @@ impl Identity {
     }
 
     pub(super) fn write(&self, root: &Path) -> io::Result<()> {
-        replace_durably(&root.join(FILE), &serde_json::to_vec_pretty(self)?)
+        durable_file::replace(&root.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
 
     pub(super) fn current(&self) -> Option<SpoolId> {

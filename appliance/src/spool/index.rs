@@ -14,7 +14,7 @@ use std::time::Duration;
 use keepsake_protocol::{CaptureId, HashPrefix, Sequence, SpoolId};
 use serde::{Deserialize, Serialize};
 
-use super::file::replace_durably;
+use crate::durable_file;
 
 /// How long sled may take to open or to close before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -87,7 +87,7 @@ impl Index {
         let Some((writes, rows, generation)) = found else {
             return Opened { index: Self { writes: None }, rows: Rows::new(), warnings };
         };
-        if let Err(error) = replace_durably(&generation_file, generation.to_string().as_bytes()) {
+        if let Err(error) = durable_file::replace(&generation_file, generation.to_string().as_bytes()) {
             warnings.push(format!("note the index's generation: {error}"));
         }
         Opened { index: Self { writes: Some(writes) }, rows, warnings }

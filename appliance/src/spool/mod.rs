@@ -20,9 +20,9 @@ mod file;
 mod identity;
 mod index;
 mod query;
+mod receipt_check;
 mod room;
 mod scan;
-mod shared;
 mod types;
 
 use std::collections::BTreeMap;
@@ -32,29 +32,30 @@ use std::path::{Path, PathBuf};
 
 use keepsake_protocol::capture::{CaptureMetadata, Cause};
 use keepsake_protocol::event::{Tombstone, TombstoneReason};
-use keepsake_protocol::{CaptureId, HashPrefix, Sequence, SpoolId, StoreId};
+use keepsake_protocol::{CaptureId, Sequence, SpoolId, StoreId};
 use nix::fcntl::Flock;
 
+use crate::durable_file;
 pub use error::SpoolError;
-pub use file::replace_durably;
 use file::{CaptureReader, FileName, ReadError, read_tombstone};
 use identity::Identity;
 use index::{Index, Row};
-pub use shared::SharedSpool;
-pub use types::{Key, Limits, NewCapture, NewTombstone, PendingCapture, SpoolChange};
-
-/// A receipt that came before this machine knew the time.
-const UNDATED: i64 = 0;
+pub use types::{Appended, Key, Limits, NewCapture, NewTombstone, PendingCapture, SpoolChange};
 
 #[derive(Debug, Clone)]
 struct Entry {
     name: FileName,
-    /// When the receipt came, microseconds UTC by this machine; `None` = waiting.
-    received_us: Option<i64>,
-    attempts: u32,
+    row: Row,
     /// Its bytes were read and compared in this process, or written by it.
     verified: bool,
     cause: Option<Cause>,
+}
+
+impl Entry {
+    /// Returns true while it has no receipt.
+    fn is_pending(&self) -> bool {
+        self.row.received_us.is_none()
+    }
 }
 
 #[derive(Debug)]
@@ -75,8 +76,6 @@ pub struct Spool {
     bytes: u64,
     index: Index,
     warnings: Vec<String>,
-    /// Changes to captures other than the one that a call was about, until the caller fetches them.
-    changes: Vec<SpoolChange>,
     /// Bytes that found no room the last time.
     unmet_bytes: Option<u64>,
     /// The file of a failed fsync: what the disk has of it is unknown.
@@ -154,7 +153,6 @@ impl Spool {
             bytes: 0,
             index: opened.index,
             warnings,
-            changes: Vec::new(),
             unmet_bytes: None,
             poisoned_by: None,
             poisoned: false,
@@ -165,13 +163,7 @@ impl Spool {
             for name in &found.names {
                 let id = CaptureId { spool: found.id, sequence: name.sequence };
                 let row = opened.rows.remove(&(id, name.hash)).unwrap_or_default();
-                let entry = Entry {
-                    name: *name,
-                    received_us: row.received_us,
-                    attempts: row.attempts,
-                    verified: false,
-                    cause: None,
-                };
+                let entry = Entry { name: *name, row, verified: false, cause: None };
                 spool.bytes += name.file_bytes();
                 spool.captures.insert(Key { generation, sequence: name.sequence }, entry);
             }
@@ -180,7 +172,7 @@ impl Spool {
         spool.tidy(now_us)?;
         for torn in scan.torn {
             match spool.set_aside(&torn, TombstoneReason::PowerLostWhileSaving) {
-                Ok(()) => {}
+                Ok(_) => {}
                 // A full card must not keep the camera from starting, or it would never be drained. The torn file keeps
                 // its number until a later start.
                 Err(error @ (SpoolError::Full { .. } | SpoolError::Disk(_))) if !spool.poisoned => {
@@ -192,7 +184,6 @@ impl Spool {
                 Err(error) => return Err(error),
             }
         }
-        spool.changes.clear();
         Ok(spool)
     }
 
@@ -225,19 +216,13 @@ impl Spool {
     pub fn start_new_generation(&mut self) -> Result<SpoolId, SpoolError> {
         let id = identity::new_spool_id();
         std::fs::create_dir_all(self.folder(id)).map_err(SpoolError::Disk)?;
-        file::sync_folder(&scan::frames(&self.root)).map_err(SpoolError::Disk)?;
+        durable_file::sync_folder(&scan::frames(&self.root)).map_err(SpoolError::Disk)?;
         let mut identity = self.identity.clone();
         identity.installs.push(id);
         identity.write(&self.root).map_err(SpoolError::Disk)?;
         self.identity = identity;
         self.generations.push(Generation { id, next: Sequence::FIRST });
         Ok(id)
-    }
-
-    /// What calls have done to other captures than their own since this was last asked: what made room, what the card
-    /// had damaged. It holds after a call that failed, too.
-    pub fn take_changes(&mut self) -> Vec<SpoolChange> {
-        std::mem::take(&mut self.changes)
     }
 
     /// The record of a waiting picture and `len` of its bytes from `offset`, read from the card.
@@ -252,9 +237,7 @@ impl Spool {
         let (name, verified) = (entry.name, entry.verified);
         if name.is_tombstone() {
             // It was given up since it was queued.
-            let waiting = self.to_pending(key, entry);
-            self.changes.push(SpoolChange::Pending(waiting));
-            return Err(SpoolError::Damaged);
+            return Err(SpoolError::Damaged { change: SpoolChange::Pending(self.to_pending(key, entry)) });
         }
         let read = CaptureReader::open(&folder, &name).and_then(|mut reader| {
             if !verified {
@@ -280,38 +263,9 @@ impl Spool {
         read_tombstone(&folder, &entry.name).map_err(|error| self.handle_read_error(key, error))
     }
 
-    /// Takes the cloud's word that a capture is committed: number **and** hash must match. From now on it is removable.
-    /// Returns its key, and whether this is news. `now_us`: the time, if the clock can be trusted.
-    pub fn mark_received(&mut self, id: CaptureId, hash: HashPrefix, now_us: Option<i64>) -> Option<(Key, bool)> {
-        let key = self.key_of(id)?;
-        let entry = self.captures.get(&key).filter(|entry| entry.name.hash == hash)?;
-        let is_news = entry.received_us.is_none();
-        if is_news {
-            self.set_received(key, now_us.unwrap_or(UNDATED));
-        }
-        Some((key, is_news))
-    }
-
-    /// The cloud asks for a capture (again): it waits once more.
-    pub fn requeue(&mut self, id: CaptureId) -> Option<PendingCapture> {
-        let key = self.key_of(id)?;
-        let entry = self.captures.get_mut(&key)?;
-        if entry.received_us.take().is_some() {
-            self.index.put(id, entry.name.hash, &Row { received_us: None, attempts: entry.attempts });
-        }
-        let entry = self.captures.get(&key)?;
-        Some(self.to_pending(key, entry))
-    }
-
     /// Notes how often a capture was tried; the index may forget it.
     pub fn record_attempts(&mut self, key: Key, attempts: u32) {
-        let Some(id) = self.id_of(key) else { return };
-        let Some(entry) = self.captures.get_mut(&key) else {
-            return;
-        };
-        entry.attempts = attempts;
-        let row = Row { received_us: entry.received_us, attempts };
-        self.index.put(id, entry.name.hash, &row);
+        self.update_row(key, |row| row.attempts = attempts);
     }
 
     /// (free, total) bytes of the file system.
@@ -329,31 +283,24 @@ impl Spool {
         self.poisoned
     }
 
-    /// Forgets which cloud this camera belongs to, and offers the next one all that is here. Returns how many.
-    pub fn forget_cloud(&mut self) -> Result<usize, SpoolError> {
-        self.pin_store(None)?;
-        let kept: Vec<Key> = self
-            .captures
-            .iter()
-            .filter(|(_, entry)| entry.received_us.is_some())
-            .map(|(key, _)| *key)
-            .collect();
-        for key in &kept {
-            if let Some(id) = self.id_of(*key) {
-                self.requeue(id);
-            }
+    /// Changes what the index knows of a capture, if it is still on the card.
+    fn update_row(&mut self, key: Key, change: impl FnOnce(&mut Row)) {
+        if let Some(id) = self.id_of(key)
+            && let Some(entry) = self.captures.get_mut(&key)
+        {
+            change(&mut entry.row);
+            self.index.put(id, entry.name.hash, &entry.row);
         }
-        Ok(self.captures.len())
     }
 
-    fn set_received(&mut self, key: Key, received_us: i64) {
-        let Some(id) = self.id_of(key) else { return };
-        let Some(entry) = self.captures.get_mut(&key) else {
-            return;
-        };
-        entry.received_us = Some(received_us);
-        let row = Row { received_us: entry.received_us, attempts: entry.attempts };
-        self.index.put(id, entry.name.hash, &row);
+    fn keys(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Key> {
+        let captures = self.captures.iter().filter(|(_, entry)| wanted(entry));
+        captures.map(|(key, _)| *key).collect()
+    }
+
+    /// Returns the place of the current spool id among those of this spool.
+    fn current(&self) -> u32 {
+        u32::try_from(self.generations.len() - 1).expect("far fewer spool ids")
     }
 
     fn check_not_poisoned(&self) -> Result<(), SpoolError> {
@@ -395,7 +342,7 @@ impl Spool {
             hash: entry.name.hash,
             total: entry.name.total,
             tombstone: entry.name.is_tombstone(),
-            attempts: entry.attempts,
+            attempts: entry.row.attempts,
         }
     }
 
@@ -417,7 +364,7 @@ impl Spool {
     }
 
     /// Sets a torn or damaged file aside; a tombstone takes its sequence, durable before the file moves.
-    fn set_aside(&mut self, torn: &scan::TornFile, reason: TombstoneReason) -> Result<(), SpoolError> {
+    fn set_aside(&mut self, torn: &scan::TornFile, reason: TombstoneReason) -> Result<SpoolChange, SpoolError> {
         let tombstone = Tombstone {
             spool: torn.spool_id,
             sequence: torn.name.sequence,
@@ -427,12 +374,11 @@ impl Spool {
             command: None,
             pressed: None,
         };
-        let waiting = self.store_tombstone(&tombstone)?;
+        let pending = self.store_tombstone(&tombstone)?;
         scan::set_torn_aside(&self.root, &self.folder(torn.spool_id), &torn.name).map_err(SpoolError::Disk)?;
         self.warnings
             .push(format!("capture {} was set aside: {}", torn.name.sequence, reason.describe()));
-        self.changes.push(SpoolChange::Pending(waiting));
-        Ok(())
+        Ok(SpoolChange::Pending(pending))
     }
 
     fn handle_read_error(&mut self, key: Key, error: ReadError) -> SpoolError {
@@ -442,8 +388,7 @@ impl Spool {
                 self.identity.lost += 1;
                 let _ = self.identity.write(&self.root);
                 self.drop_entry(key);
-                self.changes.push(SpoolChange::Removed(key));
-                SpoolError::Damaged
+                SpoolError::Damaged { change: SpoolChange::Removed(key) }
             }
             ReadError::Io { source, .. } => SpoolError::Disk(source),
             ReadError::Damaged { .. } => {
@@ -454,10 +399,8 @@ impl Spool {
                     spool_id: self.generations[key.generation as usize].id,
                     name: entry.name,
                 };
-                match self.set_aside(&torn, TombstoneReason::CardDamaged) {
-                    Ok(()) => SpoolError::Damaged,
-                    Err(error) => error,
-                }
+                self.set_aside(&torn, TombstoneReason::CardDamaged)
+                    .map_or_else(|error| error, |change| SpoolError::Damaged { change })
             }
         }
     }
@@ -482,10 +425,7 @@ impl Spool {
     }
 }
 
-/// Under which fingerprint the spool in `root` was made; `None` where there is none yet.
-///
-/// # Errors
-/// Its identity cannot be read.
+/// Returns the fingerprint under which the spool in `root` was made; `None` where there is none yet.
 pub fn fingerprint(root: &Path) -> io::Result<Option<String>> {
     Ok(Identity::read(root)?.map(|identity| identity.fingerprint))
 }

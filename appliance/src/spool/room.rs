@@ -8,7 +8,8 @@ use keepsake_protocol::capture::Cause;
 use keepsake_protocol::event::{Event, TOMBSTONE_RANGE_MAX, Tombstone, TombstoneReason};
 
 use super::file::CaptureReader;
-use super::{Entry, Key, Spool, SpoolChange, SpoolError, UNDATED};
+use super::receipt_check::UNDATED;
+use super::{Entry, Key, Spool, SpoolChange, SpoolError};
 use crate::settings::WhenFull;
 
 /// What a tombstone takes at the most, bytes.
@@ -26,7 +27,7 @@ impl Spool {
         let received: Vec<(Key, u64, i64)> = self
             .captures
             .iter()
-            .filter_map(|(key, entry)| Some((*key, entry.name.file_bytes(), entry.received_us?)))
+            .filter_map(|(key, entry)| Some((*key, entry.name.file_bytes(), entry.row.received_us?)))
             .collect();
         let mut kept_bytes: u64 = received.iter().map(|(_, bytes, _)| bytes).sum();
         let keep_us = i64::try_from(self.limits.keep_for.as_micros()).unwrap_or(i64::MAX);
@@ -34,7 +35,7 @@ impl Spool {
             let age_us = now_us.map_or(0, |now_us| now_us.saturating_sub(received_us));
             if received_us == UNDATED {
                 if let Some(now_us) = now_us {
-                    self.set_received(key, now_us);
+                    self.update_row(key, |row| row.received_us = Some(now_us));
                 }
             } else if age_us > keep_us && self.is_removable(key) {
                 self.remove(key)?;
@@ -49,30 +50,29 @@ impl Spool {
         Ok(())
     }
 
-    /// Whether what did not fit last would fit now, once what has a receipt has made room.
+    /// Returns true if what did not fit last would fit now, once what has a receipt has made room.
     pub fn has_room_again(&self) -> bool {
         let Some(needed) = self.unmet_bytes else {
             return true;
         };
-        let removable = self.captures.values().filter(|entry| entry.received_us.is_some());
+        let removable = self.captures.values().filter(|entry| !entry.is_pending());
         let gain: u64 = removable.map(|entry| entry.name.file_bytes()).sum();
         self.shortfall(needed).is_ok_and(|shortfall| shortfall <= gain)
     }
 
-    /// Whether a file may be removed without its number coming back: it is not the highest of the current install.
-    pub(super) fn is_removable(&self, key: Key) -> bool {
-        let current = key.generation as usize + 1 == self.generations.len();
-        let Some(entry) = self.captures.get(&key) else {
-            return false;
-        };
-        !current || entry.name.last().next() < self.next()
+    /// Returns true if a file may be removed without its number coming back: it is not the highest of the current spool id.
+    fn is_removable(&self, key: Key) -> bool {
+        let is_below = |entry: &Entry| entry.name.last().next() < self.next();
+        self.captures
+            .get(&key)
+            .is_some_and(|entry| key.generation != self.current() || is_below(entry))
     }
 
     fn fits(&self, needed: u64) -> Result<bool, SpoolError> {
         Ok(self.shortfall(needed)? == 0)
     }
 
-    /// How many bytes would have to go before `needed` more find room.
+    /// Returns how many bytes would have to go before `needed` more find room.
     fn shortfall(&self, needed: u64) -> Result<u64, SpoolError> {
         let (free, _) = self.space().map_err(SpoolError::Disk)?;
         let by_size = self.bytes.saturating_add(needed).saturating_sub(self.limits.bytes_max);
@@ -82,39 +82,28 @@ impl Spool {
 
     /// Removes by policy until `needed` bytes fit: with a receipt, of the interval, of commands, of the button if the
     /// owner chose so.
-    pub(super) fn make_room(&mut self, needed: u64) -> Result<(), SpoolError> {
+    pub(super) fn make_room(&mut self, needed: u64) -> Result<Vec<SpoolChange>, SpoolError> {
         self.unmet_bytes = Some(needed);
-        self.try_to_make_room(needed)?;
+        let changes = self.try_to_make_room(needed)?;
         self.unmet_bytes = None;
-        Ok(())
+        Ok(changes)
     }
 
-    fn try_to_make_room(&mut self, needed: u64) -> Result<(), SpoolError> {
+    fn try_to_make_room(&mut self, needed: u64) -> Result<Vec<SpoolChange>, SpoolError> {
+        let mut changes = Vec::new();
         if self.fits(needed)? {
-            return Ok(());
+            return Ok(changes);
         }
-        let removable: Vec<Key> = self
-            .captures
-            .iter()
-            .filter(|(_, entry)| entry.received_us.is_some())
-            .map(|(key, _)| *key)
-            .collect();
-        for key in removable {
+        for key in self.keys(|entry| !entry.is_pending()) {
             if self.is_removable(key) {
                 self.remove(key)?;
                 if self.fits(needed)? {
-                    return Ok(());
+                    return Ok(changes);
                 }
             }
         }
         let mut sacrifices: Vec<(u8, Key)> = Vec::new();
-        let waiting: Vec<Key> = self
-            .captures
-            .iter()
-            .filter(|(_, entry)| entry.received_us.is_none() && !entry.name.is_tombstone())
-            .map(|(key, _)| *key)
-            .collect();
-        for key in waiting {
+        for key in self.keys(|entry| entry.is_pending() && !entry.name.is_tombstone()) {
             let worth = match self.cause_of(key) {
                 Some(Cause::Interval) => 0,
                 Some(Cause::Command | Cause::Test | Cause::Upload) => 1,
@@ -132,9 +121,10 @@ impl Spool {
             return Err(SpoolError::Full { needed });
         }
         for (_, key) in sacrifices {
-            self.evict(key)?;
+            changes.push(self.evict(key)?);
             if self.fits(needed)? {
-                return self.merge_tombstones();
+                self.merge_tombstones(&mut changes)?;
+                return Ok(changes);
             }
         }
         Err(SpoolError::Full { needed })
@@ -150,7 +140,7 @@ impl Spool {
     }
 
     /// Replaces a waiting picture by a tombstone: the tombstone is durable before the picture goes.
-    fn evict(&mut self, key: Key) -> Result<(), SpoolError> {
+    fn evict(&mut self, key: Key) -> Result<SpoolChange, SpoolError> {
         let (folder, entry) = self.find(key)?;
         let name = entry.name;
         let record = CaptureReader::open(&folder, &name).ok().map(|reader| reader.record().clone());
@@ -163,20 +153,15 @@ impl Spool {
             command: record.as_ref().and_then(|record| record.command.clone()),
             pressed: record.map(|record| record.pressed),
         };
-        let waiting = self.store_tombstone(&tombstone)?;
-        self.changes.push(SpoolChange::Pending(waiting));
-        std::fs::remove_file(folder.join(name.to_string())).map_err(SpoolError::Disk)
+        let pending = self.store_tombstone(&tombstone)?;
+        std::fs::remove_file(folder.join(name.to_string())).map_err(SpoolError::Disk)?;
+        Ok(SpoolChange::Pending(pending))
     }
 
-    /// More than [`TOMBSTONES_MAX`] tombstones: neighbours with the same reason become one. The range is durable before
-    /// the single ones go.
-    pub(super) fn merge_tombstones(&mut self) -> Result<(), SpoolError> {
-        let tombstones: Vec<Key> = self
-            .captures
-            .iter()
-            .filter(|(_, entry)| entry.name.is_tombstone() && entry.received_us.is_none())
-            .map(|(key, _)| *key)
-            .collect();
+    /// Joins neighbours with the same reason if there are more than [`TOMBSTONES_MAX`] tombstones. The range is durable
+    /// before the single ones go.
+    pub(super) fn merge_tombstones(&mut self, changes: &mut Vec<SpoolChange>) -> Result<(), SpoolError> {
+        let tombstones = self.keys(|entry| entry.name.is_tombstone() && entry.is_pending());
         if tombstones.len() <= TOMBSTONES_MAX {
             return Ok(());
         }
@@ -196,15 +181,15 @@ impl Spool {
                     && tombstone.last().get() - run[0].1.sequence.get() < TOMBSTONE_RANGE_MAX
             });
             if !joins {
-                self.merge_run(&run)?;
+                self.merge_run(&run, changes)?;
                 run.clear();
             }
             run.push((key, tombstone));
         }
-        self.merge_run(&run)
+        self.merge_run(&run, changes)
     }
 
-    fn merge_run(&mut self, run: &[(Key, Tombstone)]) -> Result<(), SpoolError> {
+    fn merge_run(&mut self, run: &[(Key, Tombstone)], changes: &mut Vec<SpoolChange>) -> Result<(), SpoolError> {
         let (Some((first_key, first)), Some((_, last))) = (run.first(), run.last()) else {
             return Ok(());
         };
@@ -214,12 +199,11 @@ impl Spool {
         let joined = Tombstone { through: Some(last.last()), command: None, ..first.clone() };
         let (folder, entry) = self.find(*first_key)?;
         let first_file = folder.join(entry.name.to_string());
-        let waiting = self.store_tombstone(&joined)?;
-        self.changes.push(SpoolChange::Pending(waiting));
+        changes.push(SpoolChange::Pending(self.store_tombstone(&joined)?));
         std::fs::remove_file(first_file).map_err(SpoolError::Disk)?;
         for (key, _) in &run[1..] {
             self.remove(*key)?;
-            self.changes.push(SpoolChange::Removed(*key));
+            changes.push(SpoolChange::Removed(*key));
         }
         Ok(())
     }

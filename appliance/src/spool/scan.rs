@@ -9,8 +9,9 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::error::SpoolError;
-use super::file::{CaptureReader, FileKind, FileName, read_tombstone, sync_folder};
+use super::file::{CaptureReader, FileKind, FileName, read_tombstone};
 use super::identity::{Identity, new_spool_id};
+use crate::durable_file::sync_folder;
 
 /// Torn files are kept for inspection, the newest ones up to this size, bytes.
 const TORN_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -46,10 +47,10 @@ pub(super) fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
     let mut warnings = Vec::new();
     let (mut identity, known) = match Identity::read(root) {
         Ok(Some(identity)) => (identity, true),
-        Ok(None) => (empty_identity(fingerprint), false),
+        Ok(None) => (Identity::default(), false),
         Err(error) => {
             warnings.push(format!("the spool's identity cannot be read ({error}): a new install begins"));
-            (empty_identity(fingerprint), false)
+            (Identity::default(), false)
         }
     };
 
@@ -71,9 +72,10 @@ pub(super) fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
         torn.append(&mut torn_here);
         if empty {
             // An empty folder has forgotten its numbers, so it must not go on counting.
-            fs::remove_dir(frames(root).join(id.to_string()))
-                .or_else(ignore_not_empty)
-                .map_err(SpoolError::Disk)?;
+            match fs::remove_dir(frames(root).join(id.to_string())) {
+                Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => return Err(SpoolError::Disk(error)),
+                Ok(()) | Err(_) => {}
+            }
             if Some(id) == current_before && identity.store.is_some() {
                 warnings.push("the folder of the current install is empty: a new install begins".to_owned());
             }
@@ -101,23 +103,6 @@ pub(super) fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
         identity.write(root).map_err(SpoolError::Disk)?;
     }
     Ok(Scan { identity, generations, torn, warnings })
-}
-
-fn empty_identity(fingerprint: &str) -> Identity {
-    Identity {
-        installs: Vec::new(),
-        fingerprint: fingerprint.to_owned(),
-        store: None,
-        lost: 0,
-    }
-}
-
-fn ignore_not_empty(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::DirectoryNotEmpty {
-        Ok(())
-    } else {
-        Err(error)
-    }
 }
 
 /// Makes sure that nobody else has this spool open, before anything else happens to it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keepsake_protocol::capture::{Cause, ContentType};
+use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::event::TombstoneReason;
 use keepsake_protocol::{CaptureId, HashPrefix, Sequence};
@@ -66,7 +66,16 @@ pub struct NewTombstone {
     pub pressed: Option<ClockReading>,
 }
 
-/// What a call found out about other captures than the one it was about.
+/// A capture that was stored.
+#[derive(Debug)]
+pub struct Appended {
+    pub pending: PendingCapture,
+    pub record: CaptureMetadata,
+    /// What made room for it.
+    pub changes: Vec<SpoolChange>,
+}
+
+/// A change to another capture than the one that a call was about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SpoolChange {
     /// Waits to be sent; also when it replaces what waited under this key before.

@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::status::LedStatus;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -46,6 +47,38 @@ pub struct Facts {
     pub led: LedStatus,
     pub settings_version: u64,
     pub warnings: Vec<Warning>,
+}
+
+#[cfg(test)]
+impl Facts {
+    pub(crate) fn example() -> Self {
+        Self {
+            running_for_s: 60,
+            clock: ClockReading {
+                boot: keepsake_protocol::BootId([1; 16]),
+                boottime_us: 5,
+                wall_us: 1_795_375_898_076_691,
+                synchronised: true,
+                error_us: 0,
+            },
+            card_free: 900 << 20,
+            card_total: 1000 << 20,
+            waiting: 3,
+            waiting_bytes: 5 << 20,
+            kept: 7,
+            lost: 0,
+            parked: 0,
+            installs: 1,
+            oldest: None,
+            rate: None,
+            connections: 0,
+            connected_for_s: None,
+            faults: vec![FaultCode::Cloud],
+            led: LedStatus::default(),
+            settings_version: 7,
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// A warning or an error of the log.
@@ -210,11 +243,7 @@ pub struct RecentWarnings(Arc<Mutex<VecDeque<Warning>>>);
 impl RecentWarnings {
     /// The oldest first.
     pub fn latest(&self) -> Vec<Warning> {
-        self.lock().iter().cloned().collect()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Warning>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().iter().cloned().collect()
     }
 }
 
@@ -225,7 +254,7 @@ impl<S: Subscriber> Layer<S> for RecentWarnings {
         }
         let mut line = Line::default();
         event.record(&mut line);
-        let mut warnings = self.lock();
+        let mut warnings = self.0.lock();
         if warnings.len() == WARNINGS_MAX {
             warnings.pop_front();
         }
@@ -259,39 +288,9 @@ impl Visit for Line {
 
 #[cfg(test)]
 mod tests {
-    use keepsake_protocol::BootId;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-
-    fn facts(warnings: Vec<Warning>) -> Facts {
-        Facts {
-            running_for_s: 1,
-            clock: ClockReading {
-                boot: BootId([1; 16]),
-                boottime_us: 5,
-                wall_us: 6,
-                synchronised: false,
-                error_us: 0,
-            },
-            card_free: 1,
-            card_total: 2,
-            waiting: 3,
-            waiting_bytes: 4,
-            kept: 5,
-            lost: 0,
-            parked: 0,
-            installs: 1,
-            oldest: None,
-            rate: None,
-            connections: 1,
-            connected_for_s: None,
-            faults: vec![FaultCode::Camera],
-            led: LedStatus::default(),
-            settings_version: 7,
-            warnings,
-        }
-    }
 
     #[test]
     fn an_answer_is_bounded_and_the_latest_troubles_stay() {
@@ -299,7 +298,11 @@ mod tests {
             at_boottime_us: n,
             text: format!("{n} {}", "\u{1}x".repeat(WARNING_BYTES_MAX / 2)),
         };
-        let said = describe(&facts((0..WARNINGS_MAX as u64).map(warning).collect()), 8000);
+        let facts = Facts {
+            warnings: (0..WARNINGS_MAX as u64).map(warning).collect(),
+            ..Facts::example()
+        };
+        let said = describe(&facts, 8000);
         assert!(serde_json::to_vec(&said).unwrap().len() <= 8000);
         let warnings = said["troubles"].as_array().unwrap();
         assert!(!warnings.is_empty() && warnings.len() < WARNINGS_MAX);

@@ -94,9 +94,6 @@ enum Line {
 
 impl EventWriter {
     /// Writes to standard output, on its own thread.
-    ///
-    /// # Errors
-    /// The system gives no thread.
     pub fn to_stdout() -> std::io::Result<Self> {
         let (lines, to_write) = sync_channel(LINES_MAX);
         std::thread::Builder::new()

@@ -71,43 +71,14 @@ fn written_at(facts: &Facts) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use keepsake_protocol::faults::FaultCode;
-    use keepsake_protocol::status::LedStatus;
-
     use super::*;
     use crate::status::diagnostics::Warning;
-    use crate::time::clock::Clock;
 
     fn facts() -> Facts {
-        let mut clock = Clock::open().unwrap().now();
-        clock.synchronised = true;
-        clock.wall_us = 1_795_375_898_076_691;
+        let text = "first\nwith a second line".to_owned();
         Facts {
-            running_for_s: 60,
-            clock,
-            card_free: 900 << 20,
-            card_total: 1000 << 20,
-            waiting: 3,
-            waiting_bytes: 5 << 20,
-            kept: 7,
-            lost: 0,
-            parked: 0,
-            installs: 1,
-            oldest: None,
-            rate: None,
-            connections: 0,
-            connected_for_s: None,
-            faults: vec![FaultCode::Cloud],
-            led: LedStatus {
-                pattern: "fault-3".to_owned(),
-                appearance: "one long, three short".to_owned(),
-                meaning: "The cloud cannot be reached.".to_owned(),
-            },
-            settings_version: 0,
-            warnings: vec![Warning {
-                at_boottime_us: 12_000_000,
-                text: "first\nwith a second line".to_owned(),
-            }],
+            warnings: vec![Warning { at_boottime_us: 12_000_000, text }],
+            ..Facts::example()
         }
     }
 

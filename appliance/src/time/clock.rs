@@ -48,8 +48,7 @@ pub(crate) enum ClockError {
 }
 
 impl Clock {
-    /// # Errors
-    /// No `/proc`, so no way to tell one boot from another.
+    /// Fails without `/proc`, because nothing else tells one boot from another.
     pub(crate) fn open() -> Result<Self, ClockError> {
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(ClockError::Read)?;
         parse_boot_id(&text)
@@ -57,10 +56,7 @@ impl Clock {
             .ok_or(ClockError::BootId(text))
     }
 
-    /// The clocks of a simulated camera: `file` is read at every look at them, and its boot id once.
-    ///
-    /// # Errors
-    /// There is no such file, or it is not what it should be.
+    /// Opens the clocks of a simulated camera: `file` is read at every look at them, and its boot id once.
     pub(crate) fn simulated(file: PathBuf) -> Result<Self, ClockError> {
         let Some(read) = read_simulated(&file) else {
             return Err(ClockError::Simulated(file));

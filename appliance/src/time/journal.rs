@@ -4,7 +4,6 @@
 //! Pictures do not wait for it: a card too full to take it, or a file that was damaged, costs narrower times and old
 //! faults, and is said, but the camera goes on. Bounded (P4): when too many events wait, faults go first.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use keepsake_protocol::clock::ClockReading;
@@ -12,7 +11,7 @@ use keepsake_protocol::event::{BootClockOffset, Event, Fault};
 use keepsake_protocol::{Hash, HashPrefix, SpoolId, codec};
 use serde::{Deserialize, Serialize};
 
-use crate::spool::replace_durably;
+use crate::durable_file;
 use crate::time::boot_history::{BootHistory, WRITE_EVERY_US};
 
 /// Events that may wait for the cloud.
@@ -47,7 +46,7 @@ impl Journal {
     /// know.
     pub(crate) fn open(spool: &Path, now: &ClockReading) -> (Self, Option<String>) {
         let path = spool.join("notes");
-        let (mut file, warning) = match read(&path) {
+        let (mut file, warning) = match durable_file::read_json::<JournalFile>(&path, FILE_BYTES_MAX) {
             Ok(file) => (file, None),
             Err(error) => {
                 let aside = path.with_extension("damaged");
@@ -56,6 +55,7 @@ impl Journal {
                 (JournalFile::default(), Some(text))
             }
         };
+        file.events.truncate(EVENTS_MAX);
         file.history.begin(now);
         let mut journal = Self {
             path,
@@ -135,7 +135,7 @@ impl Journal {
     fn write(&mut self, now: &ClockReading) {
         let json = codec::encode(&self.file);
         self.written_us = now.boottime_us;
-        match replace_durably(&self.path, &json) {
+        match durable_file::replace(&self.path, &json) {
             Ok(()) => {
                 self.changed = false;
                 self.failing = false;
@@ -150,20 +150,6 @@ impl Journal {
             }
         }
     }
-}
-
-fn read(path: &Path) -> io::Result<JournalFile> {
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(JournalFile::default()),
-        Err(error) => return Err(error),
-        Ok(file) if file.len() > FILE_BYTES_MAX => {
-            return Err(io::Error::other(format!("{} bytes", file.len())));
-        }
-        Ok(_) => {}
-    }
-    let mut file: JournalFile = serde_json::from_slice(&std::fs::read(path)?)?;
-    file.events.truncate(EVENTS_MAX);
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use keepsake_protocol::DeviceId;
 use keepsake_protocol::downlink::{DEVICE_HEADER, DOWNLINK_BYTES_MAX, Down};
 use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::topic::MessageKind;
@@ -28,8 +27,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::error::display_chain;
-use crate::transport::{self, Connection, DisconnectReason, Publisher, SendError, TransportEvent};
-use crate::upload::backoff::Backoff;
+use crate::transport::{self, DisconnectReason, Publisher, SendError, TransportEvent, TransportSettings};
 
 /// Messages that may wait for their request. The drain bounds the bytes; this only has to be more than enough.
 const REQUESTS_MAX: usize = 1024;
@@ -54,29 +52,18 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// An idle connection is closed before most proxies close it without a word.
 const IDLE_FOR: Duration = Duration::from_secs(20);
 
-#[derive(Clone)]
-pub(crate) struct Settings {
-    /// `http://host:port` or `https://host:port`.
-    pub url: String,
-    /// Proves who this camera is; empty = none. Secret.
-    pub token: String,
-    /// Present = TLS. The files are read for every connection, so that a renewed certificate needs no restart.
-    pub tls: Option<keepsake_tls::TlsFiles>,
-    pub certificate_time: keepsake_tls::ClockFloor,
-    pub device: DeviceId,
-    /// Longest wait for a connection to be made.
-    pub connect_timeout: Duration,
-    pub reconnect: Backoff,
-}
-
 /// Connects, and connects again, until `stop` says so.
-pub(crate) async fn run(settings: Settings, events: mpsc::Sender<TransportEvent>, stop: watch::Receiver<bool>) {
+pub(crate) async fn run(
+    settings: TransportSettings,
+    events: mpsc::Sender<TransportEvent>,
+    stop: watch::Receiver<bool>,
+) {
     let connect = || connection(&settings, &events);
     transport::reconnect_loop(connect, settings.reconnect, events.clone(), stop).await;
 }
 
 /// One connection, from its first answer to its last.
-async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) -> Disconnect {
+async fn connection(settings: &TransportSettings, events: &mpsc::Sender<TransportEvent>) -> Disconnect {
     let client = match ApiClient::new(settings) {
         Ok(client) => Arc::new(client),
         Err(text) => return (DisconnectReason::TlsUntrusted, text),
@@ -88,13 +75,12 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) 
     };
     let (frames_in, frames) = mpsc::channel(REQUESTS_MAX);
     let (words_in, control) = mpsc::channel(REQUESTS_MAX);
-    let (open, open_now) = watch::channel(0_usize);
+    let open = watch::Sender::new(0_usize);
     let (abandon, mut abandoned) = watch::channel(false);
-    let publisher = Publisher::new(HttpConnection {
+    let publisher = Arc::new(HttpConnection {
         frames: frames_in,
         control: words_in,
         open: open.clone(),
-        open_now,
         abandon,
     });
     if events.send(TransportEvent::Connected(publisher)).await.is_err() {
@@ -143,11 +129,10 @@ struct HttpConnection {
     control: mpsc::Sender<Outgoing>,
     /// Messages handed over and not yet answered.
     open: watch::Sender<usize>,
-    open_now: watch::Receiver<usize>,
     abandon: watch::Sender<bool>,
 }
 
-impl Connection for HttpConnection {
+impl Publisher for HttpConnection {
     fn publish(&self, kind: MessageKind, payload: Vec<u8>, token: Option<u64>) -> Result<(), SendError> {
         // Captures and tombstones have a way of their own, so that presence never waits behind pictures.
         let way = if token.is_some() { &self.frames } else { &self.control };
@@ -161,7 +146,7 @@ impl Connection for HttpConnection {
 
     fn finish(&self, patience: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
-            let mut open = self.open_now.clone();
+            let mut open = self.open.subscribe();
             let _ = tokio::time::timeout(patience, open.wait_for(|open| *open == 0)).await;
             self.abandon();
         })
@@ -374,15 +359,15 @@ struct ApiClient {
 }
 
 impl ApiClient {
-    /// # Errors
-    /// A sentence: the certificates or the token cannot be used.
-    fn new(settings: &Settings) -> Result<Self, String> {
+    /// An error is a sentence about certificates or a token that cannot be used.
+    fn new(settings: &TransportSettings) -> Result<Self, String> {
+        let cloud = &settings.cloud;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(settings.connect_timeout));
-        let trust = match &settings.tls {
-            Some(files) => keepsake_tls::client(files, Arc::new(settings.certificate_time.clone()))
+        tcp.set_connect_timeout(Some(cloud.connect_timeout()));
+        let trust = match cloud.tls() {
+            Some(files) => keepsake_tls::client(&files, Arc::new(settings.certificate_time.clone()))
                 .map_err(|error| display_chain(&error))?,
             None => keepsake_tls::trusting_nobody(),
         };
@@ -396,16 +381,16 @@ impl ApiClient {
             .pool_max_idle_per_host(UPLOADS_MAX + 2)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        let bearer = format!("Bearer {}", settings.token);
+        let bearer = format!("Bearer {}", cloud.token);
         let mut authorization =
             HeaderValue::from_str(&bearer).map_err(|_| "cloud.token holds a character that no token has".to_owned())?;
         authorization.set_sensitive(true);
         Ok(Self {
             client,
-            url: settings.url.trim_end_matches('/').to_owned(),
+            url: cloud.url.to_string().trim_end_matches('/').to_owned(),
             device: HeaderValue::from_str(settings.device.as_str())
                 .expect("a device name has only letters, digits and . _ -"),
-            authorization: (!settings.token.is_empty()).then_some(authorization),
+            authorization: (!cloud.token.is_empty()).then_some(authorization),
         })
     }
 

@@ -3,8 +3,8 @@
 //! A new connection knows nothing of the one before it: what was handed over and has no receipt starts again (P5).
 
 pub(crate) mod certificate_time;
-pub(crate) mod http;
-pub(crate) mod mqtt;
+mod http;
+mod mqtt;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,8 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use keepsake_protocol::topic::MessageKind;
+use keepsake_protocol::{DeviceId, SpoolId};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
+use crate::settings::{CloudSettings, Scheme};
 use crate::upload::backoff::Backoff;
 
 /// A connection that lived shorter than this was no success, and the wait before the next one grows.
@@ -33,7 +36,7 @@ pub(crate) enum DisconnectReason {
 /// What happens on the connection.
 pub(crate) enum TransportEvent {
     /// Connected and listening: messages may be published.
-    Connected(Publisher),
+    Connected(Arc<dyn Publisher>),
     Disconnected {
         reason: DisconnectReason,
         text: String,
@@ -53,51 +56,44 @@ pub(crate) enum TransportEvent {
     },
 }
 
-/// Publishes on one connection, and is worthless on the next.
-#[derive(Clone)]
-pub(crate) struct Publisher(Arc<dyn Connection>);
-
 /// The connection takes no more; it is gone or stuck.
 #[derive(Debug, thiserror::Error)]
 #[error("hand a message to the connection")]
 pub(crate) struct SendError;
 
-/// What a transport does for its [`Publisher`].
-pub(crate) trait Connection: Send + Sync {
-    /// See [`Publisher::publish`].
-    ///
-    /// # Errors
-    /// [`SendError`].
+/// Publishes on one connection, and is worthless on the next.
+pub(crate) trait Publisher: Send + Sync {
+    /// Hands a message over; that it is published is said by [`TransportEvent::Acknowledged`], if a token is given.
     fn publish(&self, kind: MessageKind, payload: Vec<u8>, token: Option<u64>) -> Result<(), SendError>;
 
-    /// See [`Publisher::finish`].
+    /// Ends the connection once what was handed over is acknowledged, or after `patience`.
     fn finish(&self, patience: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
-    /// See [`Publisher::abandon`].
+    /// Ends the connection at once: it is stuck.
     fn abandon(&self);
 }
 
-impl Publisher {
-    pub(crate) fn new(connection: impl Connection + 'static) -> Self {
-        Self(Arc::new(connection))
-    }
+/// The settings of a connection, over MQTT or HTTP.
+#[derive(Clone)]
+pub(crate) struct TransportSettings {
+    /// The files that it names are read for every connection, so that a renewed certificate needs no restart.
+    pub cloud: CloudSettings,
+    pub certificate_time: keepsake_tls::ClockFloor,
+    pub device: DeviceId,
+    /// Read for every connection: a new spool has another id.
+    pub current_spool: watch::Receiver<SpoolId>,
+    pub reconnect: Backoff,
+}
 
-    /// Hands a message over; that it is published is said by [`TransportEvent::Acknowledged`], if a token is given.
-    ///
-    /// # Errors
-    /// [`SendError`].
-    pub(crate) fn publish(&self, kind: MessageKind, payload: Vec<u8>, token: Option<u64>) -> Result<(), SendError> {
-        self.0.publish(kind, payload, token)
-    }
-
-    /// Ends the connection once what was handed over is acknowledged, or after `patience`.
-    pub(crate) async fn finish(&self, patience: Duration) {
-        self.0.finish(patience).await;
-    }
-
-    /// Ends the connection at once: it is stuck.
-    pub(crate) fn abandon(&self) {
-        self.0.abandon();
+/// Starts the task that holds the connection, over the transport that the settings name.
+pub(crate) fn spawn(
+    settings: TransportSettings,
+    events: mpsc::Sender<TransportEvent>,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    match settings.cloud.url.scheme {
+        Scheme::Mqtt | Scheme::Mqtts => tokio::spawn(mqtt::run(settings, events, stop)),
+        Scheme::Http | Scheme::Https => tokio::spawn(http::run(settings, events, stop)),
     }
 }
 

@@ -4,7 +4,6 @@
 //! can only be for a message of its own connection. The session is clean; the spool is the truth. `poll()` is not safe
 //! to cancel, so it has a task to itself and nothing else happens there.
 
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,39 +18,18 @@ use rumqttc::{
 use tokio::sync::{mpsc, watch};
 
 use crate::error::display_chain;
-use crate::transport::{self, Connection, DisconnectReason, Publisher, SendError, TransportEvent};
-use crate::upload::backoff::Backoff;
+use crate::settings::CloudSettings;
+use crate::transport::{self, DisconnectReason, Publisher, SendError, TransportEvent, TransportSettings};
 
 /// Requests that may wait inside the client. The drain bounds the bytes; this only has to be more than enough.
 const REQUESTS_MAX: usize = 1024;
 /// The largest message taken in, bytes. Ours are far smaller, but a client that refuses a packet is sent the same packet
 /// again after every reconnect, so what is too long is read first and ignored then. More than this a Pi has no memory for.
 const INCOMING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The largest message sent, bytes: parts may become as large as a setting allows while a connection stands.
+const OUTGOING_BYTES_MAX: usize = (4 << 20) + keepsake_protocol::codec::JSON_BYTES_MAX;
 /// How long a flush may take: a part of 16 KiB then needs half a KiB a second.
 const FLUSH_FOR: Duration = Duration::from_secs(30);
-
-#[derive(Clone)]
-pub(crate) struct Settings {
-    pub host: String,
-    pub port: u16,
-    /// Empty = none, and no password either.
-    pub user: String,
-    pub password: String,
-    /// Its first line is the password, if it is not empty.
-    pub password_file: PathBuf,
-    /// Present = TLS. The files are read for every connection, so that a renewed certificate needs no restart.
-    pub tls: Option<keepsake_tls::TlsFiles>,
-    pub certificate_time: keepsake_tls::ClockFloor,
-    pub device: DeviceId,
-    /// Read for every connection: a new spool has another id.
-    pub current_spool: watch::Receiver<SpoolId>,
-    pub keep_alive: Duration,
-    /// Longest wait for a connection to be made.
-    pub connect_timeout: Duration,
-    /// The largest message sent, bytes.
-    pub packet_bytes_max: usize,
-    pub reconnect: Backoff,
-}
 
 /// One connection as its [`Publisher`] sees it.
 struct MqttConnection {
@@ -60,7 +38,7 @@ struct MqttConnection {
     events: mpsc::Sender<TransportEvent>,
 }
 
-impl Connection for MqttConnection {
+impl Publisher for MqttConnection {
     fn publish(&self, kind: MessageKind, payload: Vec<u8>, token: Option<u64>) -> Result<(), SendError> {
         let topic = Topic::new(&self.device, kind).to_string();
         let mut options = PublishOptions::new(QoS::AtLeastOnce);
@@ -91,27 +69,30 @@ impl Connection for MqttConnection {
     }
 }
 
-/// The device and which of its installs: two cameras from one card do not throw each other off the broker.
-fn client_id(device: &DeviceId, install: SpoolId) -> String {
-    let install = install.to_string();
-    format!("{device}.{}", &install[..8])
+/// Returns the device and the begin of its spool id: two cameras from one card do not throw each other off the broker.
+fn client_id(device: &DeviceId, spool: SpoolId) -> String {
+    format!("{device}.{}", &spool.to_string()[..8])
 }
 
 /// Connects, and connects again, until `stop` says so.
-pub(crate) async fn run(settings: Settings, events: mpsc::Sender<TransportEvent>, stop: watch::Receiver<bool>) {
+pub(crate) async fn run(
+    settings: TransportSettings,
+    events: mpsc::Sender<TransportEvent>,
+    stop: watch::Receiver<bool>,
+) {
     let connect = || connection(&settings, &events);
     transport::reconnect_loop(connect, settings.reconnect, events.clone(), stop).await;
 }
 
 /// One connection, from its first byte to its last.
-async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) -> (DisconnectReason, String) {
+async fn connection(settings: &TransportSettings, events: &mpsc::Sender<TransportEvent>) -> (DisconnectReason, String) {
     let options = match mqtt_options(settings) {
         Ok(options) => options,
         Err(text) => return (DisconnectReason::TlsUntrusted, text),
     };
     let (client, mut eventloop) = AsyncClient::builder(options).capacity(REQUESTS_MAX).build();
     let mut network = NetworkOptions::new();
-    network.set_connection_timeout(settings.connect_timeout.as_secs());
+    network.set_connection_timeout(settings.cloud.connect_timeout_s);
     network.set_tcp_nodelay(true);
     eventloop.set_network_options(network);
 
@@ -141,7 +122,7 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) 
                     let text = "the broker refuses the subscription".to_owned();
                     return (DisconnectReason::Unauthorized, text);
                 }
-                let publisher = Publisher::new(MqttConnection {
+                let publisher = Arc::new(MqttConnection {
                     client: client.clone(),
                     device: settings.device.clone(),
                     events: events.clone(),
@@ -165,34 +146,34 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) 
     }
 }
 
-/// # Errors
-/// A sentence about a file that cannot be used.
-fn mqtt_options(settings: &Settings) -> Result<MqttOptions, String> {
-    let broker = Broker::tcp(settings.host.clone(), settings.port);
+/// An error is a sentence about a file that cannot be used.
+fn mqtt_options(settings: &TransportSettings) -> Result<MqttOptions, String> {
+    let cloud = &settings.cloud;
+    let broker = Broker::tcp(cloud.url.host.clone(), cloud.url.port);
     let mut options = MqttOptions::new(client_id(&settings.device, *settings.current_spool.borrow()), broker);
     let will = keepsake_protocol::codec::encode(&Status::last_will());
     let will_topic = Topic::new(&settings.device, MessageKind::Status).to_string();
     options
         .set_clean_session(true)
-        .set_keep_alive(u16::try_from(settings.keep_alive.as_secs()).unwrap_or(u16::MAX))
+        .set_keep_alive(u16::try_from(cloud.keep_alive_s).unwrap_or(u16::MAX))
         .set_inflight(u16::MAX)
-        .set_max_packet_size(INCOMING_BYTES_MAX, settings.packet_bytes_max)
+        .set_max_packet_size(INCOMING_BYTES_MAX, OUTGOING_BYTES_MAX)
         .set_last_will(LastWill::new(will_topic, will, QoS::AtLeastOnce, true));
-    if !settings.user.is_empty() {
-        options.set_credentials(settings.user.clone(), read_password(settings)?);
+    if !cloud.user.is_empty() {
+        options.set_credentials(cloud.user.clone(), read_password(cloud)?);
     }
-    if let Some(files) = &settings.tls {
-        let config = keepsake_tls::client(files, Arc::new(settings.certificate_time.clone()))
+    if let Some(files) = cloud.tls() {
+        let config = keepsake_tls::client(&files, Arc::new(settings.certificate_time.clone()))
             .map_err(|error| display_chain(&error))?;
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
     }
     Ok(options)
 }
 
-fn read_password(settings: &Settings) -> Result<String, String> {
-    let path = &settings.password_file;
+fn read_password(cloud: &CloudSettings) -> Result<String, String> {
+    let path = &cloud.password_file;
     if path.as_os_str().is_empty() {
-        return Ok(settings.password.clone());
+        return Ok(cloud.password.clone());
     }
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("read cloud.password_file {}: {error}", path.display()))?;

@@ -32,7 +32,7 @@ use keepsake_protocol::capture::ContentType;
 
 use self::process::{Process, StreamEnd, StreamedJpeg};
 use super::CameraError;
-use super::exposure::Exposure;
+use super::kept_source::{self, KeptSource, Wanted};
 use crate::imaging::brightness::brightness;
 use crate::imaging::frame::Frame;
 use crate::settings;
@@ -43,8 +43,6 @@ const PROGRAMS: [&str; 2] = ["rpicam-vid", "libcamera-vid"];
 const FRAME_RATE: u32 = 15;
 /// Frames that are in the pipeline (exposure, readout, processing, encoding) when a press comes, and began before it.
 const UNDER_WAY: u64 = 4;
-/// The most starts of the child during one press.
-const ATTEMPTS_MAX: u32 = 2;
 /// JPEG quality, percent.
 const QUALITY: u32 = 90;
 
@@ -95,15 +93,7 @@ impl RpicamCamera {
     }
 
     fn failed(&self, what: impl Into<String>) -> CameraError {
-        CameraError::Failed { camera: self.name(), what: what.into(), source: None }
-    }
-
-    fn start(&self) -> Result<Process, CameraError> {
-        let not_installed = |source| CameraError::NotFound { camera: self.name(), fix: NOT_INSTALLED.into(), source };
-        let program = self.program().ok_or_else(|| not_installed(None))?;
-        let arguments = self.arguments()?;
-        tracing::info!(program = %program.display(), ?arguments, "the camera starts");
-        Process::start(&program, &arguments, self.settings.frame_bytes_max).map_err(|error| not_installed(Some(error)))
+        CameraError::failed(self.name(), what)
     }
 
     fn arguments(&self) -> Result<Vec<String>, CameraError> {
@@ -131,52 +121,46 @@ impl RpicamCamera {
         }
         Ok(arguments)
     }
+}
 
-    /// Takes a picture of the running child, or of a new one. `kept`: it has run since an earlier press.
-    fn picture(&mut self, kept: bool, until: Instant) -> Result<StreamedJpeg, CameraError> {
-        let process = match self.process.take() {
-            Some(process) => process,
-            None => self.start()?,
-        };
-        let asked = Instant::now();
-        let until = if kept {
-            // A child that hangs must leave time for another.
-            asked + until.saturating_duration_since(asked) / 2
-        } else {
-            until
-        };
-        let taken = if kept {
-            process.picture_after(UNDER_WAY, until)
-        } else {
-            // All its frames are from after the press.
-            self.warm_up(&process, until).and_then(|()| process.picture_after(0, until))
-        };
-        match taken {
-            Ok(picture) => {
-                self.process = Some(process);
-                Ok(picture)
-            }
-            Err(ended) => Err(self.camera_error(process, &ended, asked)),
-        }
+impl KeptSource for RpicamCamera {
+    type Source = Process;
+    type Failure = StreamEnd;
+
+    fn source(&mut self) -> &mut Option<Process> {
+        &mut self.process
     }
 
-    /// Skips frames until the exposure is stable, within the bounds of the settings.
-    fn warm_up(&self, process: &Process, until: Instant) -> Result<(), StreamEnd> {
-        let ends = until.min(Instant::now() + self.settings.warm_up());
-        let mut exposure = Exposure::default();
-        for _ in 0..self.settings.warm_up_frames {
-            if Instant::now() >= ends {
-                break;
-            }
-            let picture = process.picture_after(0, until)?;
-            if exposure.is_steady(brightness(&picture.bytes, ContentType::Jpeg)) {
-                break;
-            }
-        }
-        Ok(())
+    fn settings(&self) -> &settings::CameraSettings {
+        &self.settings
     }
 
-    fn camera_error(&self, process: Process, ended: &StreamEnd, asked: Instant) -> CameraError {
+    fn start(&mut self) -> Result<Process, CameraError> {
+        let not_installed = |source| CameraError::NotFound { camera: self.name(), fix: NOT_INSTALLED.into(), source };
+        let program = self.program().ok_or_else(|| not_installed(None))?;
+        let arguments = self.arguments()?;
+        tracing::info!(program = %program.display(), ?arguments, "the camera starts");
+        Process::start(&program, &arguments, self.settings.frame_bytes_max).map_err(|error| not_installed(Some(error)))
+    }
+
+    fn next_brightness(&self, process: &mut Process, until: Instant) -> Result<Option<u8>, StreamEnd> {
+        let picture = process.picture_after(0, until)?;
+        Ok(brightness(&picture.bytes, ContentType::Jpeg))
+    }
+
+    fn fresh_frame(&self, process: &mut Process, wanted: Wanted) -> Result<Frame, StreamEnd> {
+        // All frames of a new child are from after the press.
+        let under_way = if wanted.source_is_new { 0 } else { UNDER_WAY };
+        let StreamedJpeg { bytes, size } = process.picture_after(under_way, wanted.until)?;
+        Ok(Frame {
+            bytes,
+            content_type: ContentType::Jpeg,
+            width: size.0,
+            height: size.1,
+        })
+    }
+
+    fn end(&self, process: Process, ended: StreamEnd, asked: Instant) -> CameraError {
         let (status, said) = process.end();
         let has_said = |words: &[&str]| words.iter().any(|words| said.contains(words));
         match ended {
@@ -186,7 +170,7 @@ impl RpicamCamera {
                 self.failed(format!("a frame of {bytes} bytes and more is above camera.frame_bytes_max"))
             }
             StreamEnd::Closed if has_said(&["no cameras available", "selected camera is not"]) => {
-                CameraError::NotFound { camera: self.name(), fix: NO_CAMERA.into(), source: None }
+                CameraError::not_found(self.name(), NO_CAMERA)
             }
             StreamEnd::Closed
                 if has_said(&["in use by another process", "failed to acquire camera", "Device or resource busy"]) =>
@@ -199,13 +183,15 @@ impl RpicamCamera {
             }
         }
     }
+
+    fn is_transient(error: &CameraError) -> bool {
+        matches!(error, CameraError::Failed { .. })
+    }
 }
 
 impl super::Camera for RpicamCamera {
     fn prepare(&mut self, within: Duration) {
-        if let Err(error) = self.frame(within) {
-            tracing::warn!(error = crate::error::display_chain(&error), "the camera is not ready");
-        }
+        kept_source::prepare(self, within);
     }
 
     fn configure(&mut self, settings: &settings::CameraSettings) {
@@ -219,29 +205,7 @@ impl super::Camera for RpicamCamera {
     }
 
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
-        let until = Instant::now() + deadline;
-        let mut new_ones = 0;
-        loop {
-            let kept = self.process.is_some();
-            new_ones += u32::from(!kept);
-            let error = match self.picture(kept, until) {
-                Ok(StreamedJpeg { bytes, size }) => {
-                    return Ok(Frame {
-                        bytes,
-                        content_type: ContentType::Jpeg,
-                        width: size.0,
-                        height: size.1,
-                    });
-                }
-                Err(error) => error,
-            };
-            let may_pass = matches!(error, CameraError::Failed { .. });
-            let again = kept || (new_ones < ATTEMPTS_MAX && may_pass);
-            if !again || Instant::now() >= until {
-                return Err(error);
-            }
-            tracing::warn!(error = crate::error::display_chain(&error), "the camera is restarted");
-        }
+        kept_source::take_frame(self, deadline)
     }
 
     fn describe(&mut self) -> Vec<String> {

@@ -1,16 +1,17 @@
 //! The program as a child: what it writes is read all the time, so that nothing old waits in a pipe, and it never outlives
 //! us.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::mjpeg::{MjpegSplitter, Step};
 
@@ -23,7 +24,7 @@ const LINE_CHARS_MAX: usize = 300;
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 /// A running program.
-pub(super) struct Process {
+pub(in crate::hardware) struct Process {
     process: std::process::Child,
     shared: Arc<Shared>,
 }
@@ -37,7 +38,7 @@ pub(super) struct StreamedJpeg {
 
 /// The reason for the end of the pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum StreamEnd {
+pub(in crate::hardware) enum StreamEnd {
     /// There was none in time.
     TimedOut,
     /// It is gone, or has closed its output.
@@ -67,23 +68,15 @@ struct State {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits until `ready`, at most until then.
     fn wait(&self, until: Instant, ready: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
-        let left = until.saturating_duration_since(Instant::now());
-        self.changed
-            .wait_timeout_while(self.lock(), left, |state| !ready(state))
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+        let mut state = self.state.lock();
+        self.changed.wait_while_until(&mut state, |state| !ready(state), until);
+        state
     }
 }
 
 impl Process {
-    /// # Errors
-    /// The program cannot be started.
     pub(super) fn start(program: &Path, arguments: &[String], picture_bytes_max: u64) -> io::Result<Self> {
         let mut command = Command::new(program);
         command
@@ -109,7 +102,7 @@ impl Process {
         let shared = child.shared.clone();
         spawn("rpicam-pictures", move || {
             let ended = read_pictures(stdout, &shared, bytes_max);
-            shared.lock().ended = Some(ended);
+            shared.state.lock().ended = Some(ended);
             shared.changed.notify_all();
         })?;
         let shared = child.shared.clone();
@@ -120,7 +113,7 @@ impl Process {
     /// The first picture that begins to arrive after `under_way` others, counted from now.
     pub(super) fn picture_after(&self, under_way: u64, until: Instant) -> Result<StreamedJpeg, StreamEnd> {
         {
-            let mut state = self.shared.lock();
+            let mut state = self.shared.state.lock();
             state.wanted = Some(state.begun + under_way + 1);
             state.picture = None;
         }
@@ -135,13 +128,13 @@ impl Process {
 
     /// Returns the newest lines of its messages.
     pub(super) fn recent_output(&self) -> String {
-        self.shared.lock().said.join("\n")
+        self.shared.state.lock().said.join("\n")
     }
 
     /// Ends it, and returns its status and messages.
     pub(super) fn end(mut self) -> (String, String) {
         // A child that closed its output is about to end, and its own status is more informative than our signal.
-        let closed = self.shared.lock().ended == Some(StreamEnd::Closed);
+        let closed = self.shared.state.lock().ended == Some(StreamEnd::Closed);
         let status = if closed { self.wait_for_end() } else { None };
         let status = status.or_else(|| self.kill());
         // Its last words may still be in the pipe.
@@ -200,9 +193,9 @@ fn read_pictures(mut from: impl Read, shared: &Shared, bytes_max: usize) -> Stre
         }
         while let Some(step) = splitter.step() {
             match step {
-                Step::Begun => shared.lock().begun += 1,
+                Step::Begun => shared.state.lock().begun += 1,
                 Step::Whole { len, size } => {
-                    let mut state = shared.lock();
+                    let mut state = shared.state.lock();
                     if state.wanted.is_some_and(|wanted| state.begun >= wanted) && state.picture.is_none() {
                         let bytes = splitter.take(len);
                         state.picture = Some(StreamedJpeg { bytes, size });
@@ -220,8 +213,7 @@ fn read_pictures(mut from: impl Read, shared: &Shared, bytes_max: usize) -> Stre
 }
 
 /// Keeps the newest lines, but for the one a frame that it likes to write.
-fn read_output(mut from: impl Read, shared: &Shared) {
-    let mut piece = [0; 1024];
+fn read_output(from: impl Read, shared: &Shared) {
     let mut line = Vec::new();
     let keep = |line: &mut Vec<u8>| {
         let text: String = String::from_utf8_lossy(line).trim().chars().take(LINE_CHARS_MAX).collect();
@@ -230,30 +222,22 @@ fn read_output(mut from: impl Read, shared: &Shared) {
             return;
         }
         tracing::debug!(rpicam = text);
-        let said = &mut shared.lock().said;
+        let said = &mut shared.state.lock().said;
         if said.len() >= LINES_MAX {
             said.remove(0);
         }
         said.push(text);
     };
-    loop {
-        match from.read(&mut piece) {
-            Ok(0) => break,
-            Ok(n) => {
-                for &byte in &piece[..n] {
-                    match byte {
-                        b'\n' | b'\r' => keep(&mut line),
-                        // A line without end is cut.
-                        _ if line.len() < 4 * LINE_CHARS_MAX => line.push(byte),
-                        _ => {}
-                    }
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+    for byte in BufReader::new(from).bytes() {
+        match byte {
+            Ok(b'\n' | b'\r') => keep(&mut line),
+            // A line without end is cut.
+            Ok(byte) if line.len() < 4 * LINE_CHARS_MAX => line.push(byte),
+            Ok(_) => {}
             Err(_) => break,
         }
     }
     keep(&mut line);
-    shared.lock().said_all = true;
+    shared.state.lock().said_all = true;
     shared.changed.notify_all();
 }

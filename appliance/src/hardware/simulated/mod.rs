@@ -7,17 +7,16 @@
 mod scene;
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
+use std::io::{self, BufRead as _, BufReader, IsTerminal, Read as _, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keepsake_protocol::capture::ContentType;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::Signal;
+use rand::Rng as _;
 
 use super::{ButtonEdge, CameraError, HardwareError, LedState};
 use crate::imaging::frame::Frame;
@@ -25,28 +24,18 @@ use crate::imaging::jpeg::check_jpeg;
 use crate::settings::{self, Config};
 use crate::time::clock::{self, Clock};
 
-/// Lines are read in pieces of this size; what is not read yet waits in the pipe.
-const READ_BYTES: usize = 4096;
-
 /// One press per line or SIGUSR1, released at once.
 ///
-/// A press has the time at which it is read: lines that come together wait in the pipe, and none is lost. The end of the
-/// input ends only its presses.
+/// A press has the time at which it is taken: lines that come together wait in the pipe, and none is lost. The end of the
+/// input ends only its presses. The kernel merges a signal with one that is still waiting to be delivered, so someone who
+/// sends many without spacing is counted fewer.
 pub struct SimulatedButton {
-    /// `None` after its end.
-    input: Option<File>,
-    /// Lines read and not taken yet.
-    lines: usize,
-    /// The last bytes read are a line that has no end yet.
-    line_begun: bool,
-    signals: BorrowedFd<'static>,
+    presses: Receiver<()>,
     /// It is down, and released next.
     down: bool,
 }
 
 impl SimulatedButton {
-    /// # Errors
-    /// stdin or the signal handler cannot be had.
     pub fn on_stdin() -> Result<Self, HardwareError> {
         let fix = "start it with stdin open, < /dev/null will do";
         let input = io::stdin()
@@ -57,124 +46,38 @@ impl SimulatedButton {
     }
 
     /// The same on any input.
-    ///
-    /// # Errors
-    /// The signal handler cannot be had.
     pub fn on(input: File) -> Result<Self, HardwareError> {
         let fix = "allow the program to handle signals";
-        let signals = count_signals().map_err(|e| HardwareError::new("take presses from SIGUSR1", fix).caused_by(e))?;
-        Ok(Self {
-            input: Some(input),
-            lines: 0,
-            line_begun: false,
-            signals,
-            down: false,
-        })
-    }
-
-    fn read_lines(&mut self) {
-        let Some(input) = &mut self.input else {
-            return;
-        };
-        let mut piece = [0; READ_BYTES];
-        match input.read(&mut piece) {
-            Ok(0) => {
-                self.lines += usize::from(self.line_begun);
-                self.line_begun = false;
-                self.input = None;
-            }
-            Ok(n) => {
-                self.lines += piece[..n].iter().filter(|&&c| c == b'\n').count();
-                self.line_begun = piece[n - 1] != b'\n';
-            }
-            Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
-            // A terminal that was closed.
-            Err(_) => self.input = None,
-        }
-    }
-
-    fn touch(&self) -> ButtonEdge {
-        ButtonEdge { down: self.down, at_boottime_us: clock::boottime_us() }
-    }
-
-    fn take_signal(&self) -> bool {
-        let mut count = [0; 8];
-        nix::unistd::read(self.signals, &mut count).is_ok_and(|n| n == count.len())
+        let presses =
+            spawn_readers(input).map_err(|e| HardwareError::new("take presses from SIGUSR1", fix).caused_by(e))?;
+        Ok(Self { presses, down: false })
     }
 }
 
 impl super::Button for SimulatedButton {
     fn wait(&mut self, timeout: Duration) -> Result<Option<ButtonEdge>, HardwareError> {
-        if std::mem::take(&mut self.down) {
-            return Ok(Some(self.touch()));
-        }
-        let until = Instant::now() + timeout;
-        loop {
-            let line = self.lines > 0;
-            if line || self.take_signal() {
-                self.lines -= usize::from(line);
-                self.down = true;
-                return Ok(Some(self.touch()));
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            // Rounded up, or the last millisecond would be spent turning in circles.
-            let left_ms = left.as_micros().div_ceil(1000);
-            let left_ms = PollTimeout::try_from(left_ms).unwrap_or(PollTimeout::MAX);
-            let mut readable = vec![PollFd::new(self.signals, PollFlags::POLLIN)];
-            if let Some(input) = &self.input {
-                readable.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
-            }
-            let seen = poll(&mut readable, left_ms);
-            let input_ready = readable.get(1).is_some_and(|fd| fd.any() == Some(true));
-            match seen {
-                Ok(0) => return Ok(None),
-                Ok(_) if input_ready => self.read_lines(),
-                // Without a signal the loop comes here again with less time left.
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(e) => {
-                    let fix = "start it again";
-                    return Err(HardwareError::new("wait for a press", fix).caused_by(e));
-                }
-            }
-        }
+        let is_touched = std::mem::take(&mut self.down) || {
+            self.down = self.presses.recv_timeout(timeout).is_ok();
+            self.down
+        };
+        Ok(is_touched.then(|| ButtonEdge { down: self.down, at_boottime_us: clock::boottime_us() }))
     }
 }
 
-/// Counts what SIGUSR1 delivered; -1 until there is a counter.
-static SIGNALS: AtomicI32 = AtomicI32::new(-1);
-
-/// Makes every SIGUSR1 from now on count, once for the whole process. The kernel merges a signal with one that is
-/// still waiting to be delivered, so someone who sends many without spacing is counted fewer.
-fn count_signals() -> nix::Result<BorrowedFd<'static>> {
-    static COUNTER: OnceLock<nix::Result<i32>> = OnceLock::new();
-    let counter = *COUNTER.get_or_init(|| {
-        use nix::sys::eventfd::{EfdFlags, EventFd};
-        // A semaphore: each read takes one.
-        let flags = EfdFlags::EFD_SEMAPHORE | EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
-        let counter = EventFd::from_value_and_flags(0, flags)?;
-        // Never closed: the handler may run as long as the process lives.
-        let counter = std::os::fd::OwnedFd::from(counter).into_raw_fd();
-        SIGNALS.store(counter, Ordering::SeqCst);
-        let action = SigAction::new(SigHandler::Handler(count_one), SaFlags::SA_RESTART, SigSet::empty());
-        // SAFETY: the handler only loads an atomic and calls write(2), both allowed in a signal handler.
-        unsafe { sigaction(Signal::SIGUSR1, &action)? };
-        Ok(counter)
-    });
-    // SAFETY: the descriptor was opened above and is never closed.
-    counter.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
-}
-
-extern "C" fn count_one(_signal: libc::c_int) {
-    let counter = SIGNALS.load(Ordering::SeqCst);
-    let one = 1u64;
-    // SAFETY: errno is this thread's own; whatever the signal interrupted must find it as it was. write(2) reads eight
-    // bytes from a u64 that lives on this stack.
-    unsafe {
-        let errno = libc::__errno_location();
-        let before = *errno;
-        libc::write(counter, (&raw const one).cast(), size_of::<u64>());
-        *errno = before;
-    }
+/// Starts a thread that reads lines and one that reads signals. Each hands over one press, and reads on when it is taken.
+fn spawn_readers(input: File) -> io::Result<Receiver<()>> {
+    let (press, presses) = sync_channel(0);
+    let (mut signals, signalled) = io::pipe()?;
+    signal_hook::low_level::pipe::register(Signal::SIGUSR1 as i32, signalled)?;
+    let signal_press = press.clone();
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || while signals.read_exact(&mut [0]).is_ok() && signal_press.send(()).is_ok() {})?;
+    thread::Builder::new().name("lines".to_owned()).spawn(move || {
+        let mut lines = BufReader::new(input).split(b'\n');
+        while lines.next().is_some_and(|line| line.is_ok()) && press.send(()).is_ok() {}
+    })?;
+    Ok(presses)
 }
 
 /// The LED as a dot with its meaning, on one line of the terminal that is overwritten.
@@ -265,8 +168,7 @@ enum Source {
 }
 
 impl SimulatedCamera {
-    /// # Errors
-    /// The folder of photographs cannot be read or holds no JPEG.
+    /// Fails if the folder of photographs cannot be read or holds no JPEG.
     pub fn open(config: &Config) -> Result<Self, HardwareError> {
         let settings = &config.simulated;
         let source = if settings.photos.as_os_str().is_empty() {
@@ -318,11 +220,7 @@ impl super::Camera for SimulatedCamera {
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
         if self.missing > 0 {
             self.missing -= 1;
-            return Err(CameraError::NotFound {
-                camera: "simulated".to_owned(),
-                fix: "lower simulated.camera_missing_presses".into(),
-                source: None,
-            });
+            return Err(CameraError::not_found("simulated", "lower simulated.camera_missing_presses"));
         }
         thread::sleep(self.takes.min(deadline));
         if self.takes > deadline {
@@ -335,8 +233,7 @@ impl super::Camera for SimulatedCamera {
             Source::Photographs(paths) => self.photograph(paths)?,
             Source::Scene { width, height } => scene::drawn(*width, *height, self.frames + 1, clock_face()),
         };
-        let failed = |what: String| CameraError::Failed { camera: "simulated".to_owned(), what, source: None };
-        let (width, height) = check_jpeg(&plain).map_err(|e| failed(e.to_string()))?;
+        let (width, height) = check_jpeg(&plain).map_err(|e| CameraError::failed("simulated", e.to_string()))?;
         self.frames += 1;
         let comment = format!("keepsake frame {} of boot {} run {}", self.frames, self.boot, self.run);
         Ok(Frame {
@@ -384,18 +281,11 @@ fn with_comments(jpeg: &[u8], comment: &str, bytes_min: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(bytes_min.max(jpeg.len() + comment.len() + 4));
     bytes.extend_from_slice(start);
     push_comment(&mut bytes, comment.as_bytes());
-    let mut noise = rand::random::<u64>() | 1;
     while bytes.len() + rest.len() + 4 < bytes_min {
         let room = bytes_min - bytes.len() - rest.len() - 4;
-        let padding: Vec<u8> = (0..room.min(COMMENT_BYTES_MAX))
-            .map(|_| {
-                // xorshift64: a picture does not compress, so padding must not either.
-                noise ^= noise << 13;
-                noise ^= noise >> 7;
-                noise ^= noise << 17;
-                noise.to_le_bytes()[0]
-            })
-            .collect();
+        // A picture does not compress, so padding must not either.
+        let mut padding = vec![0; room.min(COMMENT_BYTES_MAX)];
+        rand::rng().fill_bytes(&mut padding);
         push_comment(&mut bytes, &padding);
     }
     bytes.extend_from_slice(rest);
@@ -415,6 +305,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::io::PipeWriter;
     use std::os::fd::OwnedFd;
+    use std::time::Instant;
 
     use super::*;
     use crate::hardware::{Button as _, Camera as _};

@@ -380,66 +380,51 @@ mod tests {
     /// The tiles as a camera would hand them out, with `padding` bytes behind each line but the last.
     fn frame_of(layout: Layout, rec709: bool, full_range: bool, padding: usize) -> (Vec<u8>, Raw) {
         let sample = |x: usize, y: usize| samples(tile(x, y), rec709, full_range);
-        let mut lines: Vec<Vec<u8>> = Vec::new();
-        for y in 0..SIDE {
-            lines.push(match layout {
-                Layout::Packed { lumas, cb, cr } => (0..SIDE)
-                    .step_by(2)
-                    .flat_map(|x| {
-                        let mut four = [0; 4];
-                        four[lumas[0]] = sample(x, y)[0];
-                        four[lumas[1]] = sample(x + 1, y)[0];
-                        four[cb] = sample(x, y)[1];
-                        four[cr] = sample(x, y)[2];
-                        four
-                    })
-                    .collect(),
-                Layout::Pairs { .. } | Layout::Planes { .. } | Layout::Grey => {
-                    (0..SIDE).map(|x| sample(x, y)[0]).collect()
-                }
-                Layout::Rgb { blue_first } => (0..SIDE)
-                    .flat_map(|x| {
-                        let [r, g, b] = tile(x, y);
-                        if blue_first { [b, g, r] } else { [r, g, b] }
-                    })
-                    .collect(),
-            });
-        }
-        let stride = lines[0].len() + padding;
-        let mut bytes: Vec<u8> = Vec::new();
-        for line in lines {
-            bytes.extend(line);
-            bytes.extend(vec![7; padding]);
-        }
-        let chroma = |which: usize| {
-            (0..SIDE)
-                .step_by(2)
-                .map(move |y| (0..SIDE).step_by(2).map(|x| sample(x, y)[which]).collect::<Vec<u8>>())
+        let luma = |y: usize| (0..SIDE).map(|x| sample(x, y)[0]).collect::<Vec<u8>>();
+        let every_second = || (0..SIDE).step_by(2);
+        let chroma = |y: usize, which: usize| every_second().map(move |x| sample(x, y)[which]);
+        let first_plane: Vec<Vec<u8>> = match layout {
+            Layout::Packed { lumas, cb, cr } => {
+                let four = |x: usize, y: usize| {
+                    let mut four = [0; 4];
+                    four[lumas[0]] = sample(x, y)[0];
+                    four[lumas[1]] = sample(x + 1, y)[0];
+                    [four[cb], four[cr]] = [sample(x, y)[1], sample(x, y)[2]];
+                    four
+                };
+                (0..SIDE).map(|y| every_second().flat_map(|x| four(x, y)).collect()).collect()
+            }
+            Layout::Pairs { .. } | Layout::Planes { .. } | Layout::Grey => (0..SIDE).map(luma).collect(),
+            Layout::Rgb { blue_first } => {
+                let pixel = |x: usize, y: usize| {
+                    let [r, g, b] = tile(x, y);
+                    if blue_first { [b, g, r] } else { [r, g, b] }
+                };
+                (0..SIDE).map(|y| (0..SIDE).flat_map(|x| pixel(x, y)).collect()).collect()
+            }
         };
-        match layout {
-            Layout::Packed { .. } | Layout::Rgb { .. } | Layout::Grey => {}
+        let (chroma_lines, chroma_padding): (Vec<Vec<u8>>, usize) = match layout {
+            Layout::Packed { .. } | Layout::Rgb { .. } | Layout::Grey => (Vec::new(), padding),
             Layout::Pairs { cr_first } => {
-                for (cb, cr) in chroma(1).zip(chroma(2)) {
-                    for (cb, cr) in cb.into_iter().zip(cr) {
-                        bytes.extend(if cr_first { [cr, cb] } else { [cb, cr] });
-                    }
-                    bytes.extend(vec![7; padding]);
-                }
+                let (first, second) = if cr_first { (2, 1) } else { (1, 2) };
+                let line = |y| chroma(y, first).zip(chroma(y, second)).flat_map(|(a, b)| [a, b]).collect();
+                (every_second().map(line).collect(), padding)
             }
             Layout::Planes { cr_first } => {
-                for which in if cr_first { [2, 1] } else { [1, 2] } {
-                    for line in chroma(which) {
-                        bytes.extend(line);
-                        bytes.extend(vec![7; padding / 2]);
-                    }
-                }
+                let planes = if cr_first { [2, 1] } else { [1, 2] };
+                let lines = planes.map(|which| every_second().map(move |y| chroma(y, which).collect()));
+                (lines.into_iter().flatten().collect(), padding / 2)
+            }
+        };
+        let stride = first_plane[0].len() + padding;
+        let mut bytes: Vec<u8> = Vec::new();
+        for (lines, padding) in [(first_plane, padding), (chroma_lines, chroma_padding)] {
+            for line in lines {
+                bytes.extend(line);
+                bytes.extend(vec![7; padding]);
             }
         }
-        let used = match layout {
-            Layout::Planes { .. } => bytes.len() - padding / 2,
-            Layout::Packed { .. } | Layout::Rgb { .. } | Layout::Grey | Layout::Pairs { .. } => bytes.len() - padding,
-        };
-        bytes.truncate(used);
+        bytes.truncate(bytes.len() - chroma_padding);
         let side = u16::try_from(SIDE).unwrap();
         let raw = Raw {
             layout,

@@ -32,62 +32,16 @@
 //! The crate v4l needs libclang at build time, so it comes with the feature `v4l`, and is named in `v4l/kernel.rs` only.
 //! A binary without it returns an error that names the flag.
 
-#[cfg(any(test, feature = "v4l"))]
 mod camera;
 pub mod convert;
 #[cfg(any(test, feature = "v4l"))]
 mod discovery;
-#[cfg(any(test, feature = "v4l"))]
+#[cfg_attr(
+    not(any(test, feature = "v4l")),
+    expect(dead_code, reason = "only a driver makes some values")
+)]
 mod driver;
 #[cfg(feature = "v4l")]
 mod kernel;
 
-#[cfg(feature = "v4l")]
 pub(crate) use camera::V4lCamera;
-#[cfg(not(feature = "v4l"))]
-pub(crate) use without::V4lCamera;
-
-#[cfg(not(feature = "v4l"))]
-mod without {
-    use std::convert::Infallible;
-    use std::time::Duration;
-
-    use super::super::{CameraError, HardwareError};
-    use crate::imaging::frame::Frame;
-    use crate::settings;
-
-    /// A camera that cannot exist in this binary.
-    pub(crate) struct V4lCamera(Infallible);
-
-    impl V4lCamera {
-        /// # Errors
-        /// Always: this binary was built without it.
-        pub(crate) fn open(_settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
-            Err(HardwareError::new(
-                "open a V4L2 camera: this program was built without it",
-                "build it with --features v4l, or set camera.backend",
-            ))
-        }
-
-        pub(crate) fn is_there(&self) -> bool {
-            match self.0 {}
-        }
-    }
-
-    impl super::super::Camera for V4lCamera {
-        fn frame(&mut self, _deadline: Duration) -> Result<Frame, CameraError> {
-            match self.0 {}
-        }
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn a_binary_without_it_names_the_flag() {
-            let error = V4lCamera::open(&settings::Config::default().camera).err().unwrap();
-            assert!(error.to_string().contains("--features v4l"), "{error}");
-        }
-    }
-}

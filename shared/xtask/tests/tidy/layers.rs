@@ -45,6 +45,7 @@ const APPLIANCE: Layers = &[
     ("appliance/src/button/press_or_hold", Layer::Decision),
     ("appliance/src/capture/", Layer::Flow),
     ("appliance/src/engine/", Layer::Flow),
+    ("appliance/src/durable_file.rs", Layer::Edge),
     ("appliance/src/error.rs", Layer::Plain),
     ("appliance/src/hardware/", Layer::Edge),
     ("appliance/src/imaging/", Layer::Plain),

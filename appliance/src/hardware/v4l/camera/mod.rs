@@ -18,10 +18,8 @@ use super::convert::from_mjpeg;
 use super::driver::{DequeuedFrame, Device, DeviceInfo, Driver, NegotiatedFormat, Size, Stream, is_gone};
 #[cfg(feature = "v4l")]
 use super::kernel::Kernel;
-use crate::hardware::CameraError;
-#[cfg(feature = "v4l")]
-use crate::hardware::HardwareError;
-use crate::hardware::exposure::Exposure;
+use crate::hardware::kept_source::{self, KeptSource, Wanted};
+use crate::hardware::{CameraError, HardwareError};
 use crate::imaging::brightness::brightness;
 use crate::imaging::frame::Frame;
 use crate::settings;
@@ -29,8 +27,6 @@ use crate::time::clock;
 
 /// We hold one, and with two more the driver never waits for us. Each takes four megabytes at 1080p.
 const BUFFERS: u32 = 3;
-/// The most streams built during one press: a driver that fails twice in a row will not recover.
-const ATTEMPTS_MAX: u32 = 2;
 /// The number of damaged frames that ends a press: one second of a usual camera.
 const DAMAGED_MAX: u32 = 30;
 /// A JPEG of another size than negotiated may be left over from the previous stream. The third is believed.
@@ -45,7 +41,7 @@ pub(crate) struct V4lCamera {
     brightened: bool,
 }
 
-struct RunningStream {
+pub(in crate::hardware) struct RunningStream {
     stream: Box<dyn Stream>,
     pixels: Pixels,
     path: PathBuf,
@@ -54,24 +50,22 @@ struct RunningStream {
     ahead: TimestampSkew,
 }
 
-/// The age of a stream.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Age {
-    /// It has run since an earlier press, and may have died since.
-    Kept,
-    New,
-}
-
 impl V4lCamera {
     /// Keeps the settings; the device is opened by the first frame, because it may be plugged in later.
-    ///
-    /// # Errors
-    /// None; a binary without V4L2 has an error here.
     #[cfg(feature = "v4l")]
     pub(crate) fn open(settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
         Ok(Self::new(Box::new(Kernel), settings))
     }
 
+    #[cfg(not(feature = "v4l"))]
+    pub(crate) fn open(_: &settings::CameraSettings) -> Result<Self, HardwareError> {
+        Err(HardwareError::new(
+            "open a V4L2 camera: this program was built without it",
+            "build it with --features v4l, or set camera.backend",
+        ))
+    }
+
+    #[cfg(any(test, feature = "v4l"))]
     fn new(driver: Box<dyn Driver>, settings: &settings::CameraSettings) -> Self {
         Self {
             driver,
@@ -84,45 +78,6 @@ impl V4lCamera {
     /// Returns true if a stream runs or a device is present.
     pub(crate) fn is_there(&self) -> bool {
         self.running.is_some() || negotiate::find(self.driver.as_ref(), &self.settings.device).is_ok()
-    }
-
-    fn start(&mut self) -> Result<RunningStream, CameraError> {
-        let asked = Instant::now();
-        let FoundDevice { path, device, about, offers } = negotiate::find(self.driver.as_ref(), &self.settings.device)?;
-        let suitable: Vec<_> = offers
-            .iter()
-            .filter(|offer| negotiate::matches_format(offer, &self.settings.format))
-            .cloned()
-            .collect();
-        let failed = |doing: &str, error| camera_error(&path, doing, asked, error);
-        let Selection { agreed, pixels } = negotiate::select_format(device.as_ref(), &suitable, self.requested_size())
-            .map_err(|e| failed("set its format", e))?
-            .ok_or_else(|| CameraError::Failed {
-                camera: path.display().to_string(),
-                what: negotiate::no_format_message(&offers, &self.settings.format),
-                source: None,
-            })?;
-        if let Err(error) = self.apply_brightness(device.as_ref()) {
-            // A picture of another brightness is a picture.
-            tracing::warn!(camera = %path.display(), %error, "its brightness stays as it is");
-        }
-        if let Err(error) = self.raise_frame_rate(device.as_ref()) {
-            // A picture that came late is a picture.
-            tracing::warn!(camera = %path.display(), %error, "its frames come as slowly as before");
-        }
-        let stream = device.stream(BUFFERS).map_err(|e| failed("map its buffers", e))?;
-        tracing::info!(
-            camera = %path.display(), card = about.card, format = %agreed.fourcc, size = %agreed.size,
-            "the camera starts"
-        );
-        Ok(RunningStream {
-            stream,
-            pixels,
-            path,
-            about,
-            agreed,
-            ahead: TimestampSkew::default(),
-        })
     }
 
     fn requested_size(&self) -> Size {
@@ -156,80 +111,93 @@ impl V4lCamera {
         self.brightened = percent > 0;
         Ok(())
     }
+}
 
-    /// A frame of the stream there is, or of a new one.
-    fn frame_of(&mut self, age: Age, pressed_us: u64, until: Instant) -> Result<Frame, CameraError> {
-        let mut running = match self.running.take() {
-            Some(running) => running,
-            None => {
-                let mut running = self.start()?;
-                self.warm_up(&mut running, until)?;
-                running
-            }
-        };
-        let until = match age {
-            // A stream that died in silence must leave time for another.
-            Age::Kept => Instant::now() + until.saturating_duration_since(Instant::now()) / 2,
-            Age::New => until,
-        };
-        let frame = self.fresh_frame(&mut running, pressed_us, until)?;
-        self.running = Some(running);
-        Ok(frame)
+impl KeptSource for V4lCamera {
+    type Source = RunningStream;
+    type Failure = CameraError;
+
+    fn source(&mut self) -> &mut Option<RunningStream> {
+        &mut self.running
     }
 
-    /// Passes frames over until the exposure stands still, within the bounds of the settings.
-    fn warm_up(&self, running: &mut RunningStream, until: Instant) -> Result<(), CameraError> {
+    fn settings(&self) -> &settings::CameraSettings {
+        &self.settings
+    }
+
+    fn start(&mut self) -> Result<RunningStream, CameraError> {
         let asked = Instant::now();
-        let ends = until.min(asked + self.settings.warm_up());
-        let mut exposure = Exposure::default();
-        for _ in 0..self.settings.warm_up_frames {
-            if Instant::now() >= ends {
-                break;
-            }
-            let given = running
-                .stream
-                .next(remaining(until))
-                .map_err(|e| camera_error(&running.path, "wait for it to warm up", asked, e))?;
-            if let Some(stamp) = given.stamp {
-                running.ahead.learn(stamp, clock::monotonic_us());
-            }
-            let seen = if given.broken {
-                None
-            } else {
-                match &running.pixels {
-                    Pixels::Jpeg(_) => {
-                        from_mjpeg(given.bytes).ok().and_then(|(jpeg, ..)| brightness(&jpeg, ContentType::Jpeg))
-                    }
-                    Pixels::Raw(raw) => raw.brightness(given.bytes),
-                }
-            };
-            if exposure.is_steady(seen) {
-                break;
-            }
+        let FoundDevice { path, device, about, offers } = negotiate::find(self.driver.as_ref(), &self.settings.device)?;
+        let suitable: Vec<_> = offers
+            .iter()
+            .filter(|offer| negotiate::matches_format(offer, &self.settings.format))
+            .cloned()
+            .collect();
+        let failed = |doing: &str, error| camera_error(&path, doing, asked, error);
+        let Selection { agreed, pixels } = negotiate::select_format(device.as_ref(), &suitable, self.requested_size())
+            .map_err(|e| failed("set its format", e))?
+            .ok_or_else(|| {
+                let what = negotiate::no_format_message(&offers, &self.settings.format);
+                CameraError::failed(path.display().to_string(), what)
+            })?;
+        if let Err(error) = self.apply_brightness(device.as_ref()) {
+            // A picture of another brightness is a picture.
+            tracing::warn!(camera = %path.display(), %error, "its brightness stays as it is");
         }
-        Ok(())
+        if let Err(error) = self.raise_frame_rate(device.as_ref()) {
+            // A picture that came late is a picture.
+            tracing::warn!(camera = %path.display(), %error, "its frames come as slowly as before");
+        }
+        let stream = device.stream(BUFFERS).map_err(|e| failed("map its buffers", e))?;
+        tracing::info!(
+            camera = %path.display(), card = about.card, format = %agreed.fourcc, size = %agreed.size,
+            "the camera starts"
+        );
+        Ok(RunningStream {
+            stream,
+            pixels,
+            path,
+            about,
+            agreed,
+            ahead: TimestampSkew::default(),
+        })
     }
 
-    /// The first frame that began after the press and is whole.
-    fn fresh_frame(&self, running: &mut RunningStream, pressed_us: u64, until: Instant) -> Result<Frame, CameraError> {
+    fn next_brightness(&self, running: &mut RunningStream, until: Instant) -> Result<Option<u8>, CameraError> {
+        let asked = Instant::now();
+        let given = running
+            .stream
+            .next(remaining(until))
+            .map_err(|e| camera_error(&running.path, "wait for it to warm up", asked, e))?;
+        if let Some(stamp) = given.stamp {
+            running.ahead.learn(stamp, clock::monotonic_us());
+        }
+        if given.broken {
+            return Ok(None);
+        }
+        Ok(match &running.pixels {
+            Pixels::Jpeg(_) => from_mjpeg(given.bytes).ok().and_then(|(jpeg, ..)| brightness(&jpeg, ContentType::Jpeg)),
+            Pixels::Raw(raw) => raw.brightness(given.bytes),
+        })
+    }
+
+    fn fresh_frame(&self, running: &mut RunningStream, wanted: Wanted) -> Result<Frame, CameraError> {
         let asked = Instant::now();
         let camera = running.path.display().to_string();
-        let mut freshness = Freshness::new(pressed_us, &mut running.ahead);
+        let mut freshness = Freshness::new(wanted.pressed_us, &mut running.ahead);
         let mut damaged = DamageCount::default();
-        while Instant::now() < until && damaged.frames < DAMAGED_MAX {
-            let given = match running.stream.next(remaining(until)) {
-                Ok(given) => given,
-                Err(error) => {
-                    return Err(camera_error(&running.path, "take a frame", asked, error));
-                }
-            };
+        while Instant::now() < wanted.until && damaged.frames < DAMAGED_MAX {
+            let given = running
+                .stream
+                .next(remaining(wanted.until))
+                .map_err(|error| camera_error(&running.path, "take a frame", asked, error))?;
             if !freshness.is_fresh(given.stamp, clock::monotonic_us()) {
                 continue;
             }
             let bytes = given.bytes.len() as u64;
             if bytes > self.settings.frame_bytes_max {
                 let what = format!("a frame of {bytes} bytes is above camera.frame_bytes_max");
-                return Err(CameraError::Failed { camera, what, source: None });
+                return Err(CameraError::failed(camera, what));
             }
             match picture_of(&given, &running.pixels, damaged.other_sizes) {
                 Ok((bytes, size)) => {
@@ -244,21 +212,33 @@ impl V4lCamera {
             }
         }
         Err(match damaged.last {
-            Some(what) => CameraError::Failed {
-                camera,
-                what: format!("{} damaged frames, the last one: {what}", damaged.frames),
-                source: None,
-            },
+            Some(what) => {
+                CameraError::failed(camera, format!("{} damaged frames, the last one: {what}", damaged.frames))
+            }
             None => CameraError::TimedOut { camera, after_ms: asked.elapsed().as_millis() },
         })
+    }
+
+    fn end(&self, _stream: RunningStream, error: CameraError, _asked: Instant) -> CameraError {
+        error
+    }
+
+    fn is_transient(error: &CameraError) -> bool {
+        match error {
+            // A transient fault of the driver is a system error; anything else would only happen again.
+            CameraError::Failed { source: Some(source), .. } => {
+                !matches!(source.raw_os_error(), Some(libc::EBUSY | libc::ENOSPC))
+            }
+            CameraError::Failed { source: None, .. } | CameraError::NotFound { .. } | CameraError::TimedOut { .. } => {
+                false
+            }
+        }
     }
 }
 
 impl crate::hardware::Camera for V4lCamera {
     fn prepare(&mut self, within: Duration) {
-        if let Err(error) = self.frame(within) {
-            tracing::warn!(error = crate::error::display_chain(&error), "the camera is not ready");
-        }
+        kept_source::prepare(self, within);
     }
 
     fn configure(&mut self, settings: &settings::CameraSettings) {
@@ -274,28 +254,7 @@ impl crate::hardware::Camera for V4lCamera {
     }
 
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
-        let pressed_us = clock::monotonic_us();
-        let until = Instant::now() + deadline;
-        let mut new_ones = 0;
-        loop {
-            let age = match self.running {
-                Some(_) => Age::Kept,
-                None => Age::New,
-            };
-            new_ones += u32::from(age == Age::New);
-            let error = match self.frame_of(age, pressed_us, until) {
-                Ok(frame) => return Ok(frame),
-                Err(error) => error,
-            };
-            let again = match age {
-                Age::Kept => true,
-                Age::New => new_ones < ATTEMPTS_MAX && is_transient(&error),
-            };
-            if !again || Instant::now() >= until {
-                return Err(error);
-            }
-            tracing::warn!(error = crate::error::display_chain(&error), "the camera is restarted");
-        }
+        kept_source::take_frame(self, deadline)
     }
 
     fn describe(&mut self) -> Vec<String> {
@@ -367,17 +326,6 @@ fn picture_of(given: &DequeuedFrame<'_>, pixels: &Pixels, other_sizes: u32) -> R
             let size = Size { width: raw.width.into(), height: raw.height.into() };
             Ok((jpeg.ok_or(Damage::Short { got })?, size))
         }
-    }
-}
-
-/// Returns true if a new stream may work after this error.
-fn is_transient(error: &CameraError) -> bool {
-    match error {
-        // A transient fault of the driver is a system error; anything else would only happen again.
-        CameraError::Failed { source: Some(source), .. } => {
-            !matches!(source.raw_os_error(), Some(libc::EBUSY | libc::ENOSPC))
-        }
-        CameraError::Failed { source: None, .. } | CameraError::NotFound { .. } | CameraError::TimedOut { .. } => false,
     }
 }
 

@@ -70,11 +70,7 @@ pub(super) fn find(driver: &dyn Driver, requested: &str) -> Result<FoundDevice, 
     // A device that may not be opened is more likely the camera than one that cannot be used.
     Err(match forbidden.or(refused) {
         Some((path, problem)) => problem.into_camera_error(path.display().to_string()),
-        None => CameraError::NotFound {
-            camera: "on any /dev/video*".to_owned(),
-            fix: FIX.into(),
-            source: None,
-        },
+        None => CameraError::not_found("on any /dev/video*", FIX),
     })
 }
 
@@ -90,15 +86,11 @@ enum Problem {
 impl Problem {
     fn into_camera_error(self, camera: String) -> CameraError {
         match self {
-            Self::NoCamera => CameraError::Failed {
+            Self::NoCamera => CameraError::failed(
                 camera,
-                what:
-                    "it takes no pictures; a USB camera has a second device that takes none, choose the one that ends \
-                       in index0"
-                        .to_owned(),
-                source: None,
-            },
-            Self::Useless(what) => CameraError::Failed { camera, what, source: None },
+                "it takes no pictures; a USB camera has a second device that takes none, choose the one that ends in index0",
+            ),
+            Self::Useless(what) => CameraError::failed(camera, what),
             Self::System(error) => CameraError::NotFound {
                 camera,
                 fix: match error.kind() {

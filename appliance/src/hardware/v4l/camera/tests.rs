@@ -3,8 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+
+use keepsake_protocol::event::TombstoneReason::{CameraFailed, CameraNotFound, CameraTimedOut};
+use keepsake_protocol::settings::schema::{RawValue, Setting};
+use parking_lot::Mutex;
 
 use super::super::driver::{
     BufferTimestamp, ControlRange, DequeuedFrame, Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat,
@@ -70,17 +74,17 @@ struct Kernel(Arc<Mutex<World>>);
 impl Kernel {
     fn of(devices: &[Scripted], streams: &[&[Does]]) -> Self {
         let kernel = Self::default();
-        kernel.0.lock().unwrap().devices = devices.to_vec();
+        kernel.0.lock().devices = devices.to_vec();
         kernel.will(streams);
         kernel
     }
 
     fn will(&self, streams: &[&[Does]]) {
-        self.0.lock().unwrap().streams = streams.iter().map(|does| does.to_vec()).collect();
+        self.0.lock().streams = streams.iter().map(|does| does.to_vec()).collect();
     }
 
     fn streams_begun(&self) -> usize {
-        self.0.lock().unwrap().streams_begun
+        self.0.lock().streams_begun
     }
 
     fn camera(&self, set: impl FnOnce(&mut settings::CameraSettings)) -> V4lCamera {
@@ -95,23 +99,26 @@ impl Kernel {
     }
 }
 
-fn error_of(errno: Option<i32>) -> io::Result<()> {
-    errno.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+fn errno(errno: i32) -> io::Error {
+    io::Error::from_raw_os_error(errno)
+}
+
+fn error_of(failure: Option<i32>) -> io::Result<()> {
+    failure.map_or(Ok(()), |failure| Err(errno(failure)))
 }
 
 impl Driver for Kernel {
     fn device_paths(&self) -> Vec<PathBuf> {
-        let world = self.0.lock().unwrap();
-        world.devices.iter().map(|d| d.path.clone()).collect()
+        self.0.lock().devices.iter().map(|device| device.path.clone()).collect()
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Device>> {
-        let world = self.0.lock().unwrap();
+        let world = self.0.lock();
         let device = world
             .devices
             .iter()
             .find(|device| device.path == path)
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+            .ok_or_else(|| errno(libc::ENOENT))?;
         error_of(device.open)?;
         Ok(Box::new(Opened { device: device.clone(), world: self.0.clone() }))
     }
@@ -133,7 +140,7 @@ impl Device for Opened {
 
     fn negotiate(&self, fourcc: Fourcc, size: Size) -> io::Result<NegotiatedFormat> {
         error_of(self.device.agree)?;
-        self.world.lock().unwrap().agreed.push((fourcc, size));
+        self.world.lock().agreed.push((fourcc, size));
         let other = Fourcc(*b"H264");
         let goes_back = self.device.goes_back_on.contains(&fourcc);
         Ok(NegotiatedFormat {
@@ -150,7 +157,7 @@ impl Device for Opened {
     }
 
     fn set_frame_rate(&self, frames_per_s: u32) -> io::Result<()> {
-        self.world.lock().unwrap().frame_rates_set.push(frames_per_s);
+        self.world.lock().frame_rates_set.push(frames_per_s);
         error_of(self.device.rate)
     }
 
@@ -159,14 +166,14 @@ impl Device for Opened {
     }
 
     fn set_brightness(&self, value: i32) -> io::Result<()> {
-        self.world.lock().unwrap().brightness_set.push(value);
+        self.world.lock().brightness_set.push(value);
         Ok(())
     }
 
     fn stream(&self, buffers: u32) -> io::Result<Box<dyn Stream>> {
         assert!(buffers > 0);
         error_of(self.device.map)?;
-        let mut world = self.world.lock().unwrap();
+        let mut world = self.world.lock();
         world.streams_begun += 1;
         let does = world.streams.pop_front().unwrap_or_default();
         Ok(Box::new(Played { does: does.into(), bytes: Vec::new(), failed: false }))
@@ -193,9 +200,9 @@ impl Stream for Played {
             Does::GivesMarked(bytes) => (bytes, began(clock::monotonic_us()), true),
             Does::GivesOld(bytes) => (bytes, began(1), false),
             Does::GivesUnstamped(bytes) => (bytes, None, false),
-            Does::Fails(errno) => {
+            Does::Fails(failure) => {
                 self.failed = true;
-                return Err(io::Error::from_raw_os_error(errno));
+                return Err(errno(failure));
             }
             Does::TimesOut => {
                 self.failed = true;
@@ -270,17 +277,21 @@ fn assert_grey(frame: Result<Frame, CameraError>, expected: u8) {
     testing::assert_grey(frame, expected, 3);
 }
 
+/// A camera with MJPEG whose streams do what the test says.
+fn running(streams: &[&[Does]]) -> (Kernel, V4lCamera) {
+    let kernel = Kernel::of(&[jpeg_camera()], streams);
+    let camera = kernel.camera(|_| {});
+    (kernel, camera)
+}
+
 /// Plays one stream of a device and takes one frame.
 fn frame_of(device: Scripted, stream: &[Does]) -> Result<Frame, CameraError> {
     Kernel::of(&[device], &[stream]).camera(|_| {}).frame(DEADLINE)
 }
 
-use keepsake_protocol::event::TombstoneReason::{CameraFailed, CameraNotFound, CameraTimedOut};
-
 #[test]
 fn a_press_takes_a_picture_and_the_stream_runs_on() {
-    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]]);
-    let mut camera = kernel.camera(|_| {});
+    let (kernel, mut camera) = running(&[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]]);
     assert_grey(camera.frame(DEADLINE), 50);
     assert_grey(camera.frame(DEADLINE), 90);
     assert_eq!(kernel.streams_begun(), 1);
@@ -288,8 +299,7 @@ fn a_press_takes_a_picture_and_the_stream_runs_on() {
 
 #[test]
 fn a_camera_that_was_prepared_is_running_at_the_first_press() {
-    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]]);
-    let mut camera = kernel.camera(|_| {});
+    let (kernel, mut camera) = running(&[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]]);
     camera.prepare(DEADLINE);
     assert_grey(camera.frame(DEADLINE), 90);
     assert_eq!(kernel.streams_begun(), 1);
@@ -300,9 +310,8 @@ fn a_camera_that_was_prepared_is_running_at_the_first_press() {
 
 #[test]
 fn a_missing_camera_is_reported_at_once() {
-    let kernel = Kernel::of(&[], &[]);
-    let frame = kernel.camera(|_| {}).frame(DEADLINE);
-    assert_error(frame, CameraNotFound, &["check its cable", "rpicam"]);
+    let mut camera = Kernel::of(&[], &[]).camera(|_| {});
+    assert_error(camera.frame(DEADLINE), CameraNotFound, &["check its cable", "rpicam"]);
 }
 
 #[test]
@@ -324,7 +333,6 @@ fn a_named_camera_that_is_missing_says_which_ones_are_there() {
 fn what_cannot_become_a_picture_is_named() {
     let h264 = camera_at(BY_ID, &[offer(b"H264", &[]), offer(b"pRAA", &[])]);
     assert_error(frame_of(h264, &[]), CameraFailed, &["none of MJPG JPEG YUYV", "it has H264 pRAA"]);
-
     let mut planes = raw_camera();
     (planes.about.capture, planes.about.multi_planar) = (false, true);
     assert_error(frame_of(planes, &[]), CameraFailed, &["every plane", "rpicam"]);
@@ -374,56 +382,45 @@ fn the_nearest_size_wins_and_then_the_cheapest_format() {
         let kernel = Kernel::of(&[camera_at(BY_ID, &offers)], &[]);
         let mut camera = kernel.camera(|s| (s.width, s.height) = requested);
         let _ = camera.frame(Duration::from_millis(1));
-        let asked = kernel.0.lock().unwrap().agreed.clone();
-        assert_eq!(asked, [(Fourcc(*fourcc), agreed)], "{requested:?}");
+        assert_eq!(kernel.0.lock().agreed, [(Fourcc(*fourcc), agreed)], "{requested:?}");
     }
 }
 
 #[test]
 fn the_format_of_the_settings_is_used_or_reported_as_missing() {
     let sizes = [size(WIDTH, HEIGHT)];
-    let offers = [offer(b"MJPG", &sizes), offer(b"YUYV", &sizes)];
-    let device = camera_at(BY_ID, &offers);
+    let device = camera_at(BY_ID, &[offer(b"MJPG", &sizes), offer(b"YUYV", &sizes)]);
     let kernel = Kernel::of(&[device], &[&[Does::Gives(raw(126))]]);
-    let mut camera = kernel.camera(|s| s.format = "YUYV".to_owned());
-    assert_grey(camera.frame(DEADLINE), 128);
+    assert_grey(kernel.camera(|s| s.format = "YUYV".to_owned()).frame(DEADLINE), 128);
     let mut camera = kernel.camera(|s| s.format = "NV12".to_owned());
-    let says = ["none of NV12;", "it has MJPG YUYV"];
-    assert_error(camera.frame(DEADLINE), CameraFailed, &says);
+    assert_error(camera.frame(DEADLINE), CameraFailed, &["none of NV12;", "it has MJPG YUYV"]);
     // Every format that is known here can be set, and no other.
-    let setting = keepsake_protocol::settings::schema::Setting::find("camera.format").unwrap();
+    let setting = Setting::find("camera.format").unwrap();
     let mut known: Vec<String> = Layout::KNOWN.map(|(f, _)| Fourcc(f).to_string()).into();
     known.extend(["auto", "MJPG", "JPEG"].map(str::to_owned));
     for format in &known {
-        let given = keepsake_protocol::settings::schema::RawValue::Text(format);
-        assert_eq!(setting.check(given), Ok(()), "{format}");
+        assert_eq!(setting.check(RawValue::Text(format)), Ok(()), "{format}");
     }
     assert_eq!(setting.constraint().split(", ").count(), known.len());
 }
 
 #[test]
 fn a_camera_in_use_or_forbidden_names_the_fix() {
-    let mut device = jpeg_camera();
-    device.agree = Some(libc::EBUSY);
-    let kernel = Kernel::of(&[device], &[]);
-    assert_error(kernel.camera(|_| {}).frame(DEADLINE), CameraFailed, &["another program uses it"]);
-    let mut device = jpeg_camera();
-    device.open = Some(libc::EACCES);
-    let kernel = Kernel::of(&[device], &[]);
-    let says = ["usermod -aG video", BY_ID];
-    assert_error(kernel.camera(|_| {}).frame(DEADLINE), CameraNotFound, &says);
-    let mut named = kernel.camera(|s| s.device = BY_ID.to_owned());
-    assert_error(named.frame(DEADLINE), CameraNotFound, &says);
-    let mut device = jpeg_camera();
-    device.map = Some(libc::ENOSPC);
-    let kernel = Kernel::of(&[device], &[]);
-    assert_error(kernel.camera(|_| {}).frame(DEADLINE), CameraFailed, &["camera.width"]);
+    let busy = Scripted { agree: Some(libc::EBUSY), ..jpeg_camera() };
+    assert_error(frame_of(busy, &[]), CameraFailed, &["another program uses it"]);
+    let forbidden = Scripted { open: Some(libc::EACCES), ..jpeg_camera() };
+    let kernel = Kernel::of(&[forbidden], &[]);
+    for device in ["", BY_ID] {
+        let mut camera = kernel.camera(|s| s.device = device.to_owned());
+        assert_error(camera.frame(DEADLINE), CameraNotFound, &["usermod -aG video", BY_ID]);
+    }
+    let no_room = Scripted { map: Some(libc::ENOSPC), ..jpeg_camera() };
+    assert_error(frame_of(no_room, &[]), CameraFailed, &["camera.width"]);
 }
 
 #[test]
 fn a_new_stream_without_a_frame_times_out_and_the_next_press_builds_another() {
-    let kernel = Kernel::of(&[jpeg_camera()], &[&[], &[Does::Gives(jpeg(60))]]);
-    let mut camera = kernel.camera(|_| {});
+    let (kernel, mut camera) = running(&[&[], &[Does::Gives(jpeg(60))]]);
     assert_error(camera.frame(DEADLINE), CameraTimedOut, &[BY_ID]);
     assert_eq!(kernel.streams_begun(), 1, "once a press");
     assert_grey(camera.frame(DEADLINE), 60);
@@ -432,8 +429,7 @@ fn a_new_stream_without_a_frame_times_out_and_the_next_press_builds_another() {
 #[test]
 fn a_kept_stream_that_died_is_rebuilt_within_the_press() {
     for died in [Does::TimesOut, Does::Fails(libc::EIO), Does::Fails(libc::ENODEV)] {
-        let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(jpeg(40)), died.clone()], &[Does::Gives(jpeg(80))]]);
-        let mut camera = kernel.camera(|_| {});
+        let (kernel, mut camera) = running(&[&[Does::Gives(jpeg(40)), died.clone()], &[Does::Gives(jpeg(80))]]);
         assert_grey(camera.frame(DEADLINE), 40);
         assert_grey(camera.frame(DEADLINE), 80);
         assert_eq!(kernel.streams_begun(), 2, "{died:?}");
@@ -455,14 +451,13 @@ fn a_driver_that_hiccups_costs_no_picture_and_one_that_fails_on_is_given_up() {
 
 #[test]
 fn an_unplugged_camera_is_reported_until_it_is_back() {
-    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(jpeg(30)), Does::Fails(libc::ENODEV)]]);
-    let mut camera = kernel.camera(|_| {});
+    let (kernel, mut camera) = running(&[&[Does::Gives(jpeg(30)), Does::Fails(libc::ENODEV)]]);
     assert_grey(camera.frame(DEADLINE), 30);
-    let unplugged = std::mem::take(&mut kernel.0.lock().unwrap().devices);
+    let unplugged = std::mem::take(&mut kernel.0.lock().devices);
     for _ in 0..3 {
         assert_error(camera.frame(DEADLINE), CameraNotFound, &["check its cable"]);
     }
-    kernel.0.lock().unwrap().devices = unplugged;
+    kernel.0.lock().devices = unplugged;
     kernel.will(&[&[Does::Gives(jpeg(110))]]);
     assert_grey(camera.frame(DEADLINE), 110);
 }
@@ -504,9 +499,7 @@ fn damaged_jpegs_are_passed_over() {
 
 #[test]
 fn a_camera_that_keeps_to_another_size_is_believed() {
-    let other = Does::Gives(jpeg_of(100, 64, 56));
-    let kernel = Kernel::of(&[jpeg_camera()], &[&[other.clone(), other.clone(), other]]);
-    let frame = kernel.camera(|_| {}).frame(DEADLINE).unwrap();
+    let frame = frame_of(jpeg_camera(), &vec![Does::Gives(jpeg_of(100, 64, 56)); 3]).unwrap();
     assert_eq!((frame.width, frame.height), (64, 56));
     assert_grey(Ok(frame), 100);
 }
@@ -536,10 +529,8 @@ fn short_raw_frames_are_passed_over_and_padding_is_none_of_the_picture() {
 #[test]
 fn damaged_frames_without_end_are_given_up() {
     let damaged = vec![Does::Gives(vec![1, 2, 3]); 500];
-    let kernel = Kernel::of(&[jpeg_camera()], &[&damaged]);
-    let mut camera = kernel.camera(|_| {});
-    let says = ["30 damaged frames", "does not begin as one"];
-    assert_error(camera.frame(DEADLINE), CameraFailed, &says);
+    let (kernel, mut camera) = running(&[&damaged]);
+    assert_error(camera.frame(DEADLINE), CameraFailed, &["30 damaged frames", "does not begin as one"]);
     // And nothing of it stays.
     kernel.will(&[&[Does::Gives(jpeg(100))]]);
     assert_grey(camera.frame(DEADLINE), 100);
@@ -547,20 +538,17 @@ fn damaged_frames_without_end_are_given_up() {
 
 #[test]
 fn a_frame_above_the_bound_names_the_setting() {
-    let huge = vec![7; 70_000];
-    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(huge)]]);
+    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(vec![7; 70_000])]]);
     let mut camera = kernel.camera(|s| s.frame_bytes_max = 65_536);
-    let says = ["70000", "camera.frame_bytes_max"];
-    assert_error(camera.frame(DEADLINE), CameraFailed, &says);
+    assert_error(camera.frame(DEADLINE), CameraFailed, &["70000", "camera.frame_bytes_max"]);
 }
 
 #[test]
 fn frames_that_waited_in_the_driver_are_not_the_picture_of_this_press() {
     // Three buffers filled right after the last press, minutes ago.
-    let old = [Does::GivesOld(jpeg(200)), Does::GivesOld(jpeg(200))];
-    let script = [&[Does::Gives(jpeg(40))], &old[..], &[Does::GivesOld(jpeg(200)), Does::Gives(jpeg(80))]].concat();
-    let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
-    let mut camera = kernel.camera(|_| {});
+    let old = vec![Does::GivesOld(jpeg(200)); 3];
+    let script = [&[Does::Gives(jpeg(40))], &old[..], &[Does::Gives(jpeg(80))]].concat();
+    let (_, mut camera) = running(&[&script]);
     assert_grey(camera.frame(DEADLINE), 40);
     assert_grey(camera.frame(DEADLINE), 80);
 }
@@ -601,7 +589,7 @@ fn brightness_is_a_share_of_the_range_and_is_put_back() {
         settings.brightness_percent = percent;
         camera.configure(&settings);
         assert_grey(camera.frame(DEADLINE), 99);
-        kernel.0.lock().unwrap().brightness_set.clone()
+        kernel.0.lock().brightness_set.clone()
     };
     assert!(frame_with(0).is_empty(), "a camera is left as it is");
     assert_eq!(frame_with(75), [32]);
@@ -622,7 +610,7 @@ fn a_slow_camera_is_asked_for_more_frames_and_a_quick_one_is_left_alone() {
         let mut camera = kernel.camera(|s| s.frames_per_s_min = least);
         // Whatever comes of it, there is a picture.
         assert_grey(camera.frame(DEADLINE), 99);
-        kernel.0.lock().unwrap().frame_rates_set.clone()
+        kernel.0.lock().frame_rates_set.clone()
     };
     assert_eq!(asked_for(Some(1_000_000), 10, None), [10]);
     assert_eq!(asked_for(Some(100_001), 10, None), [10]);
@@ -641,8 +629,7 @@ fn other_settings_hold_from_the_next_frame_on() {
     let kernel = Kernel::of(&[device], &[&[Does::Gives(jpeg(10)), Does::Gives(jpeg(15))], &small]);
     let mut camera = kernel.camera(|_| {});
     assert_grey(camera.frame(DEADLINE), 10);
-    let mut settings = camera.settings.clone();
-    settings.timeout_s = 3;
+    let mut settings = settings::CameraSettings { timeout_s: 3, ..camera.settings.clone() };
     camera.configure(&settings);
     assert_grey(camera.frame(DEADLINE), 15);
     assert_eq!(kernel.streams_begun(), 1, "the stream need not change");
@@ -657,7 +644,7 @@ fn a_camera_describes_itself_and_its_formats() {
     let offers = [offer(b"MJPG", &[size(WIDTH, HEIGHT), size(32, 24)]), offer(b"H264", &[])];
     let kernel = Kernel::of(&[camera_at(BY_ID, &offers)], &[&[Does::Gives(jpeg(10))]]);
     let mut camera = kernel.camera(|_| {});
-    assert_eq!(camera.describe(), Vec::<String>::new());
+    assert_eq!(camera.describe(), [""; 0]);
     camera.frame(DEADLINE).unwrap();
     assert_eq!(
         camera.describe(),
@@ -681,4 +668,11 @@ fn a_camera_that_is_not_there_says_how_to_look_for_it() {
         assert!(matches!(error, CameraError::NotFound { .. }), "{error}");
         assert!(error.to_string().contains("camera"));
     }
+}
+
+#[cfg(not(feature = "v4l"))]
+#[test]
+fn a_binary_without_it_names_the_flag() {
+    let error = V4lCamera::open(&settings::Config::default().camera).err().unwrap();
+    assert!(error.to_string().contains("--features v4l"), "{error}");
 }
