@@ -330,7 +330,7 @@ impl Spool {
     }
 
     /// Forgets which cloud this camera belongs to, and offers the next one all that is here. Returns how many.
-    pub fn forget_cloud(&mut self) -> Result<usize, SpoolError> {
+    pub fn unpair(&mut self) -> Result<usize, SpoolError> {
         self.pin_store(None)?;
         let kept: Vec<Key> = self
             .captures
