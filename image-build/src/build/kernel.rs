@@ -193,24 +193,22 @@ impl Kernel {
     /// # Errors
     /// A module is missing, zstd has failed, or writing fails.
     pub fn write_initrd(&self, to: &Path, busybox: &Path, epoch_s: u64) -> Result<()> {
-        let mut archive = Archive::new(Vec::new());
+        let mut archive = Archive::default();
         for folder in ["bin", "dev", "mnt", "modules", "proc", "ro", "rw", "sys"] {
-            archive.folder(folder)?;
+            archive.folder(folder);
         }
         // The console for messages before devtmpfs is mounted.
-        archive.device("dev/console", 5, 1)?;
-        let busybox = fs::read(busybox).context("read busybox")?;
-        archive.file("bin/busybox", 0o755, &busybox)?;
-        archive.link("bin/sh", "busybox")?;
-        archive.file("init", 0o755, INIT)?;
+        archive.device("dev/console", 5, 1);
+        archive.file("bin/busybox", 0o755, &fs::read(busybox).context("read busybox")?);
+        archive.link("bin/sh", "busybox");
+        archive.file("init", 0o755, INIT);
         for (number, module) in self.closure(&EARLY)?.iter().enumerate() {
             let mut xz = host_tools::command("xz", epoch_s)?;
             xz.args(["--decompress", "--stdout"]).arg(self.folder().join(module));
             // busybox loads them in the order of their names.
             let name = format!("modules/{number:02}-{}.ko", module_name(module));
-            archive.file(&name, 0o644, &run(&mut xz)?)?;
+            archive.file(&name, 0o644, &run(&mut xz)?);
         }
-        let archive = archive.finish()?;
         let mut zstd = host_tools::command("zstd", epoch_s)?;
         let file = File::create(to).with_context(|| format!("create {}", to.display()))?;
         let mut zstd = zstd
@@ -220,7 +218,7 @@ impl Kernel {
             .spawn()
             .context("run zstd")?;
         let mut stdin = zstd.stdin.take().expect("it was asked for");
-        stdin.write_all(&archive).context("compress the initrd")?;
+        stdin.write_all(&archive.finish()).context("compress the initrd")?;
         drop(stdin);
         if !zstd.wait()?.success() {
             bail!("zstd has failed");

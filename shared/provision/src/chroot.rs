@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use walkdir::WalkDir;
 
 use crate::cross::Arch;
 use crate::process::{ChildGuard, last_lines, run};
@@ -115,6 +116,27 @@ impl Drop for ForeignBinaries {
     }
 }
 
+/// A system in which scripts run as root.
+pub trait System {
+    /// Returns a command that runs scripts, which are its last argument.
+    fn shell(&self) -> Command;
+
+    /// Runs a script and returns its output, even if it fails.
+    fn try_script(&self, script: &str) -> Result<Output> {
+        self.shell().arg(script).stdin(Stdio::null()).output().context("enter the system")
+    }
+
+    /// Runs a script that must succeed and returns its standard output.
+    fn script(&self, script: &str) -> Result<String> {
+        let output = self.try_script(script)?;
+        if output.status.success() {
+            return Ok(lossy(&output.stdout));
+        }
+        let all = both_outputs(&output);
+        bail!("{}: {script}\n{}", output.status, last_lines(&all, 30).join("\n"))
+    }
+}
+
 /// A system in a directory, which is removed when this is dropped.
 pub struct Chroot {
     pub root: PathBuf,
@@ -192,18 +214,6 @@ impl Chroot {
         command
     }
 
-    /// Runs a script as root and returns its output, even if it fails.
-    pub fn try_script(&self, script: &str) -> Result<Output> {
-        let mut command = self.command(None);
-        command.args(["sh", "-ec", script]).stdin(Stdio::null());
-        command.output().context("enter the system")
-    }
-
-    /// Runs a script that must succeed and returns its standard output.
-    pub fn script(&self, script: &str) -> Result<String> {
-        successful_stdout(&self.try_script(script)?, script)
-    }
-
     /// Starts its systemd and waits until everything is up.
     pub fn boot(self) -> Result<BootedSystem> {
         // slirp4netns is the only name server inside.
@@ -260,6 +270,14 @@ impl Chroot {
     }
 }
 
+impl System for Chroot {
+    fn shell(&self) -> Command {
+        let mut command = self.command(None);
+        command.args(["sh", "-ec"]);
+        command
+    }
+}
+
 impl Drop for Chroot {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
@@ -289,18 +307,6 @@ impl BootedSystem {
         command
     }
 
-    /// Runs a script as root and returns its output, even if it fails.
-    pub fn try_script(&self, script: &str) -> Result<Output> {
-        let mut command = self.command();
-        command.args(["bash", "-eo", "pipefail", "-c", script]).stdin(Stdio::null());
-        command.output().context("enter the machine")
-    }
-
-    /// Runs a script that must succeed and returns its standard output.
-    pub fn script(&self, script: &str) -> Result<String> {
-        successful_stdout(&self.try_script(script)?, script)
-    }
-
     /// Runs a script until it succeeds and returns that output.
     pub fn eventually(&self, what: &str, within: Duration, script: &str) -> Result<String> {
         let deadline = Instant::now() + within;
@@ -310,8 +316,7 @@ impl BootedSystem {
                 return Ok(lossy(&output.stdout));
             }
             if Instant::now() > deadline {
-                let said = format!("{}{}", lossy(&output.stdout), lossy(&output.stderr));
-                bail!("{what}: not within {} s: {}", within.as_secs(), said.trim());
+                bail!("{what}: not within {} s: {}", within.as_secs(), both_outputs(&output).trim());
             }
             std::thread::sleep(Duration::from_millis(500));
         }
@@ -325,6 +330,14 @@ impl BootedSystem {
         let failed = self.script("systemctl list-units --failed --plain --no-legend")?;
         ensure!(failed.trim().is_empty(), "units have failed: {failed}");
         Ok(())
+    }
+}
+
+impl System for BootedSystem {
+    fn shell(&self) -> Command {
+        let mut command = self.command();
+        command.args(["bash", "-eo", "pipefail", "-c"]);
+        command
     }
 }
 
@@ -344,38 +357,28 @@ pub fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn successful_stdout(output: &Output, script: &str) -> Result<String> {
-    if output.status.success() {
-        return Ok(lossy(&output.stdout));
-    }
-    let all = format!("{}{}", lossy(&output.stdout), lossy(&output.stderr));
-    let last = last_lines(&all, 30).join("\n");
-    bail!("{}: {script}\n{last}", output.status)
+fn both_outputs(output: &Output) -> String {
+    lossy(&output.stdout) + &lossy(&output.stderr)
 }
 
 /// Returns the cgroup v2 tree. Controllers may be bound to the v1 trees; systemd works without them.
 fn cgroups() -> Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
-    let mut found = mounts.lines().filter_map(|line| {
-        let mut words = line.split(' ');
-        let folder = words.nth(1)?;
-        (words.next()? == "cgroup2").then(|| PathBuf::from(folder))
-    });
-    found.next().context("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup")
+    let found =
+        run(Command::new("findmnt").args(["--types=cgroup2", "--first-only", "--noheadings", "--output=TARGET"]))
+            .context("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup")?;
+    Ok(lossy(&found).trim().into())
 }
 
 /// The kernel removes only empty cgroups, so this starts at the leaves.
 fn remove_cgroup(folder: &Path) {
-    let below = fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in below.filter(|entry| entry.path().is_dir()) {
-        remove_cgroup(&entry.path());
-    }
-    for _ in 0..50 {
-        if fs::remove_dir(folder).is_ok() || !folder.exists() {
-            return;
+    for entry in WalkDir::new(folder).contents_first(true).into_iter().flatten() {
+        // The kernel may still be reaping the killed processes.
+        for _ in 0..50 {
+            if !entry.file_type().is_dir() || fs::remove_dir(entry.path()).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
-        // The kernel is still reaping the killed processes.
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -411,17 +414,15 @@ fn debootstrap(release: Release, arch: Arch, packages: &str, archive: &Path) -> 
         command.arg("--include=apt");
         command.arg(format!("--keyring={}", ubuntu_keys(archive)?.display()));
     }
-    command.arg(release.suite()).arg(&unfinished);
+    let suite = release.suite();
+    command.arg(suite).arg(&unfinished);
     match release {
         Release::Debian12 | Release::Debian13 => command.arg(ARCHIVE),
-        Release::Ubuntu2404 => {
-            let suite = release.suite();
-            for suite in [suite.to_owned(), format!("{suite}-updates")] {
-                // mysql-server is in main, some of its dependencies are in universe.
-                command.arg(format!("deb {UBUNTU_ARCHIVE} {suite} main universe"));
-            }
-            &mut command
-        }
+        // mysql-server is in main, some of its dependencies are in universe.
+        Release::Ubuntu2404 => command.args(
+            [suite.to_owned(), format!("{suite}-updates")]
+                .map(|suite| format!("deb {UBUNTU_ARCHIVE} {suite} main universe")),
+        ),
     };
     run(&mut command).context("create the system")?;
     fs::rename(&unfinished, archive).with_context(|| format!("rename {}", unfinished.display()))

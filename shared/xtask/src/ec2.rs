@@ -15,12 +15,12 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use keepsake_provision::chroot::{self, BootedSystem, Chroot, ForeignBinaries, Release, lossy};
+use keepsake_provision::chroot::{self, BootedSystem, Chroot, ForeignBinaries, Release, System, lossy};
 use keepsake_provision::cross::Arch;
 use keepsake_provision::process::ChildGuard;
 use keepsake_provision::workspace;
 
-use crate::deb;
+use crate::deb::{self, report_ok};
 
 const PAGE: &str = include_str!("../../../cloud/deploy/ec2/README.md");
 const USER_DATA: &str = include_str!("../../../cloud/deploy/ec2/user-data.yaml");
@@ -398,10 +398,6 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
     create_owner(&machine, link.trim())?;
     check_ready(&machine)?;
     check_open_ports(&machine)
-}
-
-fn report_ok(what: &str) {
-    println!("  ok  {what}");
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::protocol::{Event, Request, User};
-pub(super) use boot::MODULES;
+pub(super) use boot::MODULES_FOLDER;
 pub use boot::SPOOL;
 use files::{read, write};
 use gpio_chip::Chip;

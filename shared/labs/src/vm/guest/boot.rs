@@ -13,7 +13,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 pub const SPOOL: &str = "/spool";
 
 /// The directory of the modules, in files whose names begin with their position.
-pub(in crate::vm) const MODULES: &str = "modules";
+pub(in crate::vm) const MODULES_FOLDER: &str = "modules";
 /// One video capture device, no output or radio.
 const VIVID: &str = "n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0 num_outputs=0";
 /// The address that QEMU's user network gives its first machine.
@@ -39,7 +39,7 @@ pub(super) fn mount_all() -> Result<(), String> {
 }
 
 pub(super) fn load_modules() -> Result<(), String> {
-    let folder = Path::new("/").join(MODULES);
+    let folder = Path::new("/").join(MODULES_FOLDER);
     for file in keepsake_provision::temp_dir::files(&folder) {
         let failed = |error: String| format!("load {}: {error}", file.display());
         let bytes = fs::read(&file).map_err(|error| failed(error.to_string()))?;
