@@ -8,10 +8,10 @@ mod checksum;
 mod contents;
 mod sbom;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 use serde_json::json;
 
 use crate::layout;
@@ -87,7 +87,7 @@ fn pretty(value: &serde_json::Value) -> String {
 }
 
 fn save(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("write {}", file.display()))
+    Ok(fs::write(file, text)?)
 }
 
 #[cfg(test)]

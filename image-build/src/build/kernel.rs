@@ -1,12 +1,13 @@
 //! The kernel, the modules a camera can use, and the first program.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use keepsake_provision::process::run;
 
 use crate::host_tools;
@@ -119,7 +120,7 @@ impl Kernel {
         let folder = modules.join(&version);
         let text = |name: &str| {
             let file = folder.join(name);
-            fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))
+            fs::read_to_string(&file)
         };
         let needs = text("modules.dep")?
             .lines()
@@ -172,7 +173,7 @@ impl Kernel {
         for name in modules.iter().map(String::as_str).chain(lists) {
             let file = to.join(name);
             fs::create_dir_all(file.parent().expect("it is in a folder"))?;
-            fs::copy(self.folder().join(name), &file).with_context(|| format!("copy {name}"))?;
+            fs::copy(self.folder().join(name), &file)?;
         }
         depmod(root, &self.version, epoch_s)
     }
@@ -185,7 +186,7 @@ impl Kernel {
         let from = self.tree.join(format!("boot/vmlinuz-{}", self.version));
         let mut gzip = host_tools::command("gzip", epoch_s)?;
         gzip.args(["-9", "--no-name", "--stdout"]).arg(from);
-        fs::write(to, run(&mut gzip)?).with_context(|| format!("write {}", to.display()))
+        Ok(fs::write(to, run(&mut gzip)?)?)
     }
 
     /// Writes the archive with `card/initrd/init`, busybox and the modules to reach the card.
@@ -199,7 +200,7 @@ impl Kernel {
         }
         // The console for messages before devtmpfs is mounted.
         archive.device("dev/console", 5, 1);
-        archive.file("bin/busybox", 0o755, &fs::read(busybox).context("read busybox")?);
+        archive.file("bin/busybox", 0o755, &fs::read(busybox)?);
         archive.link("bin/sh", "busybox");
         archive.file("init", 0o755, INIT);
         for (number, module) in self.closure(&EARLY)?.iter().enumerate() {
@@ -233,7 +234,7 @@ impl Kernel {
     pub fn copy_device_trees(&self, boot: &Path) -> Result<()> {
         let folder = self.tree.join(format!("usr/lib/linux-image-{}/broadcom", self.version));
         for name in DEVICE_TREES {
-            fs::copy(folder.join(name), boot.join(name)).with_context(|| format!("copy {name}"))?;
+            fs::copy(folder.join(name), boot.join(name))?;
         }
         Ok(())
     }

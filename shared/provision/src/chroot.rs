@@ -8,7 +8,6 @@
 //! through slirp4netns. Programs for another processor run in QEMU, which the kernel knows of for as long as the
 //! check takes.
 
-use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use walkdir::WalkDir;
 
 use crate::cross::Arch;
@@ -157,23 +157,23 @@ impl Chroot {
 
     fn named(suffix: &str, release: Release, arch: Arch, packages: &str) -> Result<Self> {
         let kept = workspace::target().join("systems");
-        fs::create_dir_all(&kept).with_context(|| format!("create {}", kept.display()))?;
+        fs::create_dir_all(&kept)?;
         let archive = kept.join(format!("{}-{}{suffix}.tar", release.suite(), arch.name()));
         let package_list = archive.with_extension("packages");
         let old = fs::read_to_string(&package_list).unwrap_or_default();
         if !archive.is_file() || old != packages {
             println!("creating {} for {}", release.name(), arch.name());
             debootstrap(release, arch, packages, &archive)?;
-            fs::write(&package_list, packages).with_context(|| format!("write {}", package_list.display()))?;
+            fs::write(&package_list, packages)?;
         }
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
         let name = format!("{}-{}-{process}-{number}", release.suite(), arch.name());
         let root = kept.join(&name);
-        fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+        fs::create_dir_all(&root)?;
         let enter = kept.join(format!("{name}.sh"));
-        fs::write(&enter, ENTER).with_context(|| format!("write {}", enter.display()))?;
+        fs::write(&enter, ENTER)?;
         let system = Self { root, enter };
         run(Command::new("tar")
             .arg("--directory")
@@ -183,7 +183,7 @@ impl Chroot {
         .context("unpack the system")?;
         // The names of this computer mean nothing inside.
         for (file, content) in [("hostname", "keepsake\n"), ("hosts", "127.0.0.1 localhost\n127.0.1.1 keepsake\n")] {
-            fs::write(system.root.join("etc").join(file), content).with_context(|| format!("write /etc/{file}"))?;
+            fs::write(system.root.join("etc").join(file), content)?;
         }
         Ok(system)
     }
@@ -191,9 +191,8 @@ impl Chroot {
     /// Copies a file into the system.
     pub fn copy_in(&self, from: &Path, to: &str) -> Result<()> {
         let to = self.root.join(to.trim_start_matches('/'));
-        fs::copy(from, &to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
-        fs::set_permissions(&to, fs::Permissions::from_mode(0o644))
-            .with_context(|| format!("make {} readable", to.display()))
+        fs::copy(from, &to)?;
+        Ok(fs::set_permissions(&to, std::fs::Permissions::from_mode(0o644))?)
     }
 
     /// Returns a command that runs in the system while its systemd does not, with the network of `beside` or none.
@@ -219,9 +218,9 @@ impl Chroot {
         // slirp4netns is the only name server inside.
         let resolver = self.root.join("etc/resolv.conf");
         let _ = fs::remove_file(&resolver);
-        fs::write(&resolver, "nameserver 10.0.2.3\n").context("write resolv.conf")?;
+        fs::write(&resolver, "nameserver 10.0.2.3\n")?;
         let cgroup = cgroups()?.join(self.root.file_name().unwrap_or_default());
-        fs::create_dir_all(&cgroup).with_context(|| format!("create {}", cgroup.display()))?;
+        fs::create_dir_all(&cgroup)?;
 
         let mut command = Command::new("sh");
         command
@@ -425,7 +424,7 @@ fn debootstrap(release: Release, arch: Arch, packages: &str, archive: &Path) -> 
         ),
     };
     run(&mut command).context("create the system")?;
-    fs::rename(&unfinished, archive).with_context(|| format!("rename {}", unfinished.display()))
+    Ok(fs::rename(&unfinished, archive)?)
 }
 
 /// Fetches the keys of Ubuntu's archive, from a package that Debian has signed.
@@ -438,7 +437,7 @@ fn ubuntu_keys(beside: &Path) -> Result<PathBuf> {
         )?;
         let inside = "root/keys/usr/share/keyrings/ubuntu-archive-keyring.gpg";
         let unfinished = keys.with_extension("unfinished");
-        fs::copy(machine.system.root.join(inside), &unfinished).context("copy Ubuntu's keys")?;
+        fs::copy(machine.system.root.join(inside), &unfinished)?;
         fs::rename(&unfinished, &keys).context("save Ubuntu's keys")?;
     }
     Ok(keys)

@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(bytes.len() % 4, 0);
         assert!(text.starts_with("07070100000001000081a4"));
         // Header, name and NUL, two to the next four; then three bytes and one.
-        assert_eq!(&bytes[110..122], b"a\0xyz\0070701");
+        assert_eq!(&bytes[110..122], b"a\0xyz\x00070701");
         // Inode, mode, owner, group, links, time, size.
         assert!(text.contains("07070100000003000081ed0000000000000000000000010000000000000005"));
         assert!(text.contains("hello\x00\x00\x00070701"));

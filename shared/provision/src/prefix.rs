@@ -4,11 +4,11 @@
 //! needs none of the tools that install it). They are unpacked into a prefix below `target/fetched` and run from there.
 //! Needs no root and leaves the system as it is.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
 use crate::apt::{Apt, debian_source};
 use crate::host::find_program;
@@ -88,8 +88,8 @@ impl Prefix {
             let names = unpack(&apt.archives(), &unpacked)?;
             link_libraries(&library_folders(&unpacked))?;
             let list = folder.join("packages");
-            fs::write(&list, names).with_context(|| format!("write {}", list.display()))?;
-            fs::rename(&unpacked, &prefix).with_context(|| format!("rename {}", unpacked.display()))?;
+            fs::write(&list, names)?;
+            fs::rename(&unpacked, &prefix)?;
             let _ = fs::remove_dir_all(folder.join("apt"));
         }
         Ok(Self(prefix))

@@ -6,13 +6,14 @@
 //! same from `user-data.yaml`. No EC2 instance is started.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use serde_json::Value;
 
 use keepsake_provision::chroot::{self, BootedSystem, Chroot, ForeignBinaries, Release, System, lossy};
@@ -271,9 +272,8 @@ impl Camera {
             let from = machine.system.root.join("etc/keepsake").join(from);
             system.copy_in(&from, &format!("/etc/keepsake/{to}"))?;
         }
-        fs::write(system.root.join("etc/keepsake/camera.toml"), code_block(PAGE, "A camera", "toml")?)
-            .context("write camera.toml")?;
-        fs::write(system.root.join("etc/hosts"), format!("127.0.0.1 localhost {HOST}\n")).context("write hosts")?;
+        fs::write(system.root.join("etc/keepsake/camera.toml"), code_block(PAGE, "A camera", "toml")?)?;
+        fs::write(system.root.join("etc/hosts"), format!("127.0.0.1 localhost {HOST}\n"))?;
         system.script("appliance check-config /etc/keepsake/camera.toml")?;
 
         let folder = workspace::target().join("systems");
@@ -368,7 +368,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
     ensure!(USER_DATA.contains(ADDRESS), "the address of the package has changed");
     let user_data = USER_DATA.replace(ADDRESS, &format!("file:///srv/{name}"));
     let seed = machine.system.root.join("var/lib/cloud/seed/nocloud");
-    fs::create_dir_all(&seed).context("create the seed of cloud-init")?;
+    fs::create_dir_all(&seed)?;
     for (file, content) in [
         (seed.join("user-data"), user_data.as_str()),
         (seed.join("meta-data"), "instance-id: keepsake\n"),
@@ -379,7 +379,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
              cloud_config_modules: [runcmd]\ncloud_final_modules: [scripts-user]\n",
         ),
     ] {
-        fs::write(&file, content).with_context(|| format!("write {}", file.display()))?;
+        fs::write(&file, content)?;
     }
     let schema = machine.script(&format!(
         "cloud-init schema --config-file {} 2>&1",

@@ -4,11 +4,11 @@
 //! `manifest.json` has the commit, and the name, size and SHA-256 of each file; `SHA256SUMS` has the same for
 //! `sha256sum --check`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use serde_json::json;
 
 use keepsake_provision::cross::Arch;
@@ -62,19 +62,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 /// Copies the files, and writes manifest and checksums beside them. The directory is emptied before.
 fn collect(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf>> {
     if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;
+        fs::remove_dir_all(folder)?;
     }
-    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    fs::create_dir_all(folder)?;
     let mut laid_out = Vec::new();
     let mut entries = Vec::new();
     let mut sums = String::new();
     for file in files {
         let name = file.file_name().context("a file has a name")?;
         let copy = folder.join(name);
-        fs::copy(file, &copy).with_context(|| format!("copy {}", file.display()))?;
+        fs::copy(file, &copy)?;
         let name = name.to_string_lossy();
         let sum = sha256(&copy)?;
-        let bytes = fs::metadata(&copy).with_context(|| format!("find {}", copy.display()))?.len();
+        let bytes = fs::metadata(&copy)?.len();
         entries.push(json!({"name": name, "bytes": bytes, "sha256": sum}));
         // Two blanks, as `sha256sum` writes and reads them.
         sums.push_str(&format!("{sum}  {name}\n"));
@@ -84,7 +84,7 @@ fn collect(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf
     let manifest = serde_json::to_string_pretty(&manifest).context("write the manifest")?;
     for (name, content) in [("manifest.json", manifest + "\n"), ("SHA256SUMS", sums)] {
         let file = folder.join(name);
-        fs::write(&file, content).with_context(|| format!("write {}", file.display()))?;
+        fs::write(&file, content)?;
         laid_out.push(file);
     }
     Ok(laid_out)

@@ -1,12 +1,12 @@
 //! `cargo verify`: everything CI runs, fastest failures first, with a table at the end.
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use keepsake_provision::host::{apt_install, ensure_libclang, find_program};
 use keepsake_provision::workspace;
@@ -193,20 +193,19 @@ impl Verify {
     /// Runs `systemd-analyze verify` on our units. `cargo xtask deb --check` runs the units themselves.
     fn units(&mut self) -> Result<bool> {
         let folder = workspace::target().join("units");
-        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        fs::create_dir_all(&folder)?;
         let mut units = Vec::new();
         for package in ["appliance/debian", "cloud/debian"] {
             let from = workspace::root().join(package);
-            let entries = fs::read_dir(&from).with_context(|| format!("read {package}"))?;
+            let entries = fs::read_dir(&from)?;
             let files = entries.flatten().map(|entry| entry.path());
             for file in files.filter(|file| file.extension().is_some_and(|kind| kind == "service")) {
                 // Our programs are not installed here, and it only checks that the program exists.
-                let text = fs::read_to_string(&file)
-                    .with_context(|| format!("read {}", file.display()))?
+                let text = fs::read_to_string(&file)?
                     .replace("/usr/bin/appliance ", "/bin/true ")
                     .replace("/usr/bin/cloud ", "/bin/true ");
                 let copy = folder.join(file.file_name().unwrap_or_default());
-                fs::write(&copy, text).with_context(|| format!("write {}", copy.display()))?;
+                fs::write(&copy, text)?;
                 units.push(copy);
             }
         }

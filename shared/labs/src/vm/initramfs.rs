@@ -1,10 +1,10 @@
 //! The files of the machine, in the archive that its kernel unpacks into memory.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use fs_err as fs;
 use keepsake_provision::cpio::Archive;
 use keepsake_provision::process::run;
 use keepsake_provision::workspace;
@@ -35,7 +35,7 @@ pub(super) fn build(kernel: &Kernel, appliance: &Path) -> Result<Vec<u8>> {
 /// Adds the program in `file` at `path`, and the loader and libraries it needs where it looks for them.
 fn add_program(archive: &mut Archive, path: &str, file: &Path) -> Result<()> {
     let ldd = run(Command::new("ldd").arg(file).env("LC_ALL", "C"))?;
-    let read = |file: &Path| fs::read(file).with_context(|| format!("read {}", file.display()));
+    let read = |file: &Path| fs::read(file);
     archive.file(path, 0o755, &read(file)?);
     for library in library_paths(&String::from_utf8_lossy(&ldd)) {
         archive.file(library.trim_start_matches('/'), 0o755, &read(Path::new(library))?);

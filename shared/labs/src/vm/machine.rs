@@ -1,10 +1,10 @@
 //! The machine seen by a test: QEMU with the kernel and our programs inside, and requests to the guest.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use fs_err as fs;
 use keepsake_provision::process::WaitError;
 use keepsake_provision::qemu::{Boot, Qemu, Vm};
 use serde_json::Value;
@@ -46,8 +46,7 @@ impl Machine {
     /// It does not come up.
     pub fn start(folder: &Path, qemu: &Qemu, kernel: &Kernel, appliance: &Path) -> Result<Self> {
         let initrd = folder.join("initramfs.cpio");
-        fs::write(&initrd, initramfs::build(kernel, appliance)?)
-            .with_context(|| format!("write {}", initrd.display()))?;
+        fs::write(&initrd, initramfs::build(kernel, appliance)?)?;
         let boot = Boot {
             folder,
             name: "vm",

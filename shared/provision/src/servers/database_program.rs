@@ -1,11 +1,12 @@
 //! The programs of MariaDB and MySQL: found or fetched, started, and made to initialize a data directory.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use fs_err as fs;
 
 use super::installation::Installation;
 use crate::prefix::Source;
@@ -130,10 +131,10 @@ impl DatabaseProgram {
         for old in [&ready, &making] {
             let _ = fs::remove_dir_all(old);
         }
-        fs::create_dir_all(&making).with_context(|| format!("create {}", making.display()))?;
+        fs::create_dir_all(&making)?;
         self.initialize(&making)?;
-        fs::rename(&making, &ready).with_context(|| format!("rename {}", making.display()))?;
-        fs::write(&label, made_by).with_context(|| format!("write {}", label.display()))?;
+        fs::rename(&making, &ready)?;
+        fs::write(&label, made_by)?;
         Ok(ready)
     }
 
@@ -141,7 +142,7 @@ impl DatabaseProgram {
     fn initialize(&self, data: &Path) -> Result<()> {
         let kind = self.kind;
         let sql = data.with_extension("sql");
-        fs::write(&sql, self.initial_sql()?).with_context(|| format!("write {}", sql.display()))?;
+        fs::write(&sql, self.initial_sql()?)?;
         let mut command = self.command(data)?;
         // The log is created at this size; a small one is copied faster.
         match kind {
@@ -190,7 +191,7 @@ impl DatabaseProgram {
                 .to_owned();
         for name in SCRIPTS {
             let file = scripts.join(name);
-            sql += &fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+            sql += &fs::read_to_string(&file)?;
         }
         sql += &format!(
             "REPLACE INTO global_priv VALUES ('%', '{USER}', JSON_OBJECT('access', 18446744073709551615, \

@@ -4,12 +4,13 @@
 //! The files that Raspberry Pi Imager writes to `bootfs` are written after the camera was added, and run at the first
 //! boot as they do there: by kernel arguments in `cmdline.txt`, which systemd understands.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use image_build::layout::{self, Partition};
 use image_build::{customize, host_tools};
 use keepsake_provision::process::run;
@@ -60,7 +61,7 @@ pub(crate) fn build_image(system: &Path, program: &Path, folder: &Path) -> Resul
 fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
     let write = |path: &str, text: &str| {
         let file = system.join(path);
-        fs::write(&file, text).with_context(|| format!("write {}", file.display()))
+        fs::write(&file, text)
     };
     write("etc/hostname", "raspberrypi\n")?;
     write("etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n")?;
@@ -118,7 +119,7 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
 
 /// Returns the only entry in `folder` whose name begins like this.
 fn only(folder: &Path, begins: &str) -> Result<PathBuf> {
-    let found = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
+    let found = fs::read_dir(folder)?;
     let mut found = found.flatten().map(|entry| entry.path()).filter(|path| {
         let name = path.file_name().unwrap_or_default();
         name.to_string_lossy().starts_with(begins)
