@@ -58,11 +58,7 @@ pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
             ("HOME", "/nonexistent"),
         ],
     )?;
-    let read = |folder: &Path| {
-        let file = folder.join("SHA256SUMS");
-        fs::read_to_string(&file)
-    };
-    let (sums, others) = (read(&one)?, read(&two)?);
+    let (sums, others) = (fs::read_to_string(one.join("SHA256SUMS"))?, fs::read_to_string(two.join("SHA256SUMS"))?);
     if sums == others {
         let _ = fs::remove_dir_all(inputs.work);
         return Ok(sums);
@@ -84,12 +80,11 @@ fn build_once(
     variables: &[(&str, &str)],
 ) -> Result<()> {
     let program = std::env::current_exe().context("find the file of this program")?;
-    let absolute = |path: &Path| path.canonicalize().with_context(|| format!("find {}", path.display()));
     let pairs: [(&str, PathBuf); 4] = [
-        ("--program", absolute(inputs.program)?),
-        ("--packages", absolute(inputs.packages)?),
-        ("--workspace", absolute(workspace)?),
-        ("--output", absolute(output)?),
+        ("--program", fs::canonicalize(inputs.program)?),
+        ("--packages", fs::canonicalize(inputs.packages)?),
+        ("--workspace", fs::canonicalize(workspace)?),
+        ("--output", fs::canonicalize(output)?),
     ];
     let arguments = pairs.into_iter().flat_map(|(name, path)| [OsString::from(name), path.into_os_string()]);
     let status = Command::new("sh")

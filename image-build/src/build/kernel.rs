@@ -118,11 +118,7 @@ impl Kernel {
         std::os::unix::fs::symlink("usr/lib", tree.join("lib")).context("link lib")?;
         depmod(tree, &version, 0)?;
         let folder = modules.join(&version);
-        let text = |name: &str| {
-            let file = folder.join(name);
-            fs::read_to_string(&file)
-        };
-        let needs = text("modules.dep")?
+        let needs = fs::read_to_string(folder.join("modules.dep"))?
             .lines()
             .filter_map(|line| line.split_once(':'))
             .map(|(module, needs)| {
@@ -130,7 +126,7 @@ impl Kernel {
                 (module.to_owned(), needs)
             })
             .collect();
-        let builtin = text("modules.builtin")?.lines().map(module_name).collect();
+        let builtin = fs::read_to_string(folder.join("modules.builtin"))?.lines().map(module_name).collect();
         Ok(Self { tree: tree.to_owned(), version, needs, builtin })
     }
 

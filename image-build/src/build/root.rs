@@ -146,15 +146,17 @@ fn install_camera(root: &Path, inputs: &Inputs) -> Result<()> {
 }
 
 fn create_users(root: &Path) -> Result<()> {
-    let read = |file: &Path| fs::read_to_string(file);
     let base = root.join("usr/share/base-passwd");
-    let mut users = Users::of_base(&read(&base.join("passwd.master"))?, &read(&base.join("group.master"))?)?;
-    let mut asked = BTreeMap::new();
+    let mut users = Users::of_base(
+        &fs::read_to_string(base.join("passwd.master"))?,
+        &fs::read_to_string(base.join("group.master"))?,
+    )?;
+    let mut declared = BTreeMap::new();
     for file in files(&root.join("usr/lib/sysusers.d"))? {
         let name = file.file_name().expect("a file has a name");
-        asked.insert(name.to_string_lossy().into_owned(), read(&file)?);
+        declared.insert(name.to_string_lossy().into_owned(), fs::read_to_string(&file)?);
     }
-    users.add(&asked)?;
+    users.add(&declared)?;
     for (name, text) in users.files() {
         write(root, name, &text)?;
     }

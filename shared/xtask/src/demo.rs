@@ -26,7 +26,7 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Press N times without spacing, print the result, and end
+    /// Press N times, each as soon as the last picture is safe on the card, print the result, and end
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     presses: Option<u32>,
     /// The port of the dashboard; 0 takes any free port
@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     }
     let (sender, inputs) = mpsc::channel();
     let camera = Camera::start(&cloud.mqtt, &data, presses.is_none(), sender.clone())?;
-    let mut demo = Demo { cloud, camera, inputs };
+    let mut demo = Demo { cloud, camera, inputs, presses_left: 0 };
     let all_stored = match presses {
         Some(presses) => demo.press_and_count(presses),
         None => demo.run_interactive(sender).map(|()| true),
@@ -249,12 +249,10 @@ impl Camera {
         Ok(Self { program, log, unlit: VecDeque::new() })
     }
 
-    fn press(&mut self, times: u32) -> Result<()> {
-        let times = usize::try_from(times).context("count the presses")?;
-        self.unlit.extend(std::iter::repeat_n(Instant::now(), times));
+    fn press(&mut self) -> Result<()> {
+        self.unlit.push_back(Instant::now());
         let stdin = self.program.child().stdin.as_mut().context("the camera has a button")?;
-        let lines = "\n".repeat(times);
-        stdin.write_all(lines.as_bytes()).context("press the button")?;
+        stdin.write_all(b"\n").context("press the button")?;
         stdin.flush().context("press the button")
     }
 
@@ -270,6 +268,8 @@ struct Demo {
     cloud: Cloud,
     camera: Camera,
     inputs: Receiver<Input>,
+    /// The counted presses that are still to be made.
+    presses_left: u32,
 }
 
 impl Demo {
@@ -293,7 +293,8 @@ impl Demo {
         let before = self.cloud.newest_arrival()?;
         let mut seen = Tally::default();
         self.wait(&mut seen, |seen| seen.ready)?;
-        self.camera.press(presses)?;
+        self.presses_left = presses - 1;
+        self.camera.press()?;
         let presses = u64::from(presses);
         let waited = self.wait(&mut seen, |seen| seen.settled() >= presses && seen.saved.values().all(|saved| *saved));
         if let Err(error) = waited {
@@ -327,12 +328,16 @@ impl Demo {
         let mut deadline = Instant::now() + EVENT_TIMEOUT;
         while !done(seen) {
             if let Some(Input::Event(event, at)) = self.next_input()? {
-                let settled = (seen.settled(), seen.to_stored.len());
+                let (settled, stored) = (seen.settled(), seen.to_stored.len());
                 seen.record(&event);
                 if event["event"] == "pressed" {
                     seen.to_light.extend(self.camera.light_after_us(at));
                 }
-                if (seen.settled(), seen.to_stored.len()) != settled {
+                if seen.settled() > settled && self.presses_left > 0 {
+                    self.presses_left -= 1;
+                    self.camera.press()?;
+                }
+                if (seen.settled(), seen.to_stored.len()) != (settled, stored) {
                     deadline = Instant::now() + EVENT_TIMEOUT;
                 }
             }
@@ -355,7 +360,7 @@ impl Demo {
         let (mut saved, mut stored) = (0_u64, 0_u64);
         while !stop_requested() {
             match self.next_input()? {
-                Some(Input::Enter) => self.camera.press(1)?,
+                Some(Input::Enter) => self.camera.press()?,
                 Some(Input::Event(event, at)) => {
                     saved += u64::from(event["event"] == "saved");
                     stored += u64::from(event["event"] == "stored");

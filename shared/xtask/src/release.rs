@@ -5,13 +5,14 @@
 //! `sha256sum --check`.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use serde_json::json;
 
 use keepsake_provision::cross::Arch;
+use keepsake_provision::process::run;
 use keepsake_provision::workspace;
 
 use crate::{deb, delegate};
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
 }
 
 /// Returns whether the release is complete.
-pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+pub(crate) fn collect_release(arguments: &Arguments) -> Result<bool> {
     if let Some(tag) = &arguments.tag {
         ensure!(
             *tag == format!("v{VERSION}"),
@@ -65,19 +66,20 @@ fn collect(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf
         fs::remove_dir_all(folder)?;
     }
     fs::create_dir_all(folder)?;
-    let mut laid_out = Vec::new();
-    let mut entries = Vec::new();
-    let mut sums = String::new();
+    let mut names = Vec::new();
     for file in files {
         let name = file.file_name().context("a file has a name")?;
+        fs::copy(file, folder.join(name))?;
+        names.push(name);
+    }
+    let sums = run(Command::new("sha256sum").current_dir(folder).arg("--").args(names))?;
+    let sums = String::from_utf8(sums).context("read the checksums")?;
+    let mut entries = Vec::new();
+    let mut laid_out = Vec::new();
+    for line in sums.lines() {
+        let (sum, name) = line.split_once("  ").context("read the checksums")?;
         let copy = folder.join(name);
-        fs::copy(file, &copy)?;
-        let name = name.to_string_lossy();
-        let sum = sha256(&copy)?;
-        let bytes = fs::metadata(&copy)?.len();
-        entries.push(json!({"name": name, "bytes": bytes, "sha256": sum}));
-        // Two blanks, as `sha256sum` writes and reads them.
-        sums.push_str(&format!("{sum}  {name}\n"));
+        entries.push(json!({"name": name, "bytes": fs::metadata(&copy)?.len(), "sha256": sum}));
         laid_out.push(copy);
     }
     let manifest = json!({"version": VERSION, "commit": commit, "files": entries});
@@ -93,14 +95,8 @@ fn collect(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf
 /// Returns the commit of the working tree, marked when there are uncommitted changes.
 fn commit() -> Result<String> {
     let git = |arguments: &[&str]| -> Result<String> {
-        let output = Command::new("git")
-            .current_dir(workspace::root())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .context("run git")?;
-        ensure!(output.status.success(), "git {}: {}", arguments.join(" "), output.status);
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        let output = run(Command::new("git").current_dir(workspace::root()).args(arguments))?;
+        Ok(String::from_utf8_lossy(&output).trim().to_owned())
     };
     let changed = git(&["status", "--porcelain"])?;
     let commit = git(&["rev-parse", "HEAD"])?;
@@ -109,20 +105,6 @@ fn commit() -> Result<String> {
     }
     println!("note: there are uncommitted changes, which the manifest mentions");
     Ok(format!("{commit} and changes"))
-}
-
-fn sha256(file: &Path) -> Result<String> {
-    let output = Command::new("sha256sum")
-        .arg("--")
-        .arg(file)
-        .stdin(Stdio::null())
-        .output()
-        .context("run sha256sum (coreutils)")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    match said.split_whitespace().next() {
-        Some(sum) if output.status.success() && sum.len() == 64 => Ok(sum.to_owned()),
-        _ => bail!("sha256sum {}: {}", file.display(), output.status),
-    }
 }
 
 #[cfg(test)]

@@ -35,10 +35,9 @@ pub(super) fn build(kernel: &Kernel, appliance: &Path) -> Result<Vec<u8>> {
 /// Adds the program in `file` at `path`, and the loader and libraries it needs where it looks for them.
 fn add_program(archive: &mut Archive, path: &str, file: &Path) -> Result<()> {
     let ldd = run(Command::new("ldd").arg(file).env("LC_ALL", "C"))?;
-    let read = |file: &Path| fs::read(file);
-    archive.file(path, 0o755, &read(file)?);
+    archive.file(path, 0o755, &fs::read(file)?);
     for library in library_paths(&String::from_utf8_lossy(&ldd)) {
-        archive.file(library.trim_start_matches('/'), 0o755, &read(Path::new(library))?);
+        archive.file(library.trim_start_matches('/'), 0o755, &fs::read(library)?);
     }
     Ok(())
 }

@@ -102,10 +102,10 @@ impl Check<'_> {
         self.system.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
         report_ok("they can be installed again");
 
-        let said = self.system.script("apt-get -qy purge keepsake-appliance keepsake-cloud 2>&1")?;
+        let text = self.system.script("apt-get -qy purge keepsake-appliance keepsake-cloud 2>&1")?;
         for place in ["/var/lib/keepsake", "/var/lib/keepsake-cloud"] {
-            let told = said.lines().any(|line| line.contains("stay") && line.ends_with(place));
-            ensure!(told, "purging does not say what stays in {place}: {said}");
+            let is_named = text.lines().any(|line| line.contains("stay") && line.ends_with(place));
+            ensure!(is_named, "purging does not say what stays in {place}: {text}");
         }
         self.system.script("! test -e /etc/keepsake")?;
         let pictures = |all: &str| -> String {
@@ -155,18 +155,18 @@ impl Check<'_> {
         let output = self.system.try_script(
             "cd /var/lib/keepsake && exec setpriv --reuid=keepsake --regid=keepsake --init-groups appliance self-test --config /etc/keepsake/camera.toml",
         )?;
-        let said = lossy(&output.stdout);
-        ensure!(output.status.code() == Some(1), "{}: {said}{}", output.status, lossy(&output.stderr));
+        let text = lossy(&output.stdout);
+        ensure!(output.status.code() == Some(1), "{}: {text}{}", output.status, lossy(&output.stderr));
         for part in ["light", "button", "camera"] {
-            let line = said.lines().find(|line| line.starts_with(&format!("FAIL {part}")));
-            ensure!(line.is_some_and(|line| line.len() > 40), "{part} is not told: {said}");
+            let line = text.lines().find(|line| line.starts_with(&format!("FAIL {part}")));
+            ensure!(line.is_some_and(|line| line.len() > 40), "{part} is not named: {text}");
         }
         for part in ["name", "card", "space"] {
-            let line = said.lines().find(|line| line.starts_with(&format!("ok   {part}")));
-            ensure!(line.is_some(), "{part} should be good: {said}");
+            let line = text.lines().find(|line| line.starts_with(&format!("ok   {part}")));
+            ensure!(line.is_some(), "{part} should be good: {text}");
         }
         report_ok("the self-test says what is missing:");
-        for line in said.lines() {
+        for line in text.lines() {
             println!("       {line}");
         }
         Ok(())
@@ -177,14 +177,14 @@ impl Check<'_> {
             let output = self
                 .system
                 .try_script(&format!("systemd-analyze verify --man=no /lib/systemd/system/{unit}.service 2>&1"))?;
-            let said = lossy(&output.stdout);
-            let ours: Vec<&str> = said.lines().filter(|line| line.contains("keepsake")).collect();
-            ensure!(output.status.success() && ours.is_empty(), "{unit}: {said}");
-            let said = self
+            let text = lossy(&output.stdout);
+            let ours: Vec<&str> = text.lines().filter(|line| line.contains("keepsake")).collect();
+            ensure!(output.status.success() && ours.is_empty(), "{unit}: {text}");
+            let text = self
                 .system
                 .script(&format!("systemd-analyze security --offline=true --no-pager {unit}.service"))?;
-            let exposure = exposure(&said).with_context(|| format!("no score in {said}"))?;
-            ensure!(exposure <= EXPOSURE_MAX, "{unit} is exposed by {exposure}: {said}");
+            let exposure = exposure(&text).with_context(|| format!("no score in {text}"))?;
+            ensure!(exposure <= EXPOSURE_MAX, "{unit} is exposed by {exposure}: {text}");
             report_ok(&format!("{unit}: verified, exposure {exposure}"));
         }
         Ok(())
@@ -192,8 +192,8 @@ impl Check<'_> {
 
     /// Runs both packaged programs without systemd: a press is stored.
     fn press_in_the_foreground(self) -> Result<()> {
-        let said = self.system.script(include_str!("press.sh"))?;
-        ensure!(said.contains("\"event\":\"stored\""), "nothing was stored: {said}");
+        let text = self.system.script(include_str!("press.sh"))?;
+        ensure!(text.contains("\"event\":\"stored\""), "nothing was stored: {text}");
         report_ok("a press of the simulated camera is stored by the cloud");
         Ok(())
     }
@@ -210,17 +210,17 @@ const KEPT: &str = "{ find /etc/keepsake /var/lib/keepsake/pictures/frames /var/
     while read -r f; do case $f in *.sqlite) echo \"there $f\";; *) sha256sum \"$f\";; esac; done | sed 's/  / /'";
 
 /// Returns the score in the last line of `systemd-analyze security`.
-fn exposure(said: &str) -> Option<f64> {
-    let (_, after) = said.split_once("Overall exposure level")?;
+fn exposure(text: &str) -> Option<f64> {
+    let (_, after) = text.split_once("Overall exposure level")?;
     let (_, figure) = after.split_once(": ")?;
     figure.split_whitespace().next()?.parse().ok()
 }
 
 /// Checks that without a button pin the service keeps trying and the log names the cause.
 fn check_start_without_button(machine: &BootedSystem) -> Result<()> {
-    let said =
+    let text =
         machine.eventually("the log says why", SOON, "journalctl -u keepsake-appliance -o cat | grep -m1 ERROR")?;
-    report_ok(&format!("without a board the service says: {}", said.trim()));
+    report_ok(&format!("without a board the service says: {}", text.trim()));
     machine.eventually("it is tried again", SOON, "[ $(systemctl show -P NRestarts keepsake-appliance) -ge 2 ]")?;
     report_ok("and is tried again and again");
     Ok(())
@@ -334,8 +334,8 @@ mod tests {
 
     #[test]
     fn the_score_is_read_from_its_line() {
-        let said = "✓ PrivateMounts=  Service cannot install system mounts\n\n→ Overall exposure level for keepsake-cloud.service: 1.3 OK :-)\n";
-        assert_eq!(exposure(said), Some(1.3));
+        let text = "✓ PrivateMounts=  Service cannot install system mounts\n\n→ Overall exposure level for keepsake-cloud.service: 1.3 OK :-)\n";
+        assert_eq!(exposure(text), Some(1.3));
         assert_eq!(exposure("nothing of the kind"), None);
     }
 }

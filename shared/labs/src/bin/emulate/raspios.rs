@@ -17,7 +17,7 @@ use keepsake_provision::process::run;
 use keepsake_provision::workspace;
 
 use crate::card::{self, Setting};
-use crate::scenario::{DEVICE, Scenario, id};
+use crate::scenario::{DEVICE, Scenario};
 
 /// The user configured in Imager.
 pub(crate) const PERSON: &str = "anna";
@@ -59,14 +59,14 @@ pub(crate) fn build_image(system: &Path, program: &Path, folder: &Path) -> Resul
 
 /// Makes the image as it would be downloaded.
 fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
-    let write = |path: &str, text: &str| {
-        let file = system.join(path);
-        fs::write(&file, text)
-    };
-    write("etc/hostname", "raspberrypi\n")?;
-    write("etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n")?;
-    write("etc/fstab", FSTAB)?;
-    write("etc/systemd/network/wired.network", WIRED)?;
+    for (file, text) in [
+        ("etc/hostname", "raspberrypi\n"),
+        ("etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n"),
+        ("etc/fstab", FSTAB),
+        ("etc/systemd/network/wired.network", WIRED),
+    ] {
+        fs::write(system.join(file), text)?;
+    }
     fs::create_dir_all(system.join("boot/firmware"))?;
     let units = system.join("etc/systemd/system");
     let wants = units.join("multi-user.target.wants");
@@ -222,14 +222,11 @@ impl Scenario<'_> {
         let device = self.wait_until_uploaded(&mut machine)?;
         machine.cut_power();
         // Every picture confirmed before the power cut must be stored.
-        let commands = self.cloud.api().json(&format!("/api/v1/devices/{DEVICE}/commands"));
-        let commands = commands["commands"].as_array().context("a list")?;
-        let confirmed = commands.iter().filter(|command| command["capture"].is_object());
-        let confirmed: Vec<_> = confirmed.map(id).collect();
+        let (_, confirmed) = self.confirmed_commands()?;
         let pictures = self.cloud.api().pictures(DEVICE);
         let kept = confirmed
             .iter()
-            .filter(|id| pictures.iter().any(|picture| picture["command"] == id.as_str()));
+            .filter(|command| pictures.iter().any(|picture| picture["command"] == command["id"]));
         let kept = kept.count();
         self.checks.check(
             kept == confirmed.len() && kept > 0,
