@@ -351,6 +351,11 @@ impl Drop for BootedSystem {
     }
 }
 
+/// Prints a check of a fresh system that has passed.
+pub fn report_ok(what: &str) {
+    println!("  ok  {what}");
+}
+
 /// Returns the output of a command as text.
 pub fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

@@ -97,11 +97,6 @@ pub(crate) fn package(name: &str, arch: Arch, is_there: bool) -> Result<PathBuf>
     make(name, arch, &version)
 }
 
-/// Prints a check that has passed, in a fresh system.
-pub(crate) fn report_ok(what: &str) {
-    println!("  ok  {what}");
-}
-
 /// Makes both packages from the built programs.
 fn make_both(arch: Arch, version: Option<&str>) -> Result<check::Packages> {
     let version = version.map_or_else(own_version, str::to_owned);

@@ -16,12 +16,12 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use fs_err as fs;
 use serde_json::Value;
 
-use keepsake_provision::chroot::{self, BootedSystem, Chroot, ForeignBinaries, Release, System, lossy};
+use keepsake_provision::chroot::{self, BootedSystem, Chroot, ForeignBinaries, Release, System, lossy, report_ok};
 use keepsake_provision::cross::Arch;
 use keepsake_provision::process::Program;
 use keepsake_provision::workspace;
 
-use crate::deb::{self, report_ok};
+use crate::deb;
 
 const PAGE: &str = include_str!("../../../cloud/deploy/ec2/README.md");
 const USER_DATA: &str = include_str!("../../../cloud/deploy/ec2/user-data.yaml");

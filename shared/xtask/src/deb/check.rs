@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use keepsake_provision::chroot::{BootedSystem, Chroot, ForeignBinaries, Release, System, lossy};
+use keepsake_provision::chroot::{BootedSystem, Chroot, ForeignBinaries, Release, System, lossy, report_ok};
 use keepsake_provision::cross::Arch;
-
-use super::report_ok;
 
 const UNITS: [&str; 3] = ["keepsake-appliance", "keepsake-stopped", "keepsake-cloud"];
 /// The highest exposure that `systemd-analyze security` may report; 10 is no sandbox at all.
