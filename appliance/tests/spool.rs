@@ -421,7 +421,7 @@ fn forgetting_the_cloud_offers_everything_again_and_removes_nothing() {
     spool.close();
     let keep_all = Limits { keep_for: Duration::MAX, keep_bytes: u64::MAX, ..limits() };
     let mut spool = Spool::open(root.path(), keep_all, "this board", None).unwrap();
-    assert_eq!(spool.forget_cloud().unwrap(), 5);
+    assert_eq!(spool.unpair().unwrap(), 5);
     assert_eq!((spool.store(), numbers(&spool)), (None, vec![1, 2, 3, 4, 5]));
 }
 

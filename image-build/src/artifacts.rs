@@ -8,10 +8,10 @@ mod checksum;
 mod contents;
 mod sbom;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 use serde_json::json;
 
 use crate::layout;
@@ -30,17 +30,17 @@ pub fn write(made: &BuiltImage) -> Result<String> {
     let bill = sbom::render(made, &image_sum)?;
     let bill_file = sibling(made.image, ".cdx.json");
     let contents_file = sibling(made.image, ".contents.txt");
-    save(&contents_file, &contents)?;
-    save(&bill_file, &pretty(&bill))?;
+    fs::write(&contents_file, &contents)?;
+    fs::write(&bill_file, pretty(&bill))?;
     let mut sums = format!("{image_sum}  {}\n", name(made.image));
     for file in [&bill_file, &contents_file] {
         sums.push_str(&format!("{}  {}\n", sha256_of_file(file)?, name(file)));
     }
     // Of the uncompressed card image, which `cargo image -- --write` compares.
     sums.push_str(&format!("{card_sum}  {}\n", name(made.image).trim_end_matches(".zst")));
-    save(&made.image.with_file_name("SHA256SUMS"), &sums)?;
+    fs::write(made.image.with_file_name("SHA256SUMS"), &sums)?;
     let manifest = manifest(made, &card_sum, &image_sum)?;
-    save(&sibling(made.image, ".rpi-imager-manifest"), &pretty(&manifest))?;
+    fs::write(sibling(made.image, ".rpi-imager-manifest"), pretty(&manifest))?;
     Ok(contents)
 }
 
@@ -84,10 +84,6 @@ fn name(file: &Path) -> String {
 
 fn pretty(value: &serde_json::Value) -> String {
     format!("{value:#}\n")
-}
-
-fn save(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("write {}", file.display()))
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ pub mod kernel;
 pub mod root;
 mod users;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use keepsake_provision::process::run;
 
 use crate::host_tools;
@@ -39,7 +40,7 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
     let root = work.join("root");
     let boot = work.join("boot");
     for folder in [&root, &boot] {
-        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        fs::create_dir_all(folder)?;
     }
 
     let used: Vec<&Package> = inputs.packages.iter().filter(|p| p.is_used()).collect();

@@ -4,11 +4,12 @@
 //! `userconf.txt`, cloud-init) works as before. Neither root nor a loop device is needed: mtools and debugfs access
 //! the partitions in place.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use keepsake_provision::process::run;
 
 use crate::build::boot;
@@ -33,12 +34,6 @@ pub struct Inputs<'a> {
     pub epoch_s: u64,
 }
 
-/// An entry to add to the root file system.
-enum RootEntry {
-    File { from: PathBuf, mode: u32 },
-    Link(&'static str),
-}
-
 /// Makes the new image at `work/customized.img` and returns its path.
 ///
 /// # Errors
@@ -46,8 +41,8 @@ enum RootEntry {
 /// failed.
 pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
     let _ = fs::remove_dir_all(inputs.work);
-    fs::create_dir_all(inputs.work).with_context(|| format!("create {}", inputs.work.display()))?;
-    let program = fs::read(inputs.program).with_context(|| format!("read {}", inputs.program.display()))?;
+    fs::create_dir_all(inputs.work)?;
+    let program = fs::read(inputs.program)?;
     ensure!(
         program.starts_with(b"\x7fELF") && program.get(MACHINE.0) == Some(&MACHINE.1[..]),
         "{} is not a program for arm64",
@@ -66,9 +61,7 @@ pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
     ensure!(!root.has("/usr/bin/appliance"), "{} already has the camera", inputs.image.display());
     let boot = format!("{}@@{}", image.display(), boot.start_bytes);
     add_settings(inputs, &boot)?;
-    for (place, entry) in root_entries(inputs)? {
-        root.add(&place, &entry)?;
-    }
+    add_camera(inputs, &root)?;
     root.check_file_system("now")?;
     Ok(image)
 }
@@ -107,7 +100,7 @@ fn partitions(image: &Path) -> Result<(Partition, Partition)> {
 /// Adds `camera.toml` beside `config.txt`.
 fn add_settings(inputs: &Inputs, boot: &str) -> Result<()> {
     let settings = inputs.workspace.join("appliance/camera.toml");
-    let settings = fs::read_to_string(&settings).with_context(|| format!("read {}", settings.display()))?;
+    let settings = fs::read_to_string(&settings)?;
     let file = inputs.work.join("camera.toml");
     fs::write(&file, boot::with_crlf(&boot::service_settings(&settings)?))?;
     let mut copy = host_tools::command("mcopy", inputs.epoch_s)?;
@@ -116,48 +109,37 @@ fn add_settings(inputs: &Inputs, boot: &str) -> Result<()> {
     run(&mut copy).map(drop)
 }
 
-/// Returns the files that its package installs (`appliance/Cargo.toml`), and what the package's scripts would create.
-fn root_entries(inputs: &Inputs) -> Result<Vec<(String, RootEntry)>> {
+/// Adds the files that its package installs (`appliance/Cargo.toml`), and what the package's scripts would create.
+fn add_camera(inputs: &Inputs, root: &Root<'_>) -> Result<()> {
     let text = |name: &str, text: &str| -> Result<PathBuf> {
         let file = inputs.work.join(name);
-        fs::write(&file, text).with_context(|| format!("write {name}"))?;
+        fs::write(&file, text)?;
         Ok(file)
     };
     let debian = inputs.workspace.join("appliance/debian");
     let units = "/usr/lib/systemd/system";
-    let file = |from: PathBuf, mode: u32| RootEntry::File { from, mode };
-    Ok(vec![
-        ("/usr/bin/appliance".to_owned(), file(inputs.program.to_owned(), 0o755)),
+    root.add_file("/usr/bin/appliance", inputs.program, 0o755)?;
+    for (folder, name, from) in [
+        (units, "keepsake-appliance.service", debian.join("keepsake-appliance.service")),
+        (units, "keepsake-stopped.service", debian.join("keepsake-stopped.service")),
+        (units, "keepsake-users.service", text("keepsake-users.service", USERS_UNIT)?),
+        (units, "keepsake-appliance.service.d/customized.conf", text("customized.conf", DROP_IN)?),
         (
-            format!("{units}/keepsake-appliance.service"),
-            file(debian.join("keepsake-appliance.service"), 0o644),
+            "/usr/lib/sysusers.d",
+            "keepsake-appliance.conf",
+            debian.join("sysusers.d/keepsake-appliance.conf"),
         ),
         (
-            format!("{units}/keepsake-stopped.service"),
-            file(debian.join("keepsake-stopped.service"), 0o644),
+            "/usr/lib/udev/rules.d",
+            "60-keepsake.rules",
+            inputs.workspace.join("udev/60-keepsake.rules"),
         ),
-        (
-            format!("{units}/keepsake-users.service"),
-            file(text("keepsake-users.service", USERS_UNIT)?, 0o644),
-        ),
-        (
-            format!("{units}/keepsake-appliance.service.d/customized.conf"),
-            file(text("customized.conf", DROP_IN)?, 0o644),
-        ),
-        (
-            "/usr/lib/sysusers.d/keepsake-appliance.conf".to_owned(),
-            file(debian.join("sysusers.d/keepsake-appliance.conf"), 0o644),
-        ),
-        (
-            "/usr/lib/udev/rules.d/60-keepsake.rules".to_owned(),
-            file(inputs.workspace.join("udev/60-keepsake.rules"), 0o644),
-        ),
-        ("/etc/keepsake/camera.toml".to_owned(), RootEntry::Link("/boot/firmware/camera.toml")),
-        (
-            "/etc/systemd/system/multi-user.target.wants/keepsake-appliance.service".to_owned(),
-            RootEntry::Link("/usr/lib/systemd/system/keepsake-appliance.service"),
-        ),
-    ])
+    ] {
+        root.add_file(&format!("{folder}/{name}"), &from, 0o644)?;
+    }
+    root.add_link("/etc/keepsake/camera.toml", "/boot/firmware/camera.toml")?;
+    let started = "/etc/systemd/system/multi-user.target.wants/keepsake-appliance.service";
+    root.add_link(started, "/usr/lib/systemd/system/keepsake-appliance.service")
 }
 
 /// The root file system, in place in the image.
@@ -185,36 +167,37 @@ impl Root<'_> {
             .is_ok_and(|said| String::from_utf8_lossy(&said).contains("Inode:"))
     }
 
-    fn add(&self, path: &str, entry: &RootEntry) -> Result<()> {
-        let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
-        let mut above = String::new();
-        for part in folder.split('/').filter(|part| !part.is_empty()) {
-            above.push('/');
-            above.push_str(part);
-            if !self.has(&above) {
-                self.debugfs(&format!("mkdir {above}"))?;
-                self.owned_by_root(&above, 0o040_755)?;
+    fn add_link(&self, path: &str, to: &str) -> Result<()> {
+        self.prepare(path)?;
+        self.debugfs(&format!("symlink {path} {to}"))?;
+        ensure!(self.has(path), "{path} could not be added to the image");
+        Ok(())
+    }
+
+    fn add_file(&self, path: &str, from: &Path, mode: u32) -> Result<()> {
+        self.prepare(path)?;
+        let content = fs::read(from)?;
+        fs::write(self.inputs.work.join("new"), &content)?;
+        self.debugfs(&format!("write new {path}"))?;
+        self.owned_by_root(path, 0o100_000 | mode)?;
+        ensure!(
+            self.debugfs(&format!("cat {path}"))? == content,
+            "{path} could not be added to the image: is there room for {} kB?",
+            content.len() / 1000
+        );
+        Ok(())
+    }
+
+    /// Makes the directories of a new file.
+    fn prepare(&self, path: &str) -> Result<()> {
+        for (at, _) in path.match_indices('/').skip(1) {
+            let folder = &path[..at];
+            if !self.has(folder) {
+                self.debugfs(&format!("mkdir {folder}"))?;
+                self.owned_by_root(folder, 0o040_755)?;
             }
         }
         ensure!(!self.has(path), "{path} is already in the image");
-        match entry {
-            RootEntry::Link(to) => {
-                self.debugfs(&format!("symlink {path} {to}"))?;
-                ensure!(self.has(path), "{path} could not be added to the image");
-            }
-            RootEntry::File { from, mode } => {
-                let content = fs::read(from).with_context(|| format!("read {}", from.display()))?;
-                fs::write(self.inputs.work.join("new"), &content)?;
-                self.debugfs(&format!("write new {path}"))?;
-                self.owned_by_root(path, 0o100_000 | mode)?;
-                let there = self.debugfs(&format!("cat {path}"))?;
-                ensure!(
-                    there == content,
-                    "{path} could not be added to the image: is there room for {} kB?",
-                    content.len() / 1000
-                );
-            }
-        }
         Ok(())
     }
 
@@ -275,7 +258,7 @@ mod tests {
         fs::write(root.join("etc/os-release"), "ID=debian\n").unwrap();
         fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/bash\n").unwrap();
         fs::write(root.join("usr/bin/sudo"), "s").unwrap();
-        fs::set_permissions(root.join("usr/bin/sudo"), fs::Permissions::from_mode(0o4755)).unwrap();
+        fs::set_permissions(root.join("usr/bin/sudo"), std::fs::Permissions::from_mode(0o4755)).unwrap();
         run("mkfs.vfat", &["-C", "-F", "32", "-s", "1", "-n", "bootfs", "boot.fat", "40960"], folder);
         for (name, text) in FIRST_BOOT {
             fs::write(folder.join(name), text).unwrap();

@@ -8,9 +8,10 @@ use keepsake_provision::apt::DEBIAN_KEYS;
 use keepsake_provision::host::find_program;
 
 /// The programs, and the Debian package of each.
-const NEEDED: [(&str, &str); 12] = [
+const NEEDED: [(&str, &str); 13] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
+    ("cmp", "diffutils"),
     ("depmod", "kmod"),
     ("xz", "xz-utils"),
     ("gzip", "gzip"),

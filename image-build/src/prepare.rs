@@ -3,10 +3,10 @@
 //! apt has a private state below `target/image`, whose only architecture is the Pi's: the packages and architectures of
 //! this computer are neither read nor changed.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use keepsake_provision::apt::{Apt, debian_source};
 use keepsake_provision::process::run;
 
@@ -155,11 +155,11 @@ fn download(folder: &Path) -> Result<()> {
     apt.download_with_dependencies(&PACKAGES)?;
     // Older versions, fetched for an earlier image, must not get into this one.
     let current = apt.file_names(&PACKAGES)?;
-    for entry in fs::read_dir(apt.archives()).context("list the packages")? {
+    for entry in fs::read_dir(apt.archives())? {
         let entry = entry.context("list the packages")?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.ends_with(".deb") && !current.contains(&name) {
-            fs::remove_file(entry.path()).with_context(|| format!("remove {name}"))?;
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())

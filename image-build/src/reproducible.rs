@@ -6,16 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 
 use crate::artifacts::sha256_of_file;
 use crate::build::root::all_files;
+use crate::host_tools;
 use crate::layout;
 
 /// The parts of the workspace that an image is built from.
@@ -41,7 +41,7 @@ pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
     let two = inputs.work.join("Another Folder/with a much longer name");
     let copy = inputs.work.join("sources");
     for folder in [&one, &two, &copy] {
-        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        fs::create_dir_all(folder)?;
     }
     copy_sources(inputs.workspace, &copy)?;
     build_once(inputs, inputs.workspace, &one, "022", &[("TZ", "UTC"), ("LC_ALL", "C.UTF-8")])?;
@@ -58,11 +58,7 @@ pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
             ("HOME", "/nonexistent"),
         ],
     )?;
-    let read = |folder: &Path| {
-        let file = folder.join("SHA256SUMS");
-        fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))
-    };
-    let (sums, others) = (read(&one)?, read(&two)?);
+    let (sums, others) = (fs::read_to_string(one.join("SHA256SUMS"))?, fs::read_to_string(two.join("SHA256SUMS"))?);
     if sums == others {
         let _ = fs::remove_dir_all(inputs.work);
         return Ok(sums);
@@ -84,12 +80,11 @@ fn build_once(
     variables: &[(&str, &str)],
 ) -> Result<()> {
     let program = std::env::current_exe().context("find the file of this program")?;
-    let absolute = |path: &Path| path.canonicalize().with_context(|| format!("find {}", path.display()));
     let pairs: [(&str, PathBuf); 4] = [
-        ("--program", absolute(inputs.program)?),
-        ("--packages", absolute(inputs.packages)?),
-        ("--workspace", absolute(workspace)?),
-        ("--output", absolute(output)?),
+        ("--program", fs::canonicalize(inputs.program)?),
+        ("--packages", fs::canonicalize(inputs.packages)?),
+        ("--workspace", fs::canonicalize(workspace)?),
+        ("--output", fs::canonicalize(output)?),
     ];
     let arguments = pairs.into_iter().flat_map(|(name, path)| [OsString::from(name), path.into_os_string()]);
     let status = Command::new("sh")
@@ -129,8 +124,8 @@ fn copy_sources(workspace: &Path, to: &Path) -> Result<()> {
         for file in files {
             let copy = to.join(file.strip_prefix(workspace).context("it was found there")?);
             fs::create_dir_all(copy.parent().context("it is in a folder")?)?;
-            fs::copy(&file, &copy).with_context(|| format!("copy {}", file.display()))?;
-            fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))?;
+            fs::copy(&file, &copy)?;
+            fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600))?;
         }
     }
     Ok(())
@@ -140,33 +135,29 @@ fn copy_sources(workspace: &Path, to: &Path) -> Result<()> {
 fn first_difference(one: &Path, two: &Path) -> Result<Option<String>> {
     for tree in ["boot", "root"] {
         let (ours, theirs) = (files(&one.join(tree))?, files(&two.join(tree))?);
-        for name in ours.keys().chain(theirs.keys()) {
-            match (ours.get(name), theirs.get(name)) {
-                (Some(a), Some(b)) if a == b => {}
-                (Some(a), Some(b)) => {
-                    return Ok(Some(format!("{tree}/{name} is {a} in one and {b} in the other")));
-                }
-                (Some(_), None) | (None, Some(_)) | (None, None) => {
-                    return Ok(Some(format!("{tree}/{name} is only in one of them")));
-                }
-            }
+        let mut names = ours.keys().chain(theirs.keys());
+        if let Some(name) = names.find(|name| ours.get(*name) != theirs.get(*name)) {
+            return Ok(Some(match (ours.get(name), theirs.get(name)) {
+                (Some(a), Some(b)) => format!("{tree}/{name} is {a} in one and {b} in the other"),
+                _ => format!("{tree}/{name} is only in one of them"),
+            }));
         }
     }
-    let (mut ours, mut theirs) = (File::open(one.join("card.img"))?, File::open(two.join("card.img"))?);
-    let mut at = 0;
-    let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    while at < layout::IMAGE_BYTES {
-        let count = usize::try_from((layout::IMAGE_BYTES - at).min(1 << 20)).expect("at most a mebibyte");
-        ours.seek(SeekFrom::Start(at))?;
-        theirs.seek(SeekFrom::Start(at))?;
-        ours.read_exact(&mut a[..count])?;
-        theirs.read_exact(&mut b[..count])?;
-        if let Some(byte) = (0..count).find(|&byte| a[byte] != b[byte]) {
-            return Ok(Some(place(at + byte as u64)));
-        }
-        at += count as u64;
+    let mut compare = host_tools::command("cmp", 0)?;
+    let compared = compare
+        .args([one, two].map(|folder| folder.join("card.img")))
+        .output()
+        .context("run cmp")?;
+    if compared.status.success() {
+        return Ok(None);
     }
-    Ok(None)
+    // "one/card.img two/card.img differ: byte 138412040, line 1", counted from 1.
+    let output = String::from_utf8_lossy(&compared.stdout);
+    let byte = output
+        .rsplit_once("byte ")
+        .and_then(|(_, rest)| rest.split(',').next()?.parse::<u64>().ok());
+    let byte = byte.with_context(|| format!("cmp: {}{output}", String::from_utf8_lossy(&compared.stderr)))?;
+    Ok(Some(place(byte - 1)))
 }
 
 fn place(at: u64) -> String {
@@ -199,6 +190,8 @@ fn files(folder: &Path) -> Result<BTreeMap<String, String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn card(folder: &Path) {
@@ -231,7 +224,7 @@ mod tests {
         write(0);
 
         let file = two.join("root/etc/fstab");
-        let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let mode = |mode| fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         mode(0o600);
         assert!(difference().unwrap().starts_with("root/etc/fstab is 644"));
         mode(0o644);

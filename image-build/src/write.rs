@@ -30,7 +30,7 @@ pub struct WriteRequest<'a> {
     /// `.img`, `.img.zst` or `.img.xz`.
     pub image: &'a Path,
     pub to: &'a Path,
-    /// Whether `to` is a regular file, created if it is missing.
+    /// True if `to` is a regular file, created if it is missing.
     pub is_file: bool,
     /// The serial number or the size in bytes of a disk that does not look like a card.
     pub allow_disk: Option<&'a str>,
@@ -168,20 +168,14 @@ fn read_back(from: &Path, bytes: u64) -> Result<String> {
 /// Passes the uncompressed image on in pieces of [`CHUNK`], except for the last.
 pub(crate) fn each_chunk(image: &Path, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<()> {
     let mut source = Source::open(image)?;
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = Vec::with_capacity(CHUNK);
     loop {
-        let mut filled = 0;
-        while filled < CHUNK {
-            let count = source.read(&mut chunk[filled..]).with_context(|| format!("read {}", image.display()))?;
-            if count == 0 {
-                break;
-            }
-            filled += count;
+        chunk.clear();
+        let read = source.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
+        if read.with_context(|| format!("read {}", image.display()))? > 0 {
+            take(&chunk)?;
         }
-        if filled > 0 {
-            take(&chunk[..filled])?;
-        }
-        if filled < CHUNK {
+        if chunk.len() < CHUNK {
             return source.finish(image);
         }
     }
@@ -231,20 +225,24 @@ impl Read for Source {
 
 #[cfg(test)]
 mod tests {
-    use keepsake_provision::process::run;
-
     use std::path::PathBuf;
+
+    use keepsake_provision::process::run;
+    use tempfile::TempDir;
 
     use super::*;
 
-    /// Ten megabytes without repetition, compressed.
-    fn image(folder: &Path) -> (PathBuf, Vec<u8>) {
+    /// Returns a directory with an image of ten megabytes without repetition, compressed, and its content; `None` after
+    /// reporting that the test is skipped.
+    fn image() -> Option<(TempDir, PathBuf, Vec<u8>)> {
+        host_tools::available_or_skip().then_some(())?;
+        let folder = tempfile::tempdir().unwrap();
         let content: Vec<u8> = (0..2_500_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-        let plain = folder.join("card.img");
+        let plain = folder.path().join("card.img");
         fs::write(&plain, &content).unwrap();
         let mut zstd = host_tools::command("zstd", 0).unwrap();
         run(zstd.args(["--quiet", "--rm"]).arg(&plain)).unwrap();
-        (folder.join("card.img.zst"), content)
+        Some((folder, plain.with_extension("img.zst"), content))
     }
 
     fn to_file<'a>(image: &'a Path, to: &'a Path) -> WriteRequest<'a> {
@@ -257,11 +255,9 @@ mod tests {
 
     #[test]
     fn a_file_holds_the_image_as_it_is_unpacked() {
-        if !host_tools::available_or_skip() {
+        let Some((folder, image, content)) = image() else {
             return;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let (image, content) = image(folder.path());
+        };
         let card = folder.path().join("to.img");
         let hash = write(&to_file(&image, &card), never).unwrap();
         assert!(fs::read(&card).unwrap() == content);
@@ -270,11 +266,7 @@ mod tests {
 
     #[test]
     fn a_damaged_image_is_not_written() {
-        if !host_tools::available_or_skip() {
-            return;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let (image, _) = image(folder.path());
+        let Some((folder, image, _)) = image() else { return };
         let card = folder.path().join("to.img");
         fs::write(folder.path().join("SHA256SUMS"), format!("{}  card.img\n", "0".repeat(64))).unwrap();
         let error = write(&to_file(&image, &card), never).unwrap_err().to_string();
@@ -290,11 +282,7 @@ mod tests {
 
     #[test]
     fn what_is_no_disk_is_refused_without_a_word_that_it_is_a_file() {
-        if !host_tools::available_or_skip() {
-            return;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let (image, _) = image(folder.path());
+        let Some((folder, image, _)) = image() else { return };
         let file = folder.path().join("notes.txt");
         fs::write(&file, "dear diary").unwrap();
         let request = WriteRequest { is_file: false, ..to_file(&image, &file) };
@@ -305,11 +293,9 @@ mod tests {
     /// Uses a real block device, where one can be had: root, and a kernel with loop devices.
     #[test]
     fn a_disk_is_written_and_read_back_and_one_that_is_mounted_is_not() {
-        if !host_tools::available_or_skip() {
+        let Some((folder, image, content)) = image() else {
             return;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let (image, content) = image(folder.path());
+        };
         let backing = folder.path().join("backing");
         File::create(&backing).unwrap().set_len(32 << 20).unwrap();
         let Some(disk) = Loop::attach(&backing) else {

@@ -82,7 +82,7 @@ impl FaultCode {
                 name: "fault-3",
                 title: "Different cloud",
                 meaning: "The camera is paired with a different cloud from the one that answers. Pictures are kept.",
-                remedy: "If that is intended, hold the button for 10 s or run `appliance forget-cloud`. \
+                remedy: "If that is intended, hold the button for 10 s or run `appliance unpair`. \
                          Otherwise check `url` under `[cloud]` in camera.toml.",
             },
             Self::Pairing => Fault {

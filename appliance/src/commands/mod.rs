@@ -1,13 +1,13 @@
 //! The commands of the command line, one per file.
 
 mod check_config;
-mod forget_cloud;
 mod run;
 mod sd_card;
 mod self_test;
 mod settings_arguments;
 mod show_stopped_pattern;
 mod spool;
+mod unpair;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,7 +66,7 @@ enum Verb {
         verb: sd_card::Verb,
     },
     /// Unpair from the cloud: the next cloud is accepted, and every picture on the card is offered to it.
-    ForgetCloud {
+    Unpair {
         #[arg(long, env = "KEEPSAKE_SPOOL_DIR")]
         spool: Option<PathBuf>,
     },
@@ -81,6 +81,6 @@ pub fn run(arguments: Arguments, recent_warnings: RecentWarnings) -> anyhow::Res
         Verb::ShowStoppedPattern { settings, once } => show_stopped_pattern::run(&settings, once),
         Verb::Spool { verb } => spool::run(verb),
         Verb::SdCard { verb } => sd_card::run(&verb),
-        Verb::ForgetCloud { spool } => forget_cloud::run(spool),
+        Verb::Unpair { spool } => unpair::run(spool),
     }
 }

@@ -16,7 +16,7 @@ impl Engine {
                 self.state.restart_due = true;
             }
             HoldAction::Forget => {
-                let forgotten = self.spool.lock().forget_cloud();
+                let forgotten = self.spool.lock().unpair();
                 match forgotten {
                     Ok(count) => {
                         tracing::warn!(

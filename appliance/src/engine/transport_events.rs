@@ -114,7 +114,7 @@ impl Engine {
             Some(ours) if ours == store => {}
             Some(ours) => {
                 if !self.state.faults.contains(&FaultCode::Cloud) {
-                    tracing::error!(%ours, theirs = %store, "another cloud answers; `appliance forget-cloud` accepts it");
+                    tracing::error!(%ours, theirs = %store, "another cloud answers; `appliance unpair` accepts it");
                     let text = "another cloud answers: nothing is handed over to it";
                     self.events.emit(&Event::Warning { text });
                 }

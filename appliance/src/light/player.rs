@@ -123,7 +123,7 @@ pub(crate) fn play_once(led: &mut dyn Led, pattern: Pattern, settings: &LightSet
 
 fn turn_off(led: &mut dyn Led) {
     led.show(LedState::Off);
-    led.caption(Pattern::Off.appearance(), "");
+    led.caption(Pattern::Off.appearance(), Pattern::Off.meaning());
 }
 
 /// Returns the rhythm of a pattern as the settings allow it.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use crate::build::{Built, root::all_files};
 use crate::layout::{BOOT, DATA, Partition, SYSTEM_A, SYSTEM_B};
@@ -52,7 +52,7 @@ fn sizes(folder: &Path) -> Result<BTreeMap<String, u64>> {
     let mut sizes = BTreeMap::new();
     let mut seen = std::collections::BTreeSet::new();
     for file in all_files(folder)? {
-        let found = fs::symlink_metadata(&file).with_context(|| format!("read {}", file.display()))?;
+        let found = fs::symlink_metadata(&file)?;
         // A file with two names uses its space once.
         let bytes = if found.nlink() > 1 && !seen.insert(found.ino()) {
             0

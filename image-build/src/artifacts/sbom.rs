@@ -4,11 +4,11 @@
 //! is not interpreted, and the file itself is on the image.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use keepsake_provision::process::run;
 use serde_json::{Value, json};
 
@@ -134,7 +134,7 @@ fn crate_named(line: &str) -> Option<(String, String, String)> {
 
 /// Returns the SHA-256 of each crate's archive, by name and version.
 fn sums_of_crates(lock: &Path) -> Result<BTreeMap<(String, String), String>> {
-    let text = fs::read_to_string(lock).with_context(|| format!("read {}", lock.display()))?;
+    let text = fs::read_to_string(lock)?;
     let mut sums = BTreeMap::new();
     for package in text.split("[[package]]").skip(1) {
         let field = |name: &str| {

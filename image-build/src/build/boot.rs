@@ -1,9 +1,10 @@
 //! The FAT partition `KEEPSAKE`: the files for the Pi's firmware and for the user.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use keepsake_provision::process::run;
 
 use crate::host_tools;
@@ -36,11 +37,11 @@ pub fn kernel_command_line() -> String {
 pub fn fill(boot: &Path, root: &Path, workspace: &Path) -> Result<()> {
     let firmware = root.join("usr/lib/raspi-firmware");
     for name in FIRMWARE {
-        fs::copy(firmware.join(name), boot.join(name)).with_context(|| format!("copy {name}"))?;
+        fs::copy(firmware.join(name), boot.join(name))?;
     }
-    fs::remove_dir_all(&firmware).context("remove the firmware from the system")?;
+    fs::remove_dir_all(&firmware)?;
     let settings = workspace.join("appliance/camera.toml");
-    let settings = fs::read_to_string(&settings).with_context(|| format!("read {}", settings.display()))?;
+    let settings = fs::read_to_string(&settings)?;
     for (name, text) in [
         ("config.txt", CONFIG.to_owned()),
         ("cmdline.txt", kernel_command_line()),
@@ -48,7 +49,7 @@ pub fn fill(boot: &Path, root: &Path, workspace: &Path) -> Result<()> {
         ("camera.toml", with_crlf(&camera_settings(&settings)?)),
         ("CAMERA-STATUS.txt", status()),
     ] {
-        fs::write(boot.join(name), text).with_context(|| format!("write {name}"))?;
+        fs::write(boot.join(name), text)?;
     }
     Ok(())
 }
@@ -108,7 +109,7 @@ pub fn make_file_system(boot: &Path, to: &Path, epoch_s: u64) -> Result<()> {
     names.sort();
     let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(epoch_s);
     for file in &names {
-        let times = fs::FileTimes::new().set_modified(then).set_accessed(then);
+        let times = std::fs::FileTimes::new().set_modified(then).set_accessed(then);
         File::options().write(true).open(file)?.set_times(times)?;
     }
     let mut copy = host_tools::command("mcopy", epoch_s)?;

@@ -1,12 +1,13 @@
 //! The kernel, the modules a camera can use, and the first program.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use keepsake_provision::process::run;
 
 use crate::host_tools;
@@ -117,11 +118,7 @@ impl Kernel {
         std::os::unix::fs::symlink("usr/lib", tree.join("lib")).context("link lib")?;
         depmod(tree, &version, 0)?;
         let folder = modules.join(&version);
-        let text = |name: &str| {
-            let file = folder.join(name);
-            fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))
-        };
-        let needs = text("modules.dep")?
+        let needs = fs::read_to_string(folder.join("modules.dep"))?
             .lines()
             .filter_map(|line| line.split_once(':'))
             .map(|(module, needs)| {
@@ -129,7 +126,7 @@ impl Kernel {
                 (module.to_owned(), needs)
             })
             .collect();
-        let builtin = text("modules.builtin")?.lines().map(module_name).collect();
+        let builtin = fs::read_to_string(folder.join("modules.builtin"))?.lines().map(module_name).collect();
         Ok(Self { tree: tree.to_owned(), version, needs, builtin })
     }
 
@@ -172,7 +169,7 @@ impl Kernel {
         for name in modules.iter().map(String::as_str).chain(lists) {
             let file = to.join(name);
             fs::create_dir_all(file.parent().expect("it is in a folder"))?;
-            fs::copy(self.folder().join(name), &file).with_context(|| format!("copy {name}"))?;
+            fs::copy(self.folder().join(name), &file)?;
         }
         depmod(root, &self.version, epoch_s)
     }
@@ -185,7 +182,7 @@ impl Kernel {
         let from = self.tree.join(format!("boot/vmlinuz-{}", self.version));
         let mut gzip = host_tools::command("gzip", epoch_s)?;
         gzip.args(["-9", "--no-name", "--stdout"]).arg(from);
-        fs::write(to, run(&mut gzip)?).with_context(|| format!("write {}", to.display()))
+        Ok(fs::write(to, run(&mut gzip)?)?)
     }
 
     /// Writes the archive with `card/initrd/init`, busybox and the modules to reach the card.
@@ -193,24 +190,22 @@ impl Kernel {
     /// # Errors
     /// A module is missing, zstd has failed, or writing fails.
     pub fn write_initrd(&self, to: &Path, busybox: &Path, epoch_s: u64) -> Result<()> {
-        let mut archive = Archive::new(Vec::new());
+        let mut archive = Archive::default();
         for folder in ["bin", "dev", "mnt", "modules", "proc", "ro", "rw", "sys"] {
-            archive.folder(folder)?;
+            archive.folder(folder);
         }
         // The console for messages before devtmpfs is mounted.
-        archive.device("dev/console", 5, 1)?;
-        let busybox = fs::read(busybox).context("read busybox")?;
-        archive.file("bin/busybox", 0o755, &busybox)?;
-        archive.link("bin/sh", "busybox")?;
-        archive.file("init", 0o755, INIT)?;
+        archive.device("dev/console", 5, 1);
+        archive.file("bin/busybox", 0o755, &fs::read(busybox)?);
+        archive.link("bin/sh", "busybox");
+        archive.file("init", 0o755, INIT);
         for (number, module) in self.closure(&EARLY)?.iter().enumerate() {
             let mut xz = host_tools::command("xz", epoch_s)?;
             xz.args(["--decompress", "--stdout"]).arg(self.folder().join(module));
             // busybox loads them in the order of their names.
             let name = format!("modules/{number:02}-{}.ko", module_name(module));
-            archive.file(&name, 0o644, &run(&mut xz)?)?;
+            archive.file(&name, 0o644, &run(&mut xz)?);
         }
-        let archive = archive.finish()?;
         let mut zstd = host_tools::command("zstd", epoch_s)?;
         let file = File::create(to).with_context(|| format!("create {}", to.display()))?;
         let mut zstd = zstd
@@ -220,7 +215,7 @@ impl Kernel {
             .spawn()
             .context("run zstd")?;
         let mut stdin = zstd.stdin.take().expect("it was asked for");
-        stdin.write_all(&archive).context("compress the initrd")?;
+        stdin.write_all(&archive.finish()).context("compress the initrd")?;
         drop(stdin);
         if !zstd.wait()?.success() {
             bail!("zstd has failed");
@@ -235,7 +230,7 @@ impl Kernel {
     pub fn copy_device_trees(&self, boot: &Path) -> Result<()> {
         let folder = self.tree.join(format!("usr/lib/linux-image-{}/broadcom", self.version));
         for name in DEVICE_TREES {
-            fs::copy(folder.join(name), boot.join(name)).with_context(|| format!("copy {name}"))?;
+            fs::copy(folder.join(name), boot.join(name))?;
         }
         Ok(())
     }

@@ -4,12 +4,13 @@
 //! is read-only afterwards. Everything it does not need is removed: code that is not there has no vulnerabilities.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use walkdir::WalkDir;
 
 use super::inputs::Inputs;
 use super::users::Users;
@@ -141,24 +142,26 @@ fn install_camera(root: &Path, inputs: &Inputs) -> Result<()> {
     // The original settings, for comparison with those a user has edited.
     let settings = inputs.work.join("boot/camera.toml");
     copy_file(&settings, &root.join("usr/share/keepsake/camera.toml"), 0o644)?;
-    fs::create_dir_all(root.join("etc/keepsake")).context("create etc/keepsake")
+    Ok(fs::create_dir_all(root.join("etc/keepsake"))?)
 }
 
 fn create_users(root: &Path) -> Result<()> {
-    let read = |file: &Path| fs::read_to_string(file).with_context(|| format!("read {}", file.display()));
     let base = root.join("usr/share/base-passwd");
-    let mut users = Users::of_base(&read(&base.join("passwd.master"))?, &read(&base.join("group.master"))?)?;
-    let mut asked = BTreeMap::new();
+    let mut users = Users::of_base(
+        &fs::read_to_string(base.join("passwd.master"))?,
+        &fs::read_to_string(base.join("group.master"))?,
+    )?;
+    let mut declared = BTreeMap::new();
     for file in files(&root.join("usr/lib/sysusers.d"))? {
         let name = file.file_name().expect("a file has a name");
-        asked.insert(name.to_string_lossy().into_owned(), read(&file)?);
+        declared.insert(name.to_string_lossy().into_owned(), fs::read_to_string(&file)?);
     }
-    users.add(&asked)?;
+    users.add(&declared)?;
     for (name, text) in users.files() {
         write(root, name, &text)?;
     }
-    let shadow = fs::Permissions::from_mode(0o600);
-    fs::set_permissions(root.join("etc/shadow"), shadow).context("set the mode of etc/shadow")
+    let shadow = std::fs::Permissions::from_mode(0o600);
+    Ok(fs::set_permissions(root.join("etc/shadow"), shadow)?)
 }
 
 /// Writes one file with all CAs that Mozilla trusts, as `update-ca-certificates` would.
@@ -166,7 +169,7 @@ fn create_certificate_bundle(root: &Path) -> Result<()> {
     let folder = root.join("usr/share/ca-certificates/mozilla");
     let mut all = String::new();
     for file in files(&folder)? {
-        let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        let text = fs::read_to_string(&file)?;
         all.push_str(text.trim_end());
         all.push('\n');
     }
@@ -185,8 +188,7 @@ fn write_small_files(root: &Path, epoch_s: u64) -> Result<()> {
     ] {
         write(root, name, &text)?;
     }
-    fs::copy(root.join("usr/share/libc-bin/nsswitch.conf"), root.join("etc/nsswitch.conf"))
-        .context("copy nsswitch.conf")?;
+    fs::copy(root.join("usr/share/libc-bin/nsswitch.conf"), root.join("etc/nsswitch.conf"))?;
     let names = fs::read_to_string(root.join("etc/nsswitch.conf"))?;
     // Names are resolved by systemd-resolved, which knows .local as well.
     let hosts = "hosts:          files resolve [!UNAVAIL=return] dns";
@@ -209,7 +211,7 @@ fn write_small_files(root: &Path, epoch_s: u64) -> Result<()> {
         symlink(to, root.join(name)).with_context(|| format!("link {name}"))?;
     }
     for folder in ["boot/keepsake", "data", "var/lib/keepsake", "ro"] {
-        fs::create_dir_all(root.join(folder)).with_context(|| format!("create {folder}"))?;
+        fs::create_dir_all(root.join(folder))?;
     }
     Ok(())
 }
@@ -218,7 +220,7 @@ fn keep_radios_only(firmware: &Path) -> Result<()> {
     for file in all_files(firmware)? {
         let name = file.to_string_lossy();
         if !RADIOS.iter().any(|radio| name.contains(radio)) || name.contains("43430a0") || name.contains("Hampoo") {
-            fs::remove_file(&file).with_context(|| format!("remove {name}"))?;
+            fs::remove_file(&file)?;
         }
     }
     // The names for other boards are links and files that no Pi reads.
@@ -226,7 +228,7 @@ fn keep_radios_only(firmware: &Path) -> Result<()> {
         let name = file.file_name().expect("a file has a name").to_string_lossy();
         let for_a_board = name.contains("-sdio.") && name.ends_with(".txt") && name.matches('.').count() > 1;
         if (for_a_board && !name.contains("raspberrypi")) || !file.exists() {
-            fs::remove_file(&file).with_context(|| format!("remove {name}"))?;
+            fs::remove_file(&file)?;
         }
     }
     ensure!(
@@ -248,11 +250,11 @@ fn remove_unneeded(root: &Path) -> Result<()> {
         };
         gone.with_context(|| format!("remove {name}"))?;
     }
-    fs::create_dir_all(root.join("boot/keepsake")).context("create boot/keepsake")?;
+    fs::create_dir_all(root.join("boot/keepsake"))?;
     // The licences stay.
     for file in all_files(&root.join("usr/share/doc"))? {
         if file.file_name().is_none_or(|name| name != "copyright") {
-            fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+            fs::remove_file(&file)?;
         }
     }
     Ok(())
@@ -289,7 +291,7 @@ fn drop_privileges(root: &Path) -> Result<()> {
         let found = fs::symlink_metadata(&file)?;
         let mode = found.permissions().mode();
         if found.is_file() && mode & 0o6000 != 0 {
-            fs::set_permissions(&file, fs::Permissions::from_mode(mode & 0o777))?;
+            fs::set_permissions(&file, std::fs::Permissions::from_mode(mode & 0o777))?;
         }
     }
     Ok(())
@@ -298,15 +300,14 @@ fn drop_privileges(root: &Path) -> Result<()> {
 fn write(root: &Path, name: &str, text: &str) -> Result<()> {
     let file = root.join(name);
     fs::create_dir_all(file.parent().expect("it is in a folder"))?;
-    fs::write(&file, text).with_context(|| format!("write {name}"))
+    Ok(fs::write(&file, text)?)
 }
 
 fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<()> {
     fs::create_dir_all(to.parent().expect("it is in a folder"))?;
-    fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
+    fs::copy(from, to)?;
     // The modes of the user's own checkout must not reach the card.
-    fs::set_permissions(to, fs::Permissions::from_mode(mode))
-        .with_context(|| format!("set the mode of {}", to.display()))
+    Ok(fs::set_permissions(to, std::fs::Permissions::from_mode(mode))?)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
@@ -319,31 +320,16 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 
 /// Returns the files directly in a directory, sorted by name.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_file() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
+    files_among(WalkDir::new(folder).max_depth(1))
 }
 
-/// Returns all files and links below a directory; links are not followed.
+/// Returns all files and links below a directory, sorted; links are not followed.
 pub fn all_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            } else {
-                found.push(entry.path());
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
+    files_among(WalkDir::new(folder))
+}
+
+fn files_among(entries: WalkDir) -> Result<Vec<PathBuf>> {
+    let entries = entries.sort_by_file_name().into_iter();
+    let files = entries.filter(|entry| entry.as_ref().map_or(true, |entry| !entry.file_type().is_dir()));
+    files.map(|entry| Ok(entry?.into_path())).collect()
 }

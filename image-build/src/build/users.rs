@@ -5,61 +5,31 @@
 //! packages lock their users.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 /// The first dynamic id; later ones are lower, as in systemd.
 const FIRST: u32 = 999;
 
+/// The lines of `/etc/passwd` and `/etc/group` in their order.
 #[derive(Debug, Default)]
 pub(super) struct Users {
-    /// The lines of `/etc/passwd` and `/etc/group` in their order.
-    passwd: Vec<Passwd>,
-    groups: Vec<Group>,
+    users: Vec<Entry>,
+    groups: Vec<Entry>,
 }
 
 #[derive(Debug)]
-struct Passwd {
+struct Entry {
     name: String,
-    uid: u32,
-    gid: u32,
-    comment: String,
-    home: String,
-    shell: String,
-}
-
-#[derive(Debug)]
-struct Group {
-    name: String,
-    gid: u32,
-    members: Vec<String>,
+    id: u32,
+    /// The last fields: of a user its group, comment, home and shell, of a group its members.
+    rest: String,
 }
 
 impl Users {
     /// Returns the users of every Debian, from `passwd.master` and `group.master` of base-passwd.
     pub(super) fn of_base(passwd: &str, group: &str) -> Result<Self> {
-        let mut users = Self::default();
-        for line in passwd.lines() {
-            let [name, _, uid, gid, comment, home, shell] = fields(line)?;
-            users.passwd.push(Passwd {
-                name: name.to_owned(),
-                uid: uid.parse().context("a user number")?,
-                gid: gid.parse().context("a group number")?,
-                comment: comment.to_owned(),
-                home: home.to_owned(),
-                shell: shell.to_owned(),
-            });
-        }
-        for line in group.lines() {
-            let [name, _, gid, members] = fields(line)?;
-            users.groups.push(Group {
-                name: name.to_owned(),
-                gid: gid.parse().context("a group number")?,
-                members: members.split(',').filter(|m| !m.is_empty()).map(str::to_owned).collect(),
-            });
-        }
-        Ok(users)
+        Ok(Self { users: entries(passwd)?, groups: entries(group)? })
     }
 
     /// Adds the users of all files of `sysusers.d`. `files`: their texts by name; they are read in that order.
@@ -70,32 +40,31 @@ impl Users {
             .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
             .map(words)
             .collect();
+        let kind = |line: &[String]| line[0].trim_end_matches('!').to_owned();
         // Groups first: users and memberships refer to them.
-        for kind in ["g", "u", "m"] {
-            for line in lines.iter().filter(|line| line[0].trim_end_matches('!') == kind) {
-                self.take(kind, line).with_context(|| line.join(" "))?;
+        for wanted in ["g", "u", "m"] {
+            for line in lines.iter().filter(|line| kind(line) == wanted) {
+                self.add_line(wanted, line).with_context(|| line.join(" "))?;
             }
         }
-        for line in &lines {
-            if !["g", "u", "m"].contains(&line[0].trim_end_matches('!')) {
-                bail!("unknown line: {}", line.join(" "));
-            }
-        }
+        let unknown = lines.iter().find(|line| !["g", "u", "m"].contains(&kind(line).as_str()));
+        ensure!(
+            unknown.is_none(),
+            "unknown line: {}",
+            unknown.map_or_else(String::new, |line| line.join(" "))
+        );
         Ok(())
     }
 
-    fn take(&mut self, kind: &str, line: &[String]) -> Result<()> {
-        let field = |at: usize| match line.get(at).map(String::as_str) {
-            None | Some("-") => None,
-            Some(text) => Some(text),
-        };
+    fn add_line(&mut self, kind: &str, line: &[String]) -> Result<()> {
+        let field = |at: usize| line.get(at).map(String::as_str).filter(|text| *text != "-");
         let name = field(1).context("there is no name")?;
         match kind {
             "g" => {
                 self.group(name, field(2))?;
             }
             "u" => {
-                if self.passwd.iter().any(|user| user.name == name) {
+                if self.users.iter().any(|user| user.name == name) {
                     return Ok(());
                 }
                 let (uid, group) = match field(2).and_then(|ids| ids.split_once(':')) {
@@ -106,26 +75,24 @@ impl Users {
                     Some(group) => self.gid(group)?,
                     None => self.group(name, uid)?,
                 };
-                let uid = match uid {
+                let id = match uid {
                     Some(uid) => uid.parse().context("a user number")?,
                     None if group.is_none() => gid,
                     None => self.free(),
                 };
-                self.passwd.push(Passwd {
-                    name: name.to_owned(),
-                    uid,
-                    gid,
-                    comment: field(3).unwrap_or_default().to_owned(),
-                    home: field(4).unwrap_or("/").to_owned(),
-                    shell: field(5).unwrap_or("/usr/sbin/nologin").to_owned(),
-                });
+                let comment = field(3).unwrap_or_default();
+                let (home, shell) = (field(4).unwrap_or("/"), field(5).unwrap_or("/usr/sbin/nologin"));
+                let rest = format!("{gid}:{comment}:{home}:{shell}");
+                self.users.push(Entry { name: name.to_owned(), id, rest });
             }
             _ => {
                 let group = field(2).context("there is no group")?;
                 self.group(group, None)?;
                 let group = self.groups.iter_mut().find(|other| other.name == group).expect("it was made above");
-                if !group.members.iter().any(|member| member == name) {
-                    group.members.push(name.to_owned());
+                let mut members: Vec<&str> = group.rest.split(',').filter(|member| !member.is_empty()).collect();
+                if !members.contains(&name) {
+                    members.push(name);
+                    group.rest = members.join(",");
                 }
             }
         }
@@ -137,12 +104,12 @@ impl Users {
         if let Ok(gid) = self.gid(name) {
             return Ok(gid);
         }
-        let gid = match gid {
+        let id = match gid {
             Some(gid) => gid.parse().context("a group number")?,
             None => self.free(),
         };
-        self.groups.push(Group { name: name.to_owned(), gid, members: Vec::new() });
-        Ok(gid)
+        self.groups.push(Entry { name: name.to_owned(), id, rest: String::new() });
+        Ok(id)
     }
 
     fn gid(&self, name: &str) -> Result<u32> {
@@ -150,40 +117,44 @@ impl Users {
             return Ok(gid);
         }
         let group = self.groups.iter().find(|group| group.name == name);
-        Ok(group.with_context(|| format!("there is no group {name}"))?.gid)
+        Ok(group.with_context(|| format!("there is no group {name}"))?.id)
     }
 
     fn free(&self) -> u32 {
-        (1..=FIRST)
-            .rev()
-            .find(|number| {
-                self.groups.iter().all(|group| group.gid != *number)
-                    && self.passwd.iter().all(|user| user.uid != *number)
-            })
-            .expect("a system has far fewer than 999 users")
+        let used = |id: u32| self.users.iter().chain(&self.groups).any(|entry| entry.id == id);
+        (1..=FIRST).rev().find(|id| !used(*id)).expect("a system has far fewer than 999 users")
     }
 
     /// Returns `/etc/passwd`, `/etc/group` and `/etc/shadow`. No account has a password.
     pub(super) fn files(&self) -> [(&'static str, String); 3] {
-        let (mut passwd, mut group, mut shadow) = (String::new(), String::new(), String::new());
-        for user in &self.passwd {
-            let Passwd { name, uid, gid, comment, home, shell } = user;
-            let _ = writeln!(passwd, "{name}:x:{uid}:{gid}:{comment}:{home}:{shell}");
-            // "*" disables only the password, while "!" would lock out root's SSH key as well.
-            let locked = if name == "root" { "*" } else { "!*" };
-            let _ = writeln!(shadow, "{name}:{locked}:1::::::");
-        }
-        for Group { name, gid, members } in &self.groups {
-            let _ = writeln!(group, "{name}:x:{gid}:{}", members.join(","));
-        }
-        [("etc/passwd", passwd), ("etc/group", group), ("etc/shadow", shadow)]
+        let lines = |entries: &[Entry]| -> String {
+            entries.iter().map(|Entry { name, id, rest }| format!("{name}:x:{id}:{rest}\n")).collect()
+        };
+        // "*" disables only the password, while "!" would lock out root's SSH key as well.
+        let locked = |name: &str| if name == "root" { "*" } else { "!*" };
+        let shadow = self.users.iter().map(|user| format!("{}:{}:1::::::\n", user.name, locked(&user.name)));
+        [
+            ("etc/passwd", lines(&self.users)),
+            ("etc/group", lines(&self.groups)),
+            ("etc/shadow", shadow.collect()),
+        ]
     }
 }
 
-fn fields<const N: usize>(line: &str) -> Result<[&str; N]> {
-    let fields: Vec<&str> = line.split(':').collect();
-    ensure!(fields.len() == N, "{line} has not {N} fields");
-    Ok(fields.try_into().expect("it was counted"))
+/// Reads lines of name, password, id, and the rest.
+fn entries(text: &str) -> Result<Vec<Entry>> {
+    let entry = |line: &str| {
+        let fields: Vec<&str> = line.splitn(4, ':').collect();
+        let [name, _, id, rest] = fields.try_into().ok()?;
+        Some(Entry {
+            name: name.to_owned(),
+            id: id.parse().ok()?,
+            rest: rest.to_owned(),
+        })
+    };
+    text.lines()
+        .map(|line| entry(line).with_context(|| format!("{line} is no user or group")))
+        .collect()
 }
 
 /// Splits a line into words, some of which are quoted.

@@ -1,11 +1,11 @@
 //! Decides which disk may be written, by the kernel's information about it.
 
 use std::fmt;
-use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use thiserror::Error;
 
 /// A larger disk is not a card but may hold valuable data, bytes.
@@ -172,7 +172,7 @@ fn uses(system: &HostPaths, folder: &Path) -> Result<Vec<String>> {
             parts.push(entry.path());
         }
     }
-    let mounts = fs::read_to_string(&system.mounts).context("read what is mounted")?;
+    let mounts = fs::read_to_string(&system.mounts)?;
     let swaps = fs::read_to_string(&system.swaps).unwrap_or_default();
     let mut found = Vec::new();
     for part in &parts {

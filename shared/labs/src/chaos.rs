@@ -13,9 +13,6 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mysql::prelude::Queryable;
-
-use keepsake_provision::process::eventually;
 use keepsake_provision::servers::database::{Database, Kind};
 use keepsake_provision::servers::mosquitto::{Mosquitto, Persistence};
 use keepsake_testkit::appliance::Appliance;
@@ -30,9 +27,9 @@ use keepsake_testkit::seed::Seed;
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest that everything may take to arrive after the last press, retries included.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(240);
-/// How long a database is stopped or frozen.
+/// The time that a database is stopped or frozen.
 const DATABASE_OUTAGE: Duration = Duration::from_secs(10);
-/// How long a database is read-only.
+/// The time that a database is read-only.
 const READ_ONLY_PERIOD: Duration = Duration::from_secs(4);
 /// The longest time from the first press of a share to its fault.
 const LEAD_MAX: Duration = Duration::from_secs(1);
@@ -83,14 +80,7 @@ impl Fault {
 
     /// Returns whether the fault needs a database server.
     pub fn needs_database_server(self) -> bool {
-        match self {
-            Self::DatabaseStopped
-            | Self::DatabaseFrozen
-            | Self::DatabaseKilled
-            | Self::DatabaseReadOnly
-            | Self::DatabaseCut => true,
-            Self::Broker | Self::Cloud | Self::Camera => false,
-        }
+        !matches!(self, Self::Broker | Self::Cloud | Self::Camera)
     }
 }
 
@@ -151,26 +141,8 @@ pub struct Counts {
 /// A picture is lost or doubled, or a receipt or an acknowledgement came before its commit.
 pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     let start = Instant::now();
-    let mut broker = match plan.transport {
-        Transport::Mosquitto(persistence) => Some(Mosquitto::or_skip(&plan.name, folder, persistence)?),
-        Transport::Http => None,
-    };
-    let mut database = match plan.database {
-        None => None,
-        Some(kind) => Some(Database::or_skip(&plan.name, kind, folder)?),
-    };
-    let mut versions = "HTTP".to_owned();
-    if let Some(broker) = &mut broker {
-        broker.start();
-        broker.version().clone_into(&mut versions);
-    }
-    let mut cloud = Cloud::new(folder);
-    if let Some(database) = &mut database {
-        database.start();
-        versions = format!("{versions}, {}", database.version());
-        cloud = cloud.storing_in(&create_cloud_schema(database)).flag(CAPTURE_BYTES_MAX);
-    }
-    let witnesses = Checkers::start(&mut cloud, broker.as_ref());
+    let mut servers = Servers::or_skip(&plan.name, folder, plan.transport, plan.database)?;
+    let (mut cloud, witnesses) = servers.start(folder);
     let mut camera = Appliance::new(folder, "porch", &witnesses.url);
     if witnesses.http.is_some() {
         camera.change(&cloud.camera_token("porch"));
@@ -189,9 +161,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
                 });
             });
             thread::sleep(seed.duration_up_to(LEAD_MAX));
-            let database = database.as_mut();
-            let broker = broker.as_mut();
-            inject(fault, &camera, &mut cloud, broker, database, seed);
+            inject(fault, &camera, &mut cloud, &mut servers, seed);
         });
     }
     let camera = &mut *camera.lock().unwrap();
@@ -205,17 +175,12 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
         found,
         receipts,
         acknowledged,
-        versions,
+        versions: servers.versions(),
         took: start.elapsed(),
     };
     camera.stop();
     cloud.stop();
-    if let Some(mut broker) = broker {
-        broker.stop();
-    }
-    if let Some(mut database) = database {
-        database.stop();
-    }
+    servers.stop();
     Some(figures)
 }
 
@@ -238,6 +203,62 @@ fn check_counts(plan: &Plan, camera: &mut Appliance, cloud: &Cloud, pressed: usi
         assert_eq!(found.stored, pressed as u64, "{found:?}");
     }
     (confirmed.len(), found)
+}
+
+/// The servers of a run.
+struct Servers {
+    /// `None`: the pictures come by HTTP.
+    broker: Option<Mosquitto>,
+    /// `None`: the cloud's own SQLite.
+    database: Option<Database>,
+}
+
+impl Servers {
+    /// Returns the servers, not started, or `None` after reporting that one cannot be had.
+    fn or_skip(name: &str, folder: &Path, transport: Transport, database: Option<Kind>) -> Option<Self> {
+        let broker = match transport {
+            Transport::Mosquitto(persistence) => Some(Mosquitto::or_skip(name, folder, persistence)?),
+            Transport::Http => None,
+        };
+        let database = match database {
+            Some(kind) => Some(Database::or_skip(name, kind, folder)?),
+            None => None,
+        };
+        Some(Self { broker, database })
+    }
+
+    /// Starts them and a cloud that uses them.
+    fn start(&mut self, folder: &Path) -> (Cloud, Checkers) {
+        if let Some(broker) = &mut self.broker {
+            broker.start();
+        }
+        let mut cloud = Cloud::new(folder);
+        if let Some(database) = &mut self.database {
+            database.start();
+            cloud = cloud.storing_in(&create_cloud_schema(database)).flag(CAPTURE_BYTES_MAX);
+        }
+        let checkers = Checkers::start(&mut cloud, self.broker.as_ref());
+        (cloud, checkers)
+    }
+
+    fn database(&mut self) -> &mut Database {
+        self.database.as_mut().expect("a plan with a database server")
+    }
+
+    fn versions(&self) -> String {
+        let transport = self.broker.as_ref().map_or("HTTP", Mosquitto::version);
+        let database = self.database.as_ref().map(|database| format!(", {}", database.version()));
+        format!("{transport}{}", database.unwrap_or_default())
+    }
+
+    fn stop(self) {
+        if let Some(mut broker) = self.broker {
+            broker.stop();
+        }
+        if let Some(mut database) = self.database {
+            database.stop();
+        }
+    }
 }
 
 /// The checkers of everything between camera and cloud.
@@ -315,15 +336,14 @@ fn make_up_missed_presses(plan: &Plan, camera: &mut Appliance) -> usize {
     lacking
 }
 
-fn inject(
-    fault: Fault,
-    camera: &Mutex<Appliance>,
-    cloud: &mut Cloud,
-    broker: Option<&mut Mosquitto>,
-    database: Option<&mut Database>,
-    seed: &mut Seed,
-) {
+fn inject(fault: Fault, camera: &Mutex<Appliance>, cloud: &mut Cloud, servers: &mut Servers, seed: &mut Seed) {
     match fault {
+        Fault::Broker => {
+            let broker = servers.broker.as_mut().expect("a transport with a broker");
+            broker.kill();
+            thread::sleep(seed.duration_up_to(OUTAGE_MAX));
+            broker.start();
+        }
         Fault::Cloud => {
             cloud.kill();
             thread::sleep(seed.duration_up_to(OUTAGE_MAX));
@@ -339,64 +359,36 @@ fn inject(
             thread::sleep(seed.duration_up_to(OUTAGE_MAX));
             camera.lock().unwrap().start();
         }
-        Fault::Broker
-        | Fault::DatabaseStopped
-        | Fault::DatabaseFrozen
-        | Fault::DatabaseKilled
-        | Fault::DatabaseReadOnly
-        | Fault::DatabaseCut => {
-            inject_server_fault(fault, broker, database, seed, &mut thread::sleep);
-        }
-    }
-}
-
-/// `pause`: sleeps, or lets time pass in another way.
-fn inject_server_fault(
-    fault: Fault,
-    broker: Option<&mut Mosquitto>,
-    database: Option<&mut Database>,
-    seed: &mut Seed,
-    pause: &mut dyn FnMut(Duration),
-) {
-    if fault == Fault::Broker {
-        let broker = broker.expect("a transport with a broker");
-        broker.kill();
-        pause(seed.duration_up_to(OUTAGE_MAX));
-        broker.start();
-        return;
-    }
-    let Some(database) = database else {
-        panic!("{fault} needs a database server");
-    };
-    match fault {
         Fault::DatabaseStopped => {
+            let database = servers.database();
             database.stop();
-            pause(DATABASE_OUTAGE);
+            thread::sleep(DATABASE_OUTAGE);
             database.start();
         }
         Fault::DatabaseFrozen => {
+            let database = servers.database();
             database.freeze();
-            pause(DATABASE_OUTAGE);
+            thread::sleep(DATABASE_OUTAGE);
             database.thaw();
         }
         Fault::DatabaseKilled => {
+            let database = servers.database();
             database.kill();
-            pause(seed.duration_up_to(OUTAGE_MAX));
+            thread::sleep(seed.duration_up_to(OUTAGE_MAX));
             database.start();
         }
         Fault::DatabaseReadOnly => {
+            let database = servers.database();
             database.execute("SET GLOBAL read_only = 1");
-            pause(READ_ONLY_PERIOD);
+            thread::sleep(READ_ONLY_PERIOD);
             database.execute("SET GLOBAL read_only = 0");
         }
         Fault::DatabaseCut => {
+            let database = servers.database();
             for _ in 0..5 {
-                kill_connections(database);
-                pause(seed.duration_up_to(Duration::from_millis(500)));
+                database.kill_connections();
+                thread::sleep(seed.duration_up_to(Duration::from_millis(500)));
             }
-        }
-        Fault::Broker | Fault::Cloud | Fault::Camera => {
-            panic!("{fault} is not a fault of a server")
         }
     }
 }
@@ -414,16 +406,4 @@ fn create_cloud_schema(database: &Database) -> String {
     database.execute(&format!("CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'"));
     database.execute(&format!("GRANT ALL PRIVILEGES ON {SCHEMA}.* TO '{USER}'@'%'"));
     format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{}/{SCHEMA}", database.port())
-}
-
-/// Kills every connection but its own.
-fn kill_connections(database: &Database) {
-    let mut client = database.connect("");
-    let list = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db IS NOT NULL";
-    // MySQL fails to list connections while one of them transfers a picture, which is not valid text.
-    let all: Vec<u64> = eventually("list the connections", STEP_TIMEOUT, || client.query(list).ok());
-    for id in all {
-        // The connection may have ended.
-        let _ = client.query_drop(format!("KILL {id}"));
-    }
 }

@@ -3,11 +3,11 @@
 //! Everything it writes is below one directory. Signatures are checked as always. As far as this apt knows nothing is
 //! installed, so that it fetches all dependencies of a package, down to the C library.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
 use crate::host::find_program;
 use crate::process::run;
@@ -43,7 +43,7 @@ impl Apt {
         }
         for name in ["state/lists/partial", "cache/archives/partial", "log"] {
             let name = folder.join(name);
-            fs::create_dir_all(&name).with_context(|| format!("create {}", name.display()))?;
+            fs::create_dir_all(&name)?;
         }
         let folder = folder.canonicalize().with_context(|| format!("find {}", folder.display()))?;
         let configuration = configuration(&folder, sources.is_some(), architecture);
@@ -53,7 +53,7 @@ impl Apt {
             ("apt.conf", &configuration),
         ] {
             let file = folder.join(name);
-            fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+            fs::write(&file, text)?;
         }
         let apt = Self { folder };
         apt.get(&["update"])?;

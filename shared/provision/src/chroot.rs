@@ -8,7 +8,6 @@
 //! through slirp4netns. Programs for another processor run in QEMU, which the kernel knows of for as long as the
 //! check takes.
 
-use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
+use walkdir::WalkDir;
 
 use crate::cross::Arch;
 use crate::process::{ChildGuard, last_lines, run};
@@ -115,6 +116,27 @@ impl Drop for ForeignBinaries {
     }
 }
 
+/// A system in which scripts run as root.
+pub trait System {
+    /// Returns a command that runs scripts, which are its last argument.
+    fn shell(&self) -> Command;
+
+    /// Runs a script and returns its output, even if it fails.
+    fn try_script(&self, script: &str) -> Result<Output> {
+        self.shell().arg(script).stdin(Stdio::null()).output().context("enter the system")
+    }
+
+    /// Runs a script that must succeed and returns its standard output.
+    fn script(&self, script: &str) -> Result<String> {
+        let output = self.try_script(script)?;
+        if output.status.success() {
+            return Ok(lossy(&output.stdout));
+        }
+        let all = both_outputs(&output);
+        bail!("{}: {script}\n{}", output.status, last_lines(&all, 30).join("\n"))
+    }
+}
+
 /// A system in a directory, which is removed when this is dropped.
 pub struct Chroot {
     pub root: PathBuf,
@@ -135,23 +157,23 @@ impl Chroot {
 
     fn named(suffix: &str, release: Release, arch: Arch, packages: &str) -> Result<Self> {
         let kept = workspace::target().join("systems");
-        fs::create_dir_all(&kept).with_context(|| format!("create {}", kept.display()))?;
+        fs::create_dir_all(&kept)?;
         let archive = kept.join(format!("{}-{}{suffix}.tar", release.suite(), arch.name()));
         let package_list = archive.with_extension("packages");
         let old = fs::read_to_string(&package_list).unwrap_or_default();
         if !archive.is_file() || old != packages {
             println!("creating {} for {}", release.name(), arch.name());
             debootstrap(release, arch, packages, &archive)?;
-            fs::write(&package_list, packages).with_context(|| format!("write {}", package_list.display()))?;
+            fs::write(&package_list, packages)?;
         }
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
         let name = format!("{}-{}-{process}-{number}", release.suite(), arch.name());
         let root = kept.join(&name);
-        fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+        fs::create_dir_all(&root)?;
         let enter = kept.join(format!("{name}.sh"));
-        fs::write(&enter, ENTER).with_context(|| format!("write {}", enter.display()))?;
+        fs::write(&enter, ENTER)?;
         let system = Self { root, enter };
         run(Command::new("tar")
             .arg("--directory")
@@ -161,7 +183,7 @@ impl Chroot {
         .context("unpack the system")?;
         // The names of this computer mean nothing inside.
         for (file, content) in [("hostname", "keepsake\n"), ("hosts", "127.0.0.1 localhost\n127.0.1.1 keepsake\n")] {
-            fs::write(system.root.join("etc").join(file), content).with_context(|| format!("write /etc/{file}"))?;
+            fs::write(system.root.join("etc").join(file), content)?;
         }
         Ok(system)
     }
@@ -169,9 +191,8 @@ impl Chroot {
     /// Copies a file into the system.
     pub fn copy_in(&self, from: &Path, to: &str) -> Result<()> {
         let to = self.root.join(to.trim_start_matches('/'));
-        fs::copy(from, &to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
-        fs::set_permissions(&to, fs::Permissions::from_mode(0o644))
-            .with_context(|| format!("make {} readable", to.display()))
+        fs::copy(from, &to)?;
+        Ok(fs::set_permissions(&to, std::fs::Permissions::from_mode(0o644))?)
     }
 
     /// Returns a command that runs in the system while its systemd does not, with the network of `beside` or none.
@@ -192,26 +213,14 @@ impl Chroot {
         command
     }
 
-    /// Runs a script as root and returns its output, even if it fails.
-    pub fn try_script(&self, script: &str) -> Result<Output> {
-        let mut command = self.command(None);
-        command.args(["sh", "-ec", script]).stdin(Stdio::null());
-        command.output().context("enter the system")
-    }
-
-    /// Runs a script that must succeed and returns its standard output.
-    pub fn script(&self, script: &str) -> Result<String> {
-        successful_stdout(&self.try_script(script)?, script)
-    }
-
     /// Starts its systemd and waits until everything is up.
     pub fn boot(self) -> Result<BootedSystem> {
         // slirp4netns is the only name server inside.
         let resolver = self.root.join("etc/resolv.conf");
         let _ = fs::remove_file(&resolver);
-        fs::write(&resolver, "nameserver 10.0.2.3\n").context("write resolv.conf")?;
+        fs::write(&resolver, "nameserver 10.0.2.3\n")?;
         let cgroup = cgroups()?.join(self.root.file_name().unwrap_or_default());
-        fs::create_dir_all(&cgroup).with_context(|| format!("create {}", cgroup.display()))?;
+        fs::create_dir_all(&cgroup)?;
 
         let mut command = Command::new("sh");
         command
@@ -260,6 +269,14 @@ impl Chroot {
     }
 }
 
+impl System for Chroot {
+    fn shell(&self) -> Command {
+        let mut command = self.command(None);
+        command.args(["sh", "-ec"]);
+        command
+    }
+}
+
 impl Drop for Chroot {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
@@ -289,18 +306,6 @@ impl BootedSystem {
         command
     }
 
-    /// Runs a script as root and returns its output, even if it fails.
-    pub fn try_script(&self, script: &str) -> Result<Output> {
-        let mut command = self.command();
-        command.args(["bash", "-eo", "pipefail", "-c", script]).stdin(Stdio::null());
-        command.output().context("enter the machine")
-    }
-
-    /// Runs a script that must succeed and returns its standard output.
-    pub fn script(&self, script: &str) -> Result<String> {
-        successful_stdout(&self.try_script(script)?, script)
-    }
-
     /// Runs a script until it succeeds and returns that output.
     pub fn eventually(&self, what: &str, within: Duration, script: &str) -> Result<String> {
         let deadline = Instant::now() + within;
@@ -310,8 +315,7 @@ impl BootedSystem {
                 return Ok(lossy(&output.stdout));
             }
             if Instant::now() > deadline {
-                let said = format!("{}{}", lossy(&output.stdout), lossy(&output.stderr));
-                bail!("{what}: not within {} s: {}", within.as_secs(), said.trim());
+                bail!("{what}: not within {} s: {}", within.as_secs(), both_outputs(&output).trim());
             }
             std::thread::sleep(Duration::from_millis(500));
         }
@@ -328,6 +332,14 @@ impl BootedSystem {
     }
 }
 
+impl System for BootedSystem {
+    fn shell(&self) -> Command {
+        let mut command = self.command();
+        command.args(["bash", "-eo", "pipefail", "-c"]);
+        command
+    }
+}
+
 impl Drop for BootedSystem {
     fn drop(&mut self) {
         if let Some(mut unshare) = self.unshare.take() {
@@ -339,43 +351,38 @@ impl Drop for BootedSystem {
     }
 }
 
+/// Prints a check of a fresh system that has passed.
+pub fn report_ok(what: &str) {
+    println!("  ok  {what}");
+}
+
 /// Returns the output of a command as text.
 pub fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn successful_stdout(output: &Output, script: &str) -> Result<String> {
-    if output.status.success() {
-        return Ok(lossy(&output.stdout));
-    }
-    let all = format!("{}{}", lossy(&output.stdout), lossy(&output.stderr));
-    let last = last_lines(&all, 30).join("\n");
-    bail!("{}: {script}\n{last}", output.status)
+fn both_outputs(output: &Output) -> String {
+    lossy(&output.stdout) + &lossy(&output.stderr)
 }
 
 /// Returns the cgroup v2 tree. Controllers may be bound to the v1 trees; systemd works without them.
 fn cgroups() -> Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
-    let mut found = mounts.lines().filter_map(|line| {
-        let mut words = line.split(' ');
-        let folder = words.nth(1)?;
-        (words.next()? == "cgroup2").then(|| PathBuf::from(folder))
-    });
-    found.next().context("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup")
+    let found =
+        run(Command::new("findmnt").args(["--types=cgroup2", "--first-only", "--noheadings", "--output=TARGET"]))
+            .context("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup")?;
+    Ok(lossy(&found).trim().into())
 }
 
 /// The kernel removes only empty cgroups, so this starts at the leaves.
 fn remove_cgroup(folder: &Path) {
-    let below = fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in below.filter(|entry| entry.path().is_dir()) {
-        remove_cgroup(&entry.path());
-    }
-    for _ in 0..50 {
-        if fs::remove_dir(folder).is_ok() || !folder.exists() {
-            return;
+    for entry in WalkDir::new(folder).contents_first(true).into_iter().flatten() {
+        // The kernel may still be reaping the killed processes.
+        for _ in 0..50 {
+            if !entry.file_type().is_dir() || fs::remove_dir(entry.path()).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
-        // The kernel is still reaping the killed processes.
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -411,20 +418,18 @@ fn debootstrap(release: Release, arch: Arch, packages: &str, archive: &Path) -> 
         command.arg("--include=apt");
         command.arg(format!("--keyring={}", ubuntu_keys(archive)?.display()));
     }
-    command.arg(release.suite()).arg(&unfinished);
+    let suite = release.suite();
+    command.arg(suite).arg(&unfinished);
     match release {
         Release::Debian12 | Release::Debian13 => command.arg(ARCHIVE),
-        Release::Ubuntu2404 => {
-            let suite = release.suite();
-            for suite in [suite.to_owned(), format!("{suite}-updates")] {
-                // mysql-server is in main, some of its dependencies are in universe.
-                command.arg(format!("deb {UBUNTU_ARCHIVE} {suite} main universe"));
-            }
-            &mut command
-        }
+        // mysql-server is in main, some of its dependencies are in universe.
+        Release::Ubuntu2404 => command.args(
+            [suite.to_owned(), format!("{suite}-updates")]
+                .map(|suite| format!("deb {UBUNTU_ARCHIVE} {suite} main universe")),
+        ),
     };
     run(&mut command).context("create the system")?;
-    fs::rename(&unfinished, archive).with_context(|| format!("rename {}", unfinished.display()))
+    Ok(fs::rename(&unfinished, archive)?)
 }
 
 /// Fetches the keys of Ubuntu's archive, from a package that Debian has signed.
@@ -437,7 +442,7 @@ fn ubuntu_keys(beside: &Path) -> Result<PathBuf> {
         )?;
         let inside = "root/keys/usr/share/keyrings/ubuntu-archive-keyring.gpg";
         let unfinished = keys.with_extension("unfinished");
-        fs::copy(machine.system.root.join(inside), &unfinished).context("copy Ubuntu's keys")?;
+        fs::copy(machine.system.root.join(inside), &unfinished)?;
         fs::rename(&unfinished, &keys).context("save Ubuntu's keys")?;
     }
     Ok(keys)

@@ -4,20 +4,21 @@
 //! needs none of the tools that install it). They are unpacked into a prefix below `target/fetched` and run from there.
 //! Needs no root and leaves the system as it is.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
 use crate::apt::{Apt, debian_source};
 use crate::host::find_program;
 use crate::process::run;
+use crate::temp_dir::files;
 use crate::workspace;
 
 const DEBIAN_ARCHIVE: &str = "http://deb.debian.org/debian";
 
-/// Where packages come from.
+/// The origin of packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The lists of this system.
@@ -35,15 +36,6 @@ impl Source {
     }
 }
 
-/// Which packages.
-#[derive(Debug, Clone, Copy)]
-enum Selection<'a> {
-    /// These and everything they depend on.
-    WithDependencies(&'a [&'a str]),
-    /// The packages that the first depends on and whose names match.
-    Matching(&'a str, fn(&str) -> bool),
-}
-
 /// A directory with unpacked packages.
 #[derive(Debug, Clone)]
 pub struct Prefix(PathBuf);
@@ -57,21 +49,24 @@ impl Prefix {
     /// # Errors
     /// There is no apt here, or apt failed.
     pub fn fetch(name: &str, packages: &[&str], source: Source) -> Result<Self> {
-        let selection = Selection::WithDependencies(packages);
-        Self::fetch_into(&workspace::cache()?, name, selection, source)
+        Self::fetch_into(&workspace::cache()?, name, source, |apt| apt.download_with_dependencies(packages))
     }
 
-    /// As [`Prefix::fetch`], but only the dependencies of `package` whose names match: a package that merely names the
-    /// newest version leads to it.
+    /// Fetches only the dependencies of `package` whose names match, for a package that merely names the newest
+    /// version; otherwise like [`Prefix::fetch`].
     ///
     /// # Errors
-    /// As [`Prefix::fetch`].
+    /// There is no apt here, apt failed, or no name matches.
     pub fn fetch_matching(name: &str, package: &str, matches: fn(&str) -> bool, source: Source) -> Result<Self> {
-        let selection = Selection::Matching(package, matches);
-        Self::fetch_into(&workspace::cache()?, name, selection, source)
+        Self::fetch_into(&workspace::cache()?, name, source, |apt| {
+            let all = apt.dependencies(package)?;
+            let names: Vec<&str> = all.iter().map(String::as_str).filter(|name| matches(name)).collect();
+            ensure!(!names.is_empty(), "{package} depends on none of the packages that are needed");
+            apt.download(&names)
+        })
     }
 
-    fn fetch_into(cache: &Path, name: &str, selection: Selection<'_>, source: Source) -> Result<Self> {
+    fn fetch_into(cache: &Path, name: &str, source: Source, download: impl FnOnce(&Apt) -> Result<()>) -> Result<Self> {
         let name = format!("{name}-{}", source.name());
         let folder = cache.join(&name);
         let _lock = workspace::lock(cache, &name)?;
@@ -84,11 +79,17 @@ impl Prefix {
             // The rest of an interrupted attempt is worthless; only a complete prefix has this name.
             let _ = fs::remove_dir_all(&folder);
             let unpacked = folder.join("unpacked");
-            let archives = download(&folder, selection, source)?;
-            unpack(&archives, &unpacked)?;
+            let sources = match source {
+                Source::System => None,
+                Source::Suite(suite) => Some(debian_source(DEBIAN_ARCHIVE, suite, "main")),
+            };
+            let apt = Apt::update(&folder.join("apt"), sources.as_deref(), None)?;
+            download(&apt)?;
+            let names = unpack(&apt.archives(), &unpacked)?;
             link_libraries(&library_folders(&unpacked))?;
-            write_versions(&archives, &folder.join("packages"))?;
-            fs::rename(&unpacked, &prefix).with_context(|| format!("rename {}", unpacked.display()))?;
+            let list = folder.join("packages");
+            fs::write(&list, names)?;
+            fs::rename(&unpacked, &prefix)?;
             let _ = fs::remove_dir_all(folder.join("apt"));
         }
         Ok(Self(prefix))
@@ -154,34 +155,17 @@ fn loaders_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     name.map(|name| folder.join(name)).into_iter()
 }
 
-/// Returns the package files, which are below `folder/apt`.
-fn download(folder: &Path, selection: Selection<'_>, source: Source) -> Result<Vec<PathBuf>> {
-    let sources = match source {
-        Source::System => None,
-        Source::Suite(suite) => Some(debian_source(DEBIAN_ARCHIVE, suite, "main")),
-    };
-    let apt = Apt::update(&folder.join("apt"), sources.as_deref(), None)?;
-    match selection {
-        Selection::WithDependencies(packages) => apt.download_with_dependencies(packages)?,
-        Selection::Matching(package, matches) => {
-            let all = apt.dependencies(package)?;
-            let names: Vec<&str> = all.iter().map(String::as_str).filter(|name| matches(name)).collect();
-            ensure!(!names.is_empty(), "{package} depends on none of the packages that are needed");
-            apt.download(&names)?;
+/// Unpacks every package in `archives`; returns their names with their versions, one a line.
+fn unpack(archives: &Path, to: &Path) -> Result<String> {
+    let mut names = String::new();
+    for archive in files(archives) {
+        if archive.extension().is_some_and(|kind| kind == "deb") {
+            run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(to))?;
+            names += &format!("{}\n", archive.file_stem().unwrap_or_default().to_string_lossy());
         }
     }
-    let mut archives = crate::temp_dir::files(&apt.archives());
-    archives.retain(|file| file.extension().is_some_and(|kind| kind == "deb"));
-    Ok(archives)
-}
-
-fn unpack(archives: &[PathBuf], to: &Path) -> Result<()> {
-    ensure!(!archives.is_empty(), "apt-get has fetched nothing");
-    for archive in archives {
-        let mut command = Command::new("dpkg-deb");
-        run(command.arg("--extract").arg(archive).arg(to))?;
-    }
-    Ok(())
+    ensure!(!names.is_empty(), "apt-get has fetched nothing");
+    Ok(names)
 }
 
 /// Makes the links to libraries that their installation would have made.
@@ -195,15 +179,6 @@ fn link_libraries(folders: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-fn write_versions(archives: &[PathBuf], to: &Path) -> Result<()> {
-    let names: Vec<String> = archives
-        .iter()
-        .filter_map(|archive| archive.file_stem())
-        .map(|name| format!("{}\n", name.to_string_lossy()))
-        .collect();
-    fs::write(to, names.concat()).with_context(|| format!("write {}", to.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,9 +190,7 @@ mod tests {
         let made = folder.join("ready-system/prefix/usr/sbin");
         fs::create_dir_all(&made).unwrap();
         fs::write(made.join("program"), "").unwrap();
-        // No package has this name, so a call of apt would be an error.
-        let nothing = Selection::WithDependencies(&["keepsake-no-such-package"]);
-        let found = Prefix::fetch_into(&folder, "ready", nothing, Source::System).unwrap();
+        let found = Prefix::fetch_into(&folder, "ready", Source::System, |_| panic!("it is there")).unwrap();
         assert!(found.path().join("usr/sbin/program").is_file());
         assert!(found.command("usr/sbin/another").is_err());
     }

@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::host::find_program;
 use crate::prefix::{Prefix, Source};
-use crate::process::{Events, Program, last_lines, run};
+use crate::process::{Program, last_lines, run};
 
 /// The QEMU of one processor: the system's, or a fetched one.
 #[derive(Debug)]
@@ -75,13 +74,15 @@ impl Qemu {
             .args(["-append", boot.kernel_arguments])
             .arg("-serial")
             .arg(format!("file:{}", console.display()));
-        let events = Arc::default();
-        let program = Program::start(command, &events, &log);
-        Ok(Vm { program, events, console, log })
+        Ok(Vm {
+            program: Program::start(command, &Arc::default(), &log),
+            console,
+            log,
+        })
     }
 }
 
-/// How a machine boots.
+/// The parts that a machine boots from.
 #[derive(Debug)]
 pub struct Boot<'a> {
     /// For its console and the messages of QEMU, in files that begin with `name`.
@@ -95,48 +96,13 @@ pub struct Boot<'a> {
 /// A running machine. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Vm {
-    program: Program,
-    events: Arc<Events>,
+    /// QEMU, with the standard input and output that its hardware was given.
+    pub program: Program,
     console: PathBuf,
     log: PathBuf,
 }
 
 impl Vm {
-    /// The JSON lines that came on QEMU's standard output.
-    pub fn events(&self) -> &Events {
-        &self.events
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.program.pid()
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.program.is_running()
-    }
-
-    /// Writes one line to QEMU's standard input.
-    pub fn write_line(&mut self, line: &str) {
-        self.program.write_line(line);
-    }
-
-    pub fn signal(&self, signal: i32) {
-        self.program.signal(signal);
-    }
-
-    /// Pulls the plug: kill -9.
-    pub fn kill(self) {
-        self.program.kill();
-    }
-
-    /// Waits until the machine has switched itself off.
-    ///
-    /// # Panics
-    /// It is still running after `within`.
-    pub fn wait(&mut self, within: Duration) -> ExitStatus {
-        self.program.wait(within)
-    }
-
     /// Returns the text on its console so far.
     pub fn console(&self) -> String {
         read(&self.console)

@@ -5,8 +5,7 @@
 //! that needs a server this machine cannot have is reported by [`crate::skip`].
 
 pub mod database;
-mod initialize;
-mod mariadb;
+mod database_program;
+mod installation;
 pub mod mosquitto;
-mod mysql;
 pub mod python;

@@ -4,6 +4,8 @@ use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
+use walkdir::{DirEntry, WalkDir};
+
 use crate::workspace;
 
 /// A directory on the disk of the build: in a `/tmp` in memory fsync would mean nothing.
@@ -58,13 +60,13 @@ impl Drop for TempDir {
 /// Copies a directory and everything below it.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
+    for entry in WalkDir::new(from).min_depth(1) {
         let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
+        let to = to.join(entry.path().strip_prefix(from).unwrap());
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(to).unwrap();
         } else {
-            fs::copy(entry.path(), &to).unwrap();
+            fs::copy(entry.path(), to).unwrap();
         }
     }
 }
@@ -77,17 +79,8 @@ pub fn restore(from: &Path, to: &Path) {
     copy(from, to);
 }
 
-/// Returns every file below `folder`.
+/// Returns every file and link below `folder`, sorted.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(files(&path));
-        } else {
-            all.push(path);
-        }
-    }
-    all.sort();
-    all
+    let entries = WalkDir::new(folder).sort_by_file_name().into_iter().map(Result::unwrap);
+    entries.filter(|entry| !entry.file_type().is_dir()).map(DirEntry::into_path).collect()
 }

@@ -3,11 +3,11 @@
 //! cargo-deb makes them as `appliance/Cargo.toml` and `cloud/Cargo.toml` describe; this adds the build for another
 //! processor and the camera's settings file for the service.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
 use keepsake_provision::chroot::{self, Release};
 use keepsake_provision::cross::{Arch, build};
@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         };
         let packages = make_both(arch, arguments.deb_version.as_deref())?;
         for file in [&packages.appliance, &packages.cloud] {
-            let bytes = fs::metadata(file).with_context(|| format!("find {}", file.display()))?.len();
+            let bytes = fs::metadata(file)?.len();
             println!("{} ({} KiB)", file.display(), bytes >> 10);
         }
         if let Some(older) = older {
@@ -137,18 +137,18 @@ fn own_version() -> String {
 fn file(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
     // Apart from the packages that are published.
     let folder = workspace::target().join(if version == OLDER { "debian-older" } else { "debian" });
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    fs::create_dir_all(&folder)?;
     Ok(folder.join(format!("keepsake-{package}_{version}_{}.deb", arch.name())))
 }
 
 /// Writes `appliance/camera.toml` with the settings of the service.
 fn write_camera_settings(to: &Path) -> Result<()> {
     let from = workspace::root().join("appliance/camera.toml");
-    let text = fs::read_to_string(&from).with_context(|| format!("read {}", from.display()))?;
+    let text = fs::read_to_string(&from)?;
     if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        fs::create_dir_all(folder)?;
     }
-    fs::write(to, with_service_settings(&text)?).with_context(|| format!("write {}", to.display()))
+    Ok(fs::write(to, with_service_settings(&text)?)?)
 }
 
 fn with_service_settings(settings: &str) -> Result<String> {

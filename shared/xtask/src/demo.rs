@@ -1,7 +1,7 @@
 //! `cargo demo`: the whole of Keepsake on one machine. Enter is the button; in a script the presses are counted.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use serde_json::Value;
 
 use keepsake_provision::process::{ChildGuard, last_lines};
@@ -25,7 +26,7 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Press N times without spacing, print the result, and end
+    /// Press N times, each as soon as the last picture is safe on the card, print the result, and end
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     presses: Option<u32>,
     /// The port of the dashboard; 0 takes any free port
@@ -51,14 +52,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         Some(data) => std::path::absolute(data).context("read --data")?,
         None => workspace::target().join("demo"),
     };
-    fs::create_dir_all(&data).with_context(|| format!("create {}", data.display()))?;
+    fs::create_dir_all(&data)?;
 
     let presses = match arguments.presses {
         Some(presses) => Some(presses),
         None if std::io::stdin().is_terminal() => None,
         None => Some(3),
     };
-    let mut cloud = Cloud::start(&listen, &data)?;
+    let cloud = Cloud::start(&listen, &data)?;
     println!("The dashboard is on http://{}/, the data in {}", cloud.http, data.display());
     // After counted presses the cloud stops, and the link with it.
     if let Some(link) = &cloud.setup
@@ -66,14 +67,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     {
         println!("The cloud has no owner yet. Open this link and choose a user name and a password: {link}");
     }
-    let (events, heard) = mpsc::channel();
-    let mut camera = Camera::start(&cloud.mqtt, &data, presses.is_none(), events.clone())?;
+    let (sender, inputs) = mpsc::channel();
+    let camera = Camera::start(&cloud.mqtt, &data, presses.is_none(), sender.clone())?;
+    let mut demo = Demo { cloud, camera, inputs, presses_left: 0 };
     let all_stored = match presses {
-        Some(presses) => press_and_count(presses, &mut camera, &mut cloud, &heard),
-        None => run_interactive(&mut camera, &mut cloud, &heard, events),
+        Some(presses) => demo.press_and_count(presses),
+        None => demo.run_interactive(sender).map(|()| true),
     };
-    camera.program.stop(Duration::from_secs(15));
-    cloud.program.stop(Duration::from_secs(15));
+    demo.camera.program.stop(Duration::from_secs(15));
+    demo.cloud.program.stop(Duration::from_secs(15));
     all_stored
 }
 
@@ -82,18 +84,16 @@ fn build() -> Result<()> {
         .args(["build", "--package", "keepsake-cloud", "--package", "keepsake-appliance"])
         .status()
         .context("run cargo")?;
-    if !status.success() {
-        bail!("the programs cannot be built, see above");
-    }
+    ensure!(status.success(), "the programs cannot be built, see above");
     Ok(())
 }
 
-fn program(name: &str) -> Result<Command> {
+fn program(name: &str) -> Command {
     let mut command = Command::new(workspace::target().join("debug").join(name));
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "info");
     }
-    Ok(command)
+    command
 }
 
 /// A cloud that is ready.
@@ -111,7 +111,7 @@ impl Cloud {
     fn start(listen: &str, data: &Path) -> Result<Self> {
         let log = data.join("cloud.log");
         let key = create_token(data)?;
-        let mut command = program("cloud")?;
+        let mut command = program("cloud");
         command
             .arg("--data")
             .arg(data.join("cloud"))
@@ -121,16 +121,15 @@ impl Cloud {
             .stderr(append_to(&log)?);
         let mut program = ChildGuard::start(&mut command, "the cloud")?;
         let stdout = program.child().stdout.take().context("read the output of the cloud")?;
-        let mut said = BufReader::new(stdout);
+        let mut output = BufReader::new(stdout);
         let mut line = String::new();
-        said.read_line(&mut line).context("read the output of the cloud")?;
-        let ready: Value = match serde_json::from_str(&line) {
-            Ok(ready) => ready,
-            Err(_) => bail!("the cloud did not start:\n{}", end_of(&log)),
+        output.read_line(&mut line).context("read the output of the cloud")?;
+        let Ok(ready) = serde_json::from_str::<Value>(&line) else {
+            bail!("the cloud did not start:\n{}", end_of(&log));
         };
         // Reads on, so that the cloud never blocks on a full pipe.
         thread::spawn(move || {
-            let _ = said.read_to_end(&mut Vec::new());
+            let _ = output.read_to_end(&mut Vec::new());
         });
         let address = |what: &str| -> Result<String> {
             let address = ready["ready"][what].as_str();
@@ -179,7 +178,7 @@ impl Cloud {
 
 /// Creates an API token for this demo, and revokes that of the last one.
 fn create_token(data: &Path) -> Result<String> {
-    let made = program("cloud")?
+    let made = program("cloud")
         .args(["token", "create", "demo", "--role", "viewer", "--replace"])
         .arg("--data")
         .arg(data.join("cloud"))
@@ -187,10 +186,11 @@ fn create_token(data: &Path) -> Result<String> {
         .stderr(append_to(&data.join("cloud.log"))?)
         .output()
         .context("run the cloud")?;
-    if !made.status.success() {
-        let log = end_of(&data.join("cloud.log"));
-        bail!("the cloud could not prepare its data folder:\n{log}");
-    }
+    ensure!(
+        made.status.success(),
+        "the cloud could not prepare its data folder:\n{}",
+        end_of(&data.join("cloud.log"))
+    );
     let key = String::from_utf8(made.stdout).context("read the key")?;
     Ok(key.trim().to_owned())
 }
@@ -199,20 +199,23 @@ fn create_token(data: &Path) -> Result<String> {
 struct Camera {
     program: ChildGuard,
     log: PathBuf,
+    /// The moments of the presses that no light has answered yet.
+    unlit: VecDeque<Instant>,
 }
 
 enum Input {
-    Event(Value),
+    /// An event of the camera, and when it was read.
+    Event(Value, Instant),
     Enter,
     /// The camera has closed its output.
     Silence,
 }
 
 impl Camera {
-    fn start(mqtt: &str, data: &Path, drawn: bool, events: Sender<Input>) -> Result<Self> {
+    fn start(mqtt: &str, data: &Path, drawn: bool, inputs: Sender<Input>) -> Result<Self> {
         let log = data.join("camera.log");
         let photos = workspace::root().join("shared/testkit/photos");
-        let mut command = program("appliance")?;
+        let mut command = program("appliance");
         command
             .args(["run", "--simulated", "--events", "--device", "demo"])
             .args(["--cloud", &format!("mqtt://{mqtt}")])
@@ -236,66 +239,155 @@ impl Camera {
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(event) = serde_json::from_str(&line)
-                    && events.send(Input::Event(event)).is_err()
+                    && inputs.send(Input::Event(event, Instant::now())).is_err()
                 {
                     return;
                 }
             }
-            let _ = events.send(Input::Silence);
+            let _ = inputs.send(Input::Silence);
         });
-        Ok(Self { program, log })
+        Ok(Self { program, log, unlit: VecDeque::new() })
     }
 
-    fn press(&mut self, times: u32) -> Result<()> {
+    fn press(&mut self) -> Result<()> {
+        self.unlit.push_back(Instant::now());
         let stdin = self.program.child().stdin.as_mut().context("the camera has a button")?;
-        let lines = "\n".repeat(usize::try_from(times).unwrap_or(usize::MAX));
-        stdin.write_all(lines.as_bytes()).context("press the button")?;
+        stdin.write_all(b"\n").context("press the button")?;
         stdin.flush().context("press the button")
+    }
+
+    /// Returns the time from the earliest press without an answer to the light that was seen at `lit_at`, microseconds.
+    fn light_after_us(&mut self, lit_at: Instant) -> Option<u64> {
+        let pressed_at = self.unlit.pop_front()?;
+        u64::try_from((lit_at - pressed_at).as_micros()).ok()
     }
 }
 
-/// Presses, waits for the result of every press, asks the cloud, and prints one line.
-fn press_and_count(presses: u32, camera: &mut Camera, cloud: &mut Cloud, heard: &Receiver<Input>) -> Result<bool> {
-    let before = cloud.newest_arrival()?;
-    let mut seen = Tally::default();
-    wait(camera, cloud, heard, &mut seen, |seen| seen.ready)?;
-    camera.press(presses)?;
-    let presses = u64::from(presses);
-    let waited = wait(camera, cloud, heard, &mut seen, |seen| {
-        seen.settled() >= presses && seen.saved.values().all(|saved| *saved)
-    });
-    if let Err(error) = waited {
-        eprintln!("{error:#}");
+/// A running demo.
+struct Demo {
+    cloud: Cloud,
+    camera: Camera,
+    inputs: Receiver<Input>,
+    /// The counted presses that are still to be made.
+    presses_left: u32,
+}
+
+impl Demo {
+    /// Returns the next input, or `None` after a while; an error if one of the programs has ended.
+    fn next_input(&mut self) -> Result<Option<Input>> {
+        let input = match self.inputs.recv_timeout(TICK) {
+            Ok(Input::Silence) | Err(RecvTimeoutError::Disconnected) => {
+                bail!("the camera stopped:\n{}", end_of(&self.camera.log))
+            }
+            Ok(input) => Some(input),
+            Err(RecvTimeoutError::Timeout) => None,
+        };
+        match self.camera.program.exit_message().or_else(|| self.cloud.program.exit_message()) {
+            Some(end) => bail!("{end}"),
+            None => Ok(input),
+        }
     }
 
-    let stored = cloud.pictures_after(before)?.iter().filter(|id| seen.saved.contains_key(*id)).count() as u64;
-    for told in &seen.failures {
-        println!("no picture: {told}");
+    /// Presses, waits for the result of every press, asks the cloud, and prints one line.
+    fn press_and_count(&mut self, presses: u32) -> Result<bool> {
+        let before = self.cloud.newest_arrival()?;
+        let mut seen = Tally::default();
+        self.wait(&mut seen, |seen| seen.ready)?;
+        self.presses_left = presses - 1;
+        self.camera.press()?;
+        let presses = u64::from(presses);
+        let waited = self.wait(&mut seen, |seen| seen.settled() >= presses && seen.saved.values().all(|saved| *saved));
+        if let Err(error) = waited {
+            eprintln!("{error:#}");
+        }
+
+        let arrived = self.cloud.pictures_after(before)?;
+        let stored = arrived.iter().filter(|id| seen.saved.contains_key(*id)).count() as u64;
+        for failure in &seen.failures {
+            println!("no picture: {failure}");
+        }
+        println!(
+            "press-to-light max {} ms, press-to-saved p50 {} ms",
+            format_ms(seen.to_light.iter().max().copied()),
+            format_ms(percentile(&mut seen.to_saved, 50)),
+        );
+        println!(
+            "pressed {presses}, stored {stored}, missing {}, press-to-stored p50 {} ms p95 {} ms",
+            presses.saturating_sub(stored),
+            format_ms(percentile(&mut seen.to_stored, 50)),
+            format_ms(percentile(&mut seen.to_stored, 95)),
+        );
+        if stored != presses {
+            eprintln!("the end of the camera's log:\n{}", end_of(&self.camera.log));
+        }
+        Ok(stored == presses)
     }
-    seen.to_light.sort_unstable();
-    seen.to_stored.sort_unstable();
-    println!(
-        "press-to-light max {} ms, press-to-saved p50 {} ms",
-        format_ms(seen.to_light.last().copied()),
-        format_ms(percentile(&mut seen.to_saved, 50)),
-    );
-    println!(
-        "pressed {presses}, stored {stored}, missing {}, press-to-stored p50 {} ms p95 {} ms",
-        presses.saturating_sub(stored),
-        format_ms(percentile(&mut seen.to_stored, 50)),
-        format_ms(percentile(&mut seen.to_stored, 95)),
-    );
-    if stored != presses {
-        eprintln!("the end of the camera's log:\n{}", end_of(&camera.log));
+
+    /// Handles events until `done`; gives up when no press is settled for too long.
+    fn wait(&mut self, seen: &mut Tally, done: impl Fn(&Tally) -> bool) -> Result<()> {
+        let mut deadline = Instant::now() + EVENT_TIMEOUT;
+        while !done(seen) {
+            if let Some(Input::Event(event, at)) = self.next_input()? {
+                let (settled, stored) = (seen.settled(), seen.to_stored.len());
+                seen.record(&event);
+                if event["event"] == "pressed" {
+                    seen.to_light.extend(self.camera.light_after_us(at));
+                }
+                if seen.settled() > settled && self.presses_left > 0 {
+                    self.presses_left -= 1;
+                    self.camera.press()?;
+                }
+                if (seen.settled(), seen.to_stored.len()) != (settled, stored) {
+                    deadline = Instant::now() + EVENT_TIMEOUT;
+                }
+            }
+            ensure!(!stop_requested(), "stopped");
+            ensure!(Instant::now() <= deadline, "no event for {EVENT_TIMEOUT:?}");
+        }
+        Ok(())
     }
-    Ok(stored == presses)
+
+    /// Makes Enter the button; the camera draws its light, and every step is a line.
+    fn run_interactive(&mut self, inputs: Sender<Input>) -> Result<()> {
+        println!("Press Enter to take a picture, Ctrl-C to stop.");
+        thread::spawn(move || {
+            for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
+                if inputs.send(Input::Enter).is_err() {
+                    return;
+                }
+            }
+        });
+        let (mut saved, mut stored) = (0_u64, 0_u64);
+        while !stop_requested() {
+            match self.next_input()? {
+                Some(Input::Enter) => self.camera.press()?,
+                Some(Input::Event(event, at)) => {
+                    saved += u64::from(event["event"] == "saved");
+                    stored += u64::from(event["event"] == "stored");
+                    let line = if event["event"] == "pressed" {
+                        let after_ms = format_ms(self.camera.light_after_us(at));
+                        Some(format!("press {}: light on after {after_ms} ms", event["press"]))
+                    } else {
+                        describe(&event, &self.cloud.http)
+                    };
+                    if let Some(line) = line {
+                        // The camera draws its light on the last line of the terminal; our lines go above it.
+                        println!("\r\x1b[K{line}");
+                    }
+                }
+                Some(Input::Silence) | None => {}
+            }
+        }
+        println!("\r\x1b[K{saved} saved on the card, {stored} stored in the cloud. Stopping.");
+        Ok(())
+    }
 }
 
 /// The counted events of the camera.
 #[derive(Default)]
 struct Tally {
     ready: bool,
-    /// Whether the receipt has come, by picture id as the API spells it.
+    /// True once the receipt has come, by picture id as the API spells it.
     saved: BTreeMap<String, bool>,
     failures: Vec<String>,
     to_light: Vec<u64>,
@@ -311,7 +403,6 @@ impl Tally {
     fn record(&mut self, event: &Value) {
         match event["event"].as_str() {
             Some("ready") => self.ready = true,
-            Some("pressed") => self.to_light.extend(event["light_after_us"].as_u64()),
             Some("saved") => {
                 self.to_saved.extend(event["after_us"].as_u64());
                 self.saved.insert(picture_id(event), false);
@@ -335,88 +426,12 @@ fn picture_id(event: &Value) -> String {
     format!("{}-{}-{hash}", text("install"), event["sequence"])
 }
 
-/// Handles events until `done`; gives up when none comes for too long.
-fn wait(
-    camera: &mut Camera,
-    cloud: &mut Cloud,
-    heard: &Receiver<Input>,
-    seen: &mut Tally,
-    done: impl Fn(&Tally) -> bool,
-) -> Result<()> {
-    let mut deadline = Instant::now() + EVENT_TIMEOUT;
-    while !done(seen) {
-        match heard.recv_timeout(TICK) {
-            Ok(Input::Event(event)) => {
-                let settled = (seen.settled(), seen.to_stored.len());
-                seen.record(&event);
-                if (seen.settled(), seen.to_stored.len()) != settled {
-                    deadline = Instant::now() + EVENT_TIMEOUT;
-                }
-            }
-            Ok(Input::Enter) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Input::Silence) | Err(RecvTimeoutError::Disconnected) => {
-                bail!("the camera stopped:\n{}", end_of(&camera.log))
-            }
-        }
-        if let Some(end) = camera.program.exit_message().or_else(|| cloud.program.exit_message()) {
-            bail!("{end}");
-        }
-        if stop_requested() {
-            bail!("stopped");
-        }
-        if Instant::now() > deadline {
-            bail!("no event for {EVENT_TIMEOUT:?}");
-        }
-    }
-    Ok(())
-}
-
-/// Runs the interactive demo: Enter is the button, the camera draws its light, and every step is a line.
-fn run_interactive(
-    camera: &mut Camera,
-    cloud: &mut Cloud,
-    heard: &Receiver<Input>,
-    events: Sender<Input>,
-) -> Result<bool> {
-    println!("Press Enter to take a picture, Ctrl-C to stop.");
-    thread::spawn(move || {
-        for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if events.send(Input::Enter).is_err() {
-                return;
-            }
-        }
-    });
-    let mut stored = 0_u64;
-    let mut saved = 0_u64;
-    while !stop_requested() {
-        match heard.recv_timeout(TICK) {
-            Ok(Input::Enter) => camera.press(1)?,
-            Ok(Input::Event(event)) => {
-                saved += u64::from(event["event"] == "saved");
-                stored += u64::from(event["event"] == "stored");
-                if let Some(line) = describe(&event, &cloud.http) {
-                    // The camera draws its light on the last line of the terminal; our lines go above it.
-                    println!("\r\x1b[K{line}");
-                }
-            }
-            Ok(Input::Silence) => break,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-        }
-        if let Some(end) = camera.program.exit_message().or_else(|| cloud.program.exit_message()) {
-            bail!("{end}");
-        }
-    }
-    println!("\r\x1b[K{saved} saved on the card, {stored} stored in the cloud. Stopping.");
-    Ok(true)
-}
-
 /// Returns one step of a press, or of the connection, for a person to read.
 fn describe(event: &Value, http: &str) -> Option<String> {
     let ms = |field: &str| format_ms(event[field].as_u64());
     let sequence = &event["sequence"];
     Some(match event["event"].as_str()? {
         "ready" => format!("the camera is ready; its next picture is number {}", event["next"]),
-        "pressed" => format!("press {}: light on after {} ms", event["press"], ms("light_after_us")),
         "saved" => format!(
             "press {}: number {sequence} is safe on the card after {} ms, {} bytes",
             event["press"],

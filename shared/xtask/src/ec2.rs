@@ -6,18 +6,19 @@
 //! same from `user-data.yaml`. No EC2 instance is started.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use fs_err as fs;
 use serde_json::Value;
 
-use keepsake_provision::chroot::{self, BootedSystem, Chroot, ForeignBinaries, Release, lossy};
+use keepsake_provision::chroot::{self, BootedSystem, Chroot, ForeignBinaries, Release, System, lossy, report_ok};
 use keepsake_provision::cross::Arch;
-use keepsake_provision::process::ChildGuard;
+use keepsake_provision::process::Program;
 use keepsake_provision::workspace;
 
 use crate::deb;
@@ -91,12 +92,12 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     machine.system.copy_in(cloud, &format!("/home/admin/{}", name.to_string_lossy()))?;
 
     let began = Instant::now();
-    let said = as_admin(&machine, code_block(PAGE, "The commands", "sh")?)?;
-    let link = said
+    let text = as_admin(&machine, code_block(PAGE, "The commands", "sh")?)?;
+    let link = text
         .lines()
         .rev()
         .find(|line| line.starts_with("/setup?code="))
-        .with_context(|| format!("no link for the first owner: {said}"))?;
+        .with_context(|| format!("no link for the first owner: {text}"))?;
     let server = machine.script("mysqld --version 2>/dev/null || mariadbd --version")?;
     report_ok(&format!("the commands work, in {} s, with {}", began.elapsed().as_secs(), server.trim()));
     let key = create_owner(&machine, link)?;
@@ -129,7 +130,7 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     camera.press_and_store(1)?;
     wait_for_counters(&machine, &key, 8)?;
     report_ok("after a restart of broker, database and cloud a press is stored");
-    camera.stop()
+    Ok(())
 }
 
 /// Runs commands as a user who has logged in over SSH: in a login shell, in the home directory.
@@ -187,18 +188,18 @@ fn create_owner(machine: &BootedSystem, link: &str) -> Result<String> {
 
 /// Checks that the cloud is ready without warnings about broker or database.
 fn check_ready(machine: &BootedSystem) -> Result<()> {
-    let said = machine.eventually(
+    let text = machine.eventually(
         "the cloud is ready",
         SOON,
         &format!(
-            "said=$({}); echo \"$said\"; grep -q '\"ready\":true' <<< \"$said\"",
+            "text=$({}); echo \"$text\"; grep -q '\"ready\":true' <<< \"$text\"",
             curl_command("/readyz", "")
         ),
     )?;
     // The broker is checked a moment after the connection.
     std::thread::sleep(Duration::from_secs(5));
     let now = machine.script(&curl_command("/readyz", ""))?;
-    let now: Value = serde_json::from_str(&now).with_context(|| said.clone())?;
+    let now: Value = serde_json::from_str(&now).with_context(|| text.clone())?;
     let none = |what: &str| now[what].as_array().is_none_or(Vec::is_empty);
     ensure!(none("warnings") && none("reasons"), "{now}");
     report_ok("the cloud is ready, and finds nothing to warn of in broker and database");
@@ -207,18 +208,18 @@ fn check_ready(machine: &BootedSystem) -> Result<()> {
 
 /// Checks that exactly the ports of the security group listen on other addresses than loopback.
 fn check_open_ports(machine: &BootedSystem) -> Result<()> {
-    let said = machine.script("ss -Htln")?;
+    let text = machine.script("ss -Htln")?;
     let mut open = BTreeSet::new();
     let mut shut = BTreeSet::new();
-    for line in said.lines() {
+    for line in text.lines() {
         let address = line.split_whitespace().nth(3).unwrap_or_default();
         let (host, port) = address.rsplit_once(':').context("host and port")?;
         let on_host_only = host.starts_with("127.") || host == "[::1]";
         let which = if on_host_only { &mut shut } else { &mut open };
         which.insert(port.parse::<u16>().context("a port")?);
     }
-    ensure!(open == BTreeSet::from([5000, 8883, 8884]), "open: {said}");
-    ensure!(shut.is_superset(&BTreeSet::from([1883, 3306])), "shut: {said}");
+    ensure!(open == BTreeSet::from([5000, 8883, 8884]), "open: {text}");
+    ensure!(shut.is_superset(&BTreeSet::from([1883, 3306])), "shut: {text}");
     report_ok("5000, 8883 and 8884 can be reached from outside; 1883 and 3306 cannot");
     Ok(())
 }
@@ -226,13 +227,13 @@ fn check_open_ports(machine: &BootedSystem) -> Result<()> {
 /// Waits until `count` pictures are stored, and none is missing or waiting.
 fn wait_for_counters(machine: &BootedSystem, key: &str, stored: u32) -> Result<()> {
     let wanted =
-        format!("{{\"pressed\":{stored},\"stored\":{stored},\"deleted\":0,\"told\":0,\"held\":0,\"missing\":0}}");
+        format!("{{\"pressed\":{stored},\"stored\":{stored},\"deleted\":0,\"failed\":0,\"held\":0,\"missing\":0}}");
     let header = format!("-H 'Authorization: Bearer {key}'");
     machine.eventually(
         &format!("{stored} are stored"),
         SOON,
         &format!(
-            "said=$({}); echo \"$said\"; [ \"$said\" = '{wanted}' ]",
+            "text=$({}); echo \"$text\"; [ \"$text\" = '{wanted}' ]",
             curl_command("/api/v1/counters", &header)
         ),
     )?;
@@ -243,9 +244,9 @@ fn wait_for_counters(machine: &BootedSystem, key: &str, stored: u32) -> Result<(
 /// Returns how many pictures were stored after a moment, in microseconds since 1970.
 fn stored_since(machine: &BootedSystem, key: &str, since_us: u128) -> Result<usize> {
     let header = format!("-H 'Authorization: Bearer {key}'");
-    let said = machine.script(&curl_command("/api/v1/pictures", &header))?;
-    let said: Value = serde_json::from_str(&said).context("pictures as JSON")?;
-    let pictures = said["pictures"].as_array().context("a list of pictures")?;
+    let text = machine.script(&curl_command("/api/v1/pictures", &header))?;
+    let text: Value = serde_json::from_str(&text).context("pictures as JSON")?;
+    let pictures = text["pictures"].as_array().context("a list of pictures")?;
     let later =
         |picture: &&Value| picture["stored_us"].as_u64().is_some_and(|stored_us| u128::from(stored_us) > since_us);
     Ok(pictures.iter().filter(later).count())
@@ -254,10 +255,7 @@ fn stored_since(machine: &BootedSystem, key: &str, since_us: u128) -> Result<usi
 /// A camera from the arm64 package in a Debian of its own, configured as the page says, in the network of the cloud's
 /// host.
 struct Camera {
-    program: ChildGuard,
-    button: std::process::ChildStdin,
-    events: PathBuf,
-    log: PathBuf,
+    program: Program,
     presses: usize,
     _system: Chroot,
 }
@@ -271,25 +269,19 @@ impl Camera {
             let from = machine.system.root.join("etc/keepsake").join(from);
             system.copy_in(&from, &format!("/etc/keepsake/{to}"))?;
         }
-        fs::write(system.root.join("etc/keepsake/camera.toml"), code_block(PAGE, "A camera", "toml")?)
-            .context("write camera.toml")?;
-        fs::write(system.root.join("etc/hosts"), format!("127.0.0.1 localhost {HOST}\n")).context("write hosts")?;
+        fs::write(system.root.join("etc/keepsake/camera.toml"), code_block(PAGE, "A camera", "toml")?)?;
+        fs::write(system.root.join("etc/hosts"), format!("127.0.0.1 localhost {HOST}\n"))?;
         system.script("appliance check-config /etc/keepsake/camera.toml")?;
 
-        let folder = workspace::target().join("systems");
-        let [events, log] = ["camera.events", "camera.log"].map(|name| folder.join(name));
         let mut command = system.command(Some(machine));
         command
             .args(["setpriv", "--reuid=keepsake", "--regid=keepsake", "--init-groups"])
             .args(["appliance", "run"])
             .args(["--simulated", "--events", "--config", "/etc/keepsake/camera.toml"])
-            .args(["--spool", "/var/lib/keepsake/pictures"])
-            .stdin(Stdio::piped())
-            .stdout(File::create(&events).context("create a file for its events")?)
-            .stderr(File::create(&log).context("create a file for its log")?);
-        let mut program = ChildGuard::start(&mut command, "the camera")?;
-        let button = program.child().stdin.take().context("open its standard input")?;
-        let mut camera = Self { program, button, events, log, presses: 0, _system: system };
+            .args(["--spool", "/var/lib/keepsake/pictures"]);
+        let log = workspace::target().join("systems/camera.log");
+        let program = Program::start(command, &Arc::default(), &log);
+        let camera = Self { program, presses: 0, _system: system };
         camera.eventually("a connection", |events| events.iter().any(|event| event["event"] == "connected"))?;
         let processor = machine.script("uname -m")?;
         report_ok(&format!(
@@ -299,29 +291,15 @@ impl Camera {
         Ok(camera)
     }
 
-    fn events(&self) -> Vec<Value> {
-        let all = fs::read_to_string(&self.events).unwrap_or_default();
-        let whole = all.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        whole.filter_map(|line| serde_json::from_str(line).ok()).collect()
-    }
-
-    fn eventually(&mut self, what: &str, there: impl Fn(&[Value]) -> bool) -> Result<()> {
-        let deadline = Instant::now() + SOON;
-        while !there(&self.events()) {
-            let log = fs::read_to_string(&self.log).unwrap_or_default();
-            if let Some(ended) = self.program.exit_message() {
-                bail!("{what}: {ended}: {log}");
-            }
-            ensure!(Instant::now() < deadline, "{what}: not within {SOON:?}: {log}");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        Ok(())
+    fn eventually(&self, what: &str, there: impl Fn(&[Value]) -> bool) -> Result<()> {
+        let waited = self.program.events().wait(0, SOON, |events| there(events).then_some(()));
+        waited.map_err(|error| anyhow!("{what}: {error:?}, {SOON:?} at most\n{}", self.program.last_words()))
     }
 
     /// Presses, and waits for the receipts.
     fn press_and_store(&mut self, presses: usize) -> Result<()> {
         for _ in 0..presses {
-            self.button.write_all(b"\n").context("press")?;
+            self.program.write_line("");
             self.presses += 1;
             // Presses closer together count as one (`button.repeat_ms_min`).
             std::thread::sleep(Duration::from_millis(600));
@@ -336,8 +314,8 @@ impl Camera {
 
     /// Checks that the server has exactly the captures that the camera has saved.
     fn check_database(&self, machine: &BootedSystem) -> Result<()> {
-        let said = self.events();
-        let saved: BTreeSet<String> = said
+        let events = self.program.events().since(0);
+        let saved: BTreeSet<String> = events
             .iter()
             .filter(|event| event["event"] == "saved")
             .filter_map(|event| event["hash"].as_str().map(str::to_owned))
@@ -346,13 +324,6 @@ impl Camera {
         let found = machine.script("mysql -N keepsake -e 'SELECT SHA2(bytes, 256) FROM picture_bytes'")?;
         let found: BTreeSet<String> = found.split_whitespace().map(str::to_owned).collect();
         ensure!(found == saved, "saved {saved:?}, in the database {found:?}");
-        Ok(())
-    }
-
-    fn stop(self) -> Result<()> {
-        let Self { program, button, .. } = self;
-        drop(button);
-        program.stop(Duration::from_secs(1));
         Ok(())
     }
 }
@@ -368,7 +339,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
     ensure!(USER_DATA.contains(ADDRESS), "the address of the package has changed");
     let user_data = USER_DATA.replace(ADDRESS, &format!("file:///srv/{name}"));
     let seed = machine.system.root.join("var/lib/cloud/seed/nocloud");
-    fs::create_dir_all(&seed).context("create the seed of cloud-init")?;
+    fs::create_dir_all(&seed)?;
     for (file, content) in [
         (seed.join("user-data"), user_data.as_str()),
         (seed.join("meta-data"), "instance-id: keepsake\n"),
@@ -379,7 +350,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
              cloud_config_modules: [runcmd]\ncloud_final_modules: [scripts-user]\n",
         ),
     ] {
-        fs::write(&file, content).with_context(|| format!("write {}", file.display()))?;
+        fs::write(&file, content)?;
     }
     let schema = machine.script(&format!(
         "cloud-init schema --config-file {} 2>&1",
@@ -398,10 +369,6 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
     create_owner(&machine, link.trim())?;
     check_ready(&machine)?;
     check_open_ports(&machine)
-}
-
-fn report_ok(what: &str) {
-    println!("  ok  {what}");
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         Command::Image(arguments) => delegate::IMAGE.run(&arguments),
         Command::Emulate(arguments) => delegate::EMULATE.run(&arguments),
         Command::Ec2(arguments) => ec2::run(&arguments),
-        Command::Release(arguments) => release::run(&arguments),
+        Command::Release(arguments) => release::collect_release(&arguments),
         Command::Advisories => dependencies::deny(&["advisories"]),
     };
     match result {

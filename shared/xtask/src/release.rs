@@ -4,14 +4,15 @@
 //! `manifest.json` has the commit, and the name, size and SHA-256 of each file; `SHA256SUMS` has the same for
 //! `sha256sum --check`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use serde_json::json;
 
 use keepsake_provision::cross::Arch;
+use keepsake_provision::process::run;
 use keepsake_provision::workspace;
 
 use crate::{deb, delegate};
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
 }
 
 /// Returns whether the release is complete.
-pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+pub(crate) fn collect_release(arguments: &Arguments) -> Result<bool> {
     if let Some(tag) = &arguments.tag {
         ensure!(
             *tag == format!("v{VERSION}"),
@@ -62,29 +63,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 /// Copies the files, and writes manifest and checksums beside them. The directory is emptied before.
 fn collect(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf>> {
     if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;
+        fs::remove_dir_all(folder)?;
     }
-    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-    let mut laid_out = Vec::new();
-    let mut entries = Vec::new();
-    let mut sums = String::new();
+    fs::create_dir_all(folder)?;
+    let mut names = Vec::new();
     for file in files {
         let name = file.file_name().context("a file has a name")?;
+        fs::copy(file, folder.join(name))?;
+        names.push(name);
+    }
+    let sums = run(Command::new("sha256sum").current_dir(folder).arg("--").args(names))?;
+    let sums = String::from_utf8(sums).context("read the checksums")?;
+    let mut entries = Vec::new();
+    let mut laid_out = Vec::new();
+    for line in sums.lines() {
+        let (sum, name) = line.split_once("  ").context("read the checksums")?;
         let copy = folder.join(name);
-        fs::copy(file, &copy).with_context(|| format!("copy {}", file.display()))?;
-        let name = name.to_string_lossy();
-        let sum = sha256(&copy)?;
-        let bytes = fs::metadata(&copy).with_context(|| format!("find {}", copy.display()))?.len();
-        entries.push(json!({"name": name, "bytes": bytes, "sha256": sum}));
-        // Two blanks, as `sha256sum` writes and reads them.
-        sums.push_str(&format!("{sum}  {name}\n"));
+        entries.push(json!({"name": name, "bytes": fs::metadata(&copy)?.len(), "sha256": sum}));
         laid_out.push(copy);
     }
     let manifest = json!({"version": VERSION, "commit": commit, "files": entries});
     let manifest = serde_json::to_string_pretty(&manifest).context("write the manifest")?;
     for (name, content) in [("manifest.json", manifest + "\n"), ("SHA256SUMS", sums)] {
         let file = folder.join(name);
-        fs::write(&file, content).with_context(|| format!("write {}", file.display()))?;
+        fs::write(&file, content)?;
         laid_out.push(file);
     }
     Ok(laid_out)
@@ -93,14 +95,8 @@ fn collect(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf
 /// Returns the commit of the working tree, marked when there are uncommitted changes.
 fn commit() -> Result<String> {
     let git = |arguments: &[&str]| -> Result<String> {
-        let output = Command::new("git")
-            .current_dir(workspace::root())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .context("run git")?;
-        ensure!(output.status.success(), "git {}: {}", arguments.join(" "), output.status);
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        let output = run(Command::new("git").current_dir(workspace::root()).args(arguments))?;
+        Ok(String::from_utf8_lossy(&output).trim().to_owned())
     };
     let changed = git(&["status", "--porcelain"])?;
     let commit = git(&["rev-parse", "HEAD"])?;
@@ -109,20 +105,6 @@ fn commit() -> Result<String> {
     }
     println!("note: there are uncommitted changes, which the manifest mentions");
     Ok(format!("{commit} and changes"))
-}
-
-fn sha256(file: &Path) -> Result<String> {
-    let output = Command::new("sha256sum")
-        .arg("--")
-        .arg(file)
-        .stdin(Stdio::null())
-        .output()
-        .context("run sha256sum (coreutils)")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    match said.split_whitespace().next() {
-        Some(sum) if output.status.success() && sum.len() == 64 => Ok(sum.to_owned()),
-        _ => bail!("sha256sum {}: {}", file.display(), output.status),
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! `cargo verify`: everything CI runs, fastest failures first, with a table at the end.
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use keepsake_provision::host::{apt_install, ensure_libclang, find_program};
 use keepsake_provision::workspace;
@@ -37,39 +37,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         results: Vec::new(),
         failed: Vec::new(),
     };
-    verify.step("format", |_| cargo(&["fmt", "--all", "--check"]));
+    verify.step("format", |_| succeeds(&mut cargo("fmt --all --check")));
     if arguments.quick {
-        verify.step("clippy", |_| clippy(&[]));
-        if verify.step("build", |_| build(&[])) {
+        verify.step("clippy", |_| clippy(""));
+        if verify.step("build", |_| build("")) {
             verify.step("tests", |verify| {
-                let unit = [
-                    "test",
-                    "--workspace",
-                    "--exclude",
-                    "keepsake-e2e",
-                    "--exclude",
-                    "keepsake-labs",
-                    "--no-fail-fast",
-                ];
-                let shortest = ["test", "--package", "keepsake-e2e", "--test", "flow"];
-                let which = ["--", "a_press_is_stored"];
-                Ok(verify.test(&unit)? & verify.test(&[&shortest[..], &which].concat())?)
+                let unit = "test --workspace --exclude keepsake-e2e --exclude keepsake-labs --no-fail-fast";
+                let shortest = "test --package keepsake-e2e --test flow -- a_press_is_stored";
+                Ok(verify.test(unit)? & verify.test(shortest)?)
             });
         }
     } else {
         let v4l = verify.can_build_v4l();
-        let (all, packaged): (&[&str], &[&str]) = if v4l {
-            (&["--all-features"], &["--features", "keepsake-appliance/v4l"])
+        let (all, packaged) = if v4l {
+            ("--all-features", "--features keepsake-appliance/v4l")
         } else {
-            (&[], &[])
+            ("", "")
         };
         verify.step("clippy, all features", |_| clippy(all));
         // The features of the packages.
         if verify.step("build", |_| build(packaged)) {
             verify.step("servers: broker, databases, Python", Verify::servers);
-            verify.step("tests", |verify| {
-                verify.test(&[&["test", "--workspace", "--no-fail-fast"], packaged].concat())
-            });
+            verify.step("tests", |verify| verify.test(&format!("test --workspace --no-fail-fast {packaged}")));
         }
         verify.step("vmtest: GPIO and V4L2 in a virtual machine", Verify::vmtest);
         verify.step("systemd units", Verify::units);
@@ -133,35 +122,18 @@ impl Verify {
             println!("installing chromium for the tests of the pages");
             apt_install(&["chromium"]);
         }
-        let output = workspace::cargo()
-            .args([
-                "run",
-                "--quiet",
-                "--package",
-                "keepsake-provision",
-                "--features",
-                "servers",
-                "--bin",
-                "fetch-servers",
-            ])
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .context("fetch the servers")?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        print!("{said}");
-        let versions = said.lines().filter(|line| line.starts_with("server:"));
+        let mut fetch = cargo("run --quiet --package keepsake-provision --features servers --bin fetch-servers");
+        let (text, done) = printed(&mut fetch)?;
+        let versions = text.lines().filter(|line| line.starts_with("server:"));
         self.notes.extend(versions.map(str::to_owned));
-        Ok(output.status.success())
+        Ok(done)
     }
 
     /// Runs cargo test, prints its output, and keeps its summary lines for the end.
-    fn test(&mut self, arguments: &[&str]) -> Result<bool> {
-        let mut child = workspace::cargo()
-            .args(arguments)
+    fn test(&mut self, arguments: &str) -> Result<bool> {
+        let mut child = cargo(arguments)
             .env("KEEPSAKE_NOT_RUN", &self.not_run_file)
             .env(workspace::ALREADY_BUILT, "yes")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .context("run cargo test")?;
@@ -181,32 +153,25 @@ impl Verify {
     /// Runs the camera's program with kernel drivers. The debug build exists already, and a release build differs
     /// only in its memory.
     fn vmtest(&mut self) -> Result<bool> {
-        let status = VMTEST
-            .command()
-            .arg("--debug")
-            .env("KEEPSAKE_NOT_RUN", &self.not_run_file)
-            .status()
-            .context("run cargo")?;
-        Ok(status.success())
+        succeeds(VMTEST.command().arg("--debug").env("KEEPSAKE_NOT_RUN", &self.not_run_file))
     }
 
     /// Runs `systemd-analyze verify` on our units. `cargo xtask deb --check` runs the units themselves.
     fn units(&mut self) -> Result<bool> {
         let folder = workspace::target().join("units");
-        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        fs::create_dir_all(&folder)?;
         let mut units = Vec::new();
         for package in ["appliance/debian", "cloud/debian"] {
             let from = workspace::root().join(package);
-            let entries = fs::read_dir(&from).with_context(|| format!("read {package}"))?;
+            let entries = fs::read_dir(&from)?;
             let files = entries.flatten().map(|entry| entry.path());
             for file in files.filter(|file| file.extension().is_some_and(|kind| kind == "service")) {
                 // Our programs are not installed here, and it only checks that the program exists.
-                let text = fs::read_to_string(&file)
-                    .with_context(|| format!("read {}", file.display()))?
+                let text = fs::read_to_string(&file)?
                     .replace("/usr/bin/appliance ", "/bin/true ")
                     .replace("/usr/bin/cloud ", "/bin/true ");
                 let copy = folder.join(file.file_name().unwrap_or_default());
-                fs::write(&copy, text).with_context(|| format!("write {}", copy.display()))?;
+                fs::write(&copy, text)?;
                 units.push(copy);
             }
         }
@@ -221,8 +186,8 @@ impl Verify {
             return Ok(true);
         };
         // It also checks the units that ours name, reports all problems on stderr, and exits with 0.
-        let said = String::from_utf8_lossy(&done.stderr);
-        let ours: Vec<&str> = said.lines().filter(|line| line.contains("keepsake-")).collect();
+        let text = String::from_utf8_lossy(&done.stderr);
+        let ours: Vec<&str> = text.lines().filter(|line| line.contains("keepsake-")).collect();
         println!("{} units checked", units.len());
         for line in &ours {
             println!("{line}");
@@ -234,28 +199,20 @@ impl Verify {
     fn demo(&mut self) -> Result<bool> {
         let data = workspace::target().join("tmp").join(format!("demo-{}", std::process::id()));
         // Not the file of this program: the tests have built it again in the meantime.
-        let output = workspace::cargo()
-            .args(["demo", "--presses", "20", "--port", "0", "--data"])
-            .arg(&data)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .context("run the demo")?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        print!("{said}");
+        let (text, done) = printed(cargo("demo --presses 20 --port 0 --data").arg(&data))?;
         // Reported but not judged: a shared machine is slow at times.
         for (what, most) in [
             ("press-to-light max", PRESS_TO_LIGHT_MS_MAX),
             ("press-to-stored p50", PRESS_TO_STORED_P50_MS_MAX),
         ] {
-            let found = number_after(&said, what);
+            let found = number_after(&text, what);
             if found.is_none_or(|ms| ms > most) {
                 self.notes
                     .push(format!("SLOW: {what} should be at most {most} ms and was {found:?} on this machine"));
             }
         }
         let _ = fs::remove_dir_all(&data);
-        Ok(output.status.success())
+        Ok(done)
     }
 
     fn report(mut self) -> bool {
@@ -282,40 +239,41 @@ impl Verify {
     }
 }
 
-fn cargo(arguments: &[&str]) -> Result<bool> {
+/// Returns cargo with these arguments, separated by blanks.
+fn cargo(arguments: &str) -> Command {
     let mut cargo = workspace::cargo();
-    let status = cargo.args(arguments).stdin(Stdio::null()).status();
-    Ok(status.context("run cargo")?.success())
+    cargo.args(arguments.split_whitespace()).stdin(Stdio::null());
+    cargo
 }
 
-fn clippy(features: &[&str]) -> Result<bool> {
-    let start = ["clippy", "--workspace", "--all-targets"];
-    cargo(&[&start[..], features, &["--", "-D", "warnings"]].concat())
+fn succeeds(command: &mut Command) -> Result<bool> {
+    Ok(command.status().with_context(|| format!("run {command:?}"))?.success())
+}
+
+/// Runs a command; prints and returns its output, and whether it succeeded.
+fn printed(command: &mut Command) -> Result<(String, bool)> {
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("run {command:?}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    print!("{text}");
+    Ok((text, output.status.success()))
+}
+
+fn clippy(features: &str) -> Result<bool> {
+    succeeds(&mut cargo(&format!("clippy --workspace --all-targets {features} -- -D warnings")))
 }
 
 /// Builds the programs that the end-to-end tests start.
-fn build(features: &[&str]) -> Result<bool> {
-    let build = ["build", "--package", "keepsake-cloud", "--package", "keepsake-appliance"];
-    cargo(&[&build[..], features].concat())
+fn build(features: &str) -> Result<bool> {
+    succeeds(&mut cargo(&format!(
+        "build --package keepsake-cloud --package keepsake-appliance {features}"
+    )))
 }
 
 /// With private items: readers of these docs are about to change the programs.
 fn docs() -> Result<bool> {
-    let status = workspace::cargo()
-        .args([
-            "doc",
-            "--workspace",
-            "--no-deps",
-            "--document-private-items",
-        ])
-        // Private items are documented too, so links to them work.
-        .env(
-            "RUSTDOCFLAGS",
-            "-D warnings -A rustdoc::private-intra-doc-links",
-        )
-        .status()
-        .context("run cargo doc")?;
-    Ok(status.success())
+    let mut docs = cargo("doc --workspace --no-deps --document-private-items");
+    // Private items are documented too, so links to them work.
+    succeeds(docs.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))
 }
 
 fn number_after(text: &str, what: &str) -> Option<f64> {

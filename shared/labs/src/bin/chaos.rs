@@ -2,6 +2,7 @@
 //! the end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -56,12 +57,6 @@ impl Database {
     }
 }
 
-/// One row of the table: the fault, and the result with each database.
-struct Row {
-    case: String,
-    cells: Vec<String>,
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let all_well = if arguments.flood {
@@ -75,41 +70,40 @@ fn main() -> ExitCode {
 /// Returns whether Keepsake has lost nothing.
 fn inject(arguments: &Arguments) -> bool {
     let mut seed = Seed::from_env_or_random("chaos");
-    let mut lines = Vec::new();
+    let mut rows = Vec::new();
     let (mut versions, mut all_well) = (Vec::new(), true);
-    for (case, way, faults) in cases(arguments) {
-        let mut row = Row { case: case.clone(), cells: Vec::new() };
-        let plan = |name: &str, database| Plan {
-            name: format!("{case}, {name}"),
-            presses: usize::try_from(arguments.presses).expect("a few presses"),
-            database,
-            transport: way,
-            faults: faults.clone(),
-        };
+    for (case, transport, faults) in cases(arguments) {
+        let mut cells = Vec::new();
         for database in &arguments.databases {
-            let plan = plan(&database.name(), database.kind());
-            let cell = match (database.kind(), faults.iter().any(|fault| fault.needs_database_server())) {
-                (None, true) => "no server".to_owned(),
-                (None, false) | (Some(_), _) => match run_case(&plan, &mut seed) {
-                    Ok(Some(figures)) => {
-                        if !versions.contains(&figures.versions) {
-                            versions.push(figures.versions.clone());
+            let plan = Plan {
+                name: format!("{case}, {}", database.name()),
+                presses: usize::try_from(arguments.presses).expect("a few presses"),
+                database: database.kind(),
+                transport,
+                faults: faults.clone(),
+            };
+            let cell = if plan.database.is_none() && faults.iter().any(|fault| fault.needs_database_server()) {
+                "no server".to_owned()
+            } else {
+                match run_case(|folder| chaos::run(&plan, folder, &mut seed)) {
+                    Ok(counts) => {
+                        if !versions.contains(&counts.versions) {
+                            versions.push(counts.versions.clone());
                         }
-                        summary(&figures)
+                        summary(&counts)
                     }
-                    Ok(None) => "NOT RUN".to_owned(),
-                    Err(()) => {
-                        all_well = false;
-                        "FAILED".to_owned()
+                    Err(outcome) => {
+                        all_well &= outcome != FAILED;
+                        outcome.to_owned()
                     }
-                },
+                }
             };
             println!("{}: {cell}", plan.name);
-            row.cells.push(cell);
+            cells.push(cell);
         }
-        lines.push(row);
+        rows.push((case, cells));
     }
-    print_table(arguments, &lines);
+    print_table(arguments, &rows);
     println!("\nWith {}.", versions.join("; "));
     all_well
 }
@@ -118,24 +112,21 @@ fn inject(arguments: &Arguments) -> bool {
 fn flood(arguments: &Arguments) -> bool {
     let mut all_well = true;
     let mut lines = Vec::new();
-    let plan = |name: String, database| flood::Plan {
-        name: format!("flood, {name}"),
-        cameras: 20,
-        each: 150,
-        database,
-    };
     for database in &arguments.databases {
-        let plan = plan(database.name(), database.kind());
-        let folder = TempDir::new("chaos");
-        let run = catch_unwind(AssertUnwindSafe(|| flood::run(&plan, &folder)));
-        lines.push(match run {
-            Ok(Some(figures)) => format!("{}: 0 lost: {figures:?}", plan.name),
-            Ok(None) => format!("{}: NOT RUN", plan.name),
-            Err(_) => {
-                all_well = false;
-                format!("{}: FAILED, see {}", plan.name, folder.keep().display())
+        let plan = flood::Plan {
+            name: format!("flood, {}", database.name()),
+            cameras: 20,
+            each: 150,
+            database: database.kind(),
+        };
+        let outcome = match run_case(|folder| flood::run(&plan, folder)) {
+            Ok(counts) => format!("0 lost: {counts:?}"),
+            Err(outcome) => {
+                all_well &= outcome != FAILED;
+                outcome.to_owned()
             }
-        });
+        };
+        lines.push(format!("{}: {outcome}", plan.name));
     }
     println!("\n{}", lines.join("\n"));
     all_well
@@ -144,25 +135,22 @@ fn flood(arguments: &Arguments) -> bool {
 /// Returns the cases: each fault several times, then all faults in turn.
 fn cases(arguments: &Arguments) -> Vec<(String, Transport, Vec<Fault>)> {
     let count = usize::try_from(arguments.faults).expect("a few faults");
+    let (with, without) = (Transport::Mosquitto(Persistence::EverySecond), Transport::Mosquitto(Persistence::Off));
     let mut cases = Vec::new();
     for fault in Fault::ALL {
         let faults = vec![fault; count];
         if fault == Fault::Broker {
-            let old = format!("{fault}, with persistence");
-            cases.push((old, Transport::Mosquitto(Persistence::EverySecond), faults.clone()));
-            let new = format!("{fault}, without");
-            cases.push((new, Transport::Mosquitto(Persistence::Off), faults));
+            cases.push((format!("{fault}, with persistence"), with, faults.clone()));
+            cases.push((format!("{fault}, without"), without, faults));
         } else {
-            cases.push((fault.to_string(), Transport::Mosquitto(Persistence::Off), faults));
+            cases.push((fault.to_string(), without, faults));
         }
     }
-    let all = Fault::ALL.to_vec();
-    let way = Transport::Mosquitto(Persistence::EverySecond);
-    cases.push(("all in turn".to_owned(), way, all));
+    cases.push(("all in turn".to_owned(), with, Fault::ALL.to_vec()));
     if arguments.http {
         cases.retain(|(_, _, faults)| faults.iter().any(|fault| *fault != Fault::Broker));
-        for (_, way, faults) in &mut cases {
-            *way = Transport::Http;
+        for (_, transport, faults) in &mut cases {
+            *transport = Transport::Http;
             faults.retain(|fault| *fault != Fault::Broker);
         }
     }
@@ -170,30 +158,32 @@ fn cases(arguments: &Arguments) -> Vec<(String, Transport, Vec<Fault>)> {
     cases
 }
 
-/// Runs one case. A case that loses something panics with all details, and the next one runs all the same.
-fn run_case(plan: &Plan, seed: &mut Seed) -> Result<Option<chaos::Counts>, ()> {
+const FAILED: &str = "FAILED";
+
+/// Runs one case; returns why it has no counts. A case that loses something panics with all details, and the next one
+/// runs all the same.
+fn run_case<T>(run: impl FnOnce(&Path) -> Option<T>) -> Result<T, &'static str> {
     let folder = TempDir::new("chaos");
-    catch_unwind(AssertUnwindSafe(|| chaos::run(plan, &folder, seed))).map_err(|_| {
-        println!("the files of this case are kept in {}", folder.keep().display());
-    })
+    match catch_unwind(AssertUnwindSafe(|| run(&folder))) {
+        Ok(counts) => counts.ok_or("NOT RUN"),
+        Err(_) => {
+            println!("the files of this case are kept in {}", folder.keep().display());
+            Err(FAILED)
+        }
+    }
 }
 
-fn summary(figures: &chaos::Counts) -> String {
-    let found = &figures.found;
-    format!(
-        "{} pressed, {} confirmed, {} stored, 0 lost ({:.0} s)",
-        figures.pressed,
-        figures.confirmed,
-        found.stored,
-        figures.took.as_secs_f64()
-    )
+fn summary(counts: &chaos::Counts) -> String {
+    let chaos::Counts { pressed, confirmed, found, took, .. } = counts;
+    let (stored, took_s) = (found.stored, took.as_secs_f64());
+    format!("{pressed} pressed, {confirmed} confirmed, {stored} stored, 0 lost ({took_s:.0} s)")
 }
 
-fn print_table(arguments: &Arguments, lines: &[Row]) {
+fn print_table(arguments: &Arguments, rows: &[(String, Vec<String>)]) {
     let heads: Vec<String> = arguments.databases.iter().map(|database| database.name()).collect();
     println!("\n| fault | {} |", heads.join(" | "));
     println!("|---|{}", "---|".repeat(heads.len()));
-    for Row { case, cells } in lines {
+    for (case, cells) in rows {
         println!("| {case} | {} |", cells.join(" | "));
     }
 }

@@ -1,12 +1,12 @@
 //! `cargo xtask screenshots`: every page of the cloud and the terminal of `cargo demo`, as pictures for the README and
 //! for people who change the pages.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use fs_err as fs;
 use keepsake_provision::temp_dir::TempDir;
 use keepsake_provision::workspace;
 use keepsake_testkit::api::{OWNER_NAME, OWNER_PASSWORD};
@@ -30,14 +30,14 @@ struct Arguments {}
 fn main() -> Result<()> {
     Arguments::parse();
     let folder = workspace::target().join("screenshots");
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    fs::create_dir_all(&folder)?;
     let mut browser = Browser::start()?;
     photograph_demo(&mut browser, &folder)?;
     photograph_pages(&mut browser, &folder)?;
     let images = workspace::root().join("docs/images");
-    fs::create_dir_all(&images).with_context(|| format!("create {}", images.display()))?;
+    fs::create_dir_all(&images)?;
     for (from, to) in [("camera-en-light-1280.webp", "camera.webp"), ("demo.webp", "demo.webp")] {
-        let bytes = fs::copy(folder.join(from), images.join(to)).with_context(|| format!("copy {from}"))?;
+        let bytes = fs::copy(folder.join(from), images.join(to))?;
         ensure!(bytes <= README_BYTES_MAX, "{to} has {bytes} bytes, {README_BYTES_MAX} at most");
     }
     println!("screenshots: {}", folder.display());
@@ -93,7 +93,7 @@ fn photograph_variants(browser: &mut Browser, url: &str, name: &str, folder: &Pa
                 browser.set_size(width, height)?;
                 browser.open(url)?;
                 let file = folder.join(format!("{name}-{language}-{scheme}-{width}.webp"));
-                fs::write(&file, browser.screenshot()?).with_context(|| format!("write {}", file.display()))?;
+                fs::write(&file, browser.screenshot()?)?;
             }
         }
     }

@@ -3,15 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{ARRIVAL_TIMEOUT, CAPTURE_BYTES_MAX, STEP_TIMEOUT, create_cloud_schema};
-use keepsake_provision::servers::database::{Database, Kind};
-use keepsake_provision::servers::mosquitto::{Mosquitto, Persistence};
+use super::{ARRIVAL_TIMEOUT, STEP_TIMEOUT, Servers, Transport};
+use keepsake_provision::servers::database::Kind;
+use keepsake_provision::servers::mosquitto::Persistence;
 use keepsake_testkit::appliance::{Appliance, CaptureKey};
-use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::audit;
-use keepsake_testkit::mqtt_proxy::MqttProxy;
 use keepsake_testkit::photos;
-use keepsake_testkit::receipt_observer::ReceiptObserver;
 
 /// The size to which the pictures are reduced.
 const PICTURE_BYTES: usize = 23_000;
@@ -31,7 +28,7 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub struct Counts {
     pub stored: u64,
-    /// Whether the broker reported that it drops messages for the cloud.
+    /// The broker reported that it drops messages for the cloud.
     pub dropped: bool,
     pub acknowledged: u64,
     pub receipts: u64,
@@ -44,28 +41,16 @@ pub struct Counts {
 /// # Panics
 /// A picture is lost or doubled, or a receipt or an acknowledgement came before its commit.
 pub fn run(plan: &Plan, folder: &Path) -> Option<Counts> {
-    let mut broker = Mosquitto::or_skip(&plan.name, folder, Persistence::Off)?;
-    let mut database = match plan.database {
-        None => None,
-        Some(kind) => Some(Database::or_skip(&plan.name, kind, folder)?),
-    };
+    let transport = Transport::Mosquitto(Persistence::Off);
+    let mut servers = Servers::or_skip(&plan.name, folder, transport, plan.database)?;
+    let url = servers.broker.as_ref()?.url();
     let album = album_of_small_photos(folder);
     let mut cameras: Vec<Appliance> = (1..=plan.cameras)
-        .map(|number| Appliance::new(folder, &format!("flood-{number}"), &broker.url()).photographing(&album))
+        .map(|number| Appliance::new(folder, &format!("flood-{number}"), &url).photographing(&album))
         .collect();
     let confirmed = fill_the_cards(&mut cameras, plan.each);
 
-    broker.start();
-    let mut cloud = Cloud::new(folder);
-    if let Some(database) = &mut database {
-        database.start();
-        cloud = cloud.storing_in(&create_cloud_schema(database)).flag(CAPTURE_BYTES_MAX);
-    }
-    let proxy = MqttProxy::start(broker.port(), cloud.database());
-    cloud = cloud.ingesting_through(proxy.port());
-    cloud.start();
-    let observer = ReceiptObserver::start(broker.port(), cloud.database());
-    observer.wait_until_subscribed(STEP_TIMEOUT);
+    let (mut cloud, witnesses) = servers.start(folder);
 
     let start = Instant::now();
     for camera in &mut cameras {
@@ -83,19 +68,11 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Counts> {
     let confirmed = confirmed.concat();
     let found = audit(&cloud.store(), &confirmed, &photos::all(&album));
     assert_eq!(found.stored, confirmed.len() as u64);
-    let figures = Counts {
-        stored: found.stored,
-        dropped: broker.log().contains("messages are being dropped"),
-        acknowledged: proxy.verdict(),
-        receipts: observer.verdict(),
-        took,
-    };
+    let dropped = servers.broker.as_ref()?.log().contains("messages are being dropped");
+    let (receipts, acknowledged) = witnesses.verdict();
     cloud.stop();
-    broker.stop();
-    if let Some(mut database) = database {
-        database.stop();
-    }
-    Some(figures)
+    servers.stop();
+    Some(Counts { stored: found.stored, dropped, acknowledged, receipts, took })
 }
 
 /// Lets each camera take `each` pictures without a cloud, and stops it.

@@ -2,22 +2,25 @@
 //! camera's program, all on request.
 
 mod boot;
-mod files;
 mod gpio_chip;
 mod report;
 
-use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
+
 use super::protocol::{Event, Request, User};
-pub(super) use boot::MODULES;
+pub(super) use boot::MODULES_FOLDER;
 pub use boot::SPOOL;
-use files::{read, write};
 use gpio_chip::Chip;
 use report::{EventWriter, now_us};
 
@@ -30,35 +33,34 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 
 /// Serves requests until it is asked to stop, then powers the machine off.
 pub fn run() -> ! {
-    let why = match serve() {
-        Ok(()) => "as asked".to_owned(),
-        Err(why) => why,
-    };
     // On the console, which a failed test prints.
-    eprintln!("the guest ends: {why}");
+    match serve() {
+        Ok(()) => eprintln!("the guest ends as asked"),
+        Err(error) => eprintln!("the guest ends: {error:#}"),
+    }
     boot::power_off()
 }
 
-fn serve() -> Result<(), String> {
+fn serve() -> Result<()> {
     // The button must not be delayed by the program under test.
     set_niceness(-20);
     boot::mount_all()?;
     boot::load_modules()?;
     let port = boot::port(super::protocol::PORT)?;
     boot::join_the_network()?;
-    let events = EventWriter(Arc::new(Mutex::new(port.try_clone().map_err(|error| error.to_string())?)));
+    let events = EventWriter(Arc::new(Mutex::new(port.try_clone()?)));
     events.write(&Event::Up { kernel: boot::kernel_release(), after_ms: now_us() / 1000 });
     let mut guest = Guest { tell: events.clone(), chip: None, program: None };
     for line in BufReader::new(port).lines() {
-        let line = line.map_err(|error| format!("read the port: {error}"))?;
+        let line = line.context("read the port")?;
         let done = match serde_json::from_str(&line) {
             Ok(Request::Off) => return Ok(()),
             Ok(request) => guest.handle(request),
-            Err(error) => Err(format!("{line}: {error}")),
+            Err(error) => Err(error).context(line),
         };
         events.write(&match done {
             Ok(()) => Event::Done,
-            Err(text) => Event::Failed { text },
+            Err(error) => Event::Failed { text: format!("{error:#}") },
         });
     }
     Ok(())
@@ -76,7 +78,7 @@ struct Guest {
 }
 
 impl Guest {
-    fn handle(&mut self, request: Request) -> Result<(), String> {
+    fn handle(&mut self, request: Request) -> Result<()> {
         match request {
             Request::Board(board) => {
                 // The old chip is removed first: the new one has the same name.
@@ -91,11 +93,11 @@ impl Guest {
                 self.chip()?.press(pin, false)?;
             }
             Request::Bounce { pin, edges, within_ms, held_ms } => {
-                self.bounce(pin, edges, Duration::from_millis(within_ms), held_ms)?
+                self.bounce(pin, edges, Duration::from_millis(within_ms), held_ms)?;
             }
             Request::Camera { plugged } => {
                 let file = if plugged { "bind" } else { "unbind" };
-                write(&format!("{CAMERA_DRIVER}/{file}"), CAMERA)?;
+                fs::write(format!("{CAMERA_DRIVER}/{file}"), CAMERA)?;
             }
             Request::Memory => self.memory()?,
             Request::GrantAccess { path, group } => grant_access(&path, group)?,
@@ -104,18 +106,18 @@ impl Guest {
         Ok(())
     }
 
-    fn chip(&self) -> Result<&Chip, String> {
-        self.chip.as_ref().ok_or_else(|| "there is no board".to_owned())
+    fn chip(&self) -> Result<&Chip> {
+        self.chip.as_ref().context("there is no board")
     }
 
-    fn edge(&self, pin: u8, pressed: bool) -> Result<(), String> {
+    fn edge(&self, pin: u8, pressed: bool) -> Result<()> {
         let at_us = now_us();
         self.chip()?.press(pin, pressed)?;
         self.tell.write(&Event::Edge { at_us });
         Ok(())
     }
 
-    fn bounce(&self, pin: u8, edges: u32, within: Duration, held_ms: u64) -> Result<(), String> {
+    fn bounce(&self, pin: u8, edges: u32, within: Duration, held_ms: u64) -> Result<()> {
         let chip = self.chip()?;
         let at_us = now_us();
         // An odd number, so that the last edge leaves the contact in its new state.
@@ -127,7 +129,7 @@ impl Guest {
                 // A busy loop: a sleep may last much longer.
                 while edge + 1 < edges && began.elapsed() < within * (edge + 1) / edges {}
             }
-            Ok::<_, String>(began.elapsed())
+            anyhow::Ok(began.elapsed())
         };
         let closing = burst(true)?;
         self.tell.write(&Event::Edge { at_us });
@@ -138,7 +140,7 @@ impl Guest {
         Ok(())
     }
 
-    fn start(&mut self, arguments: &[String], user: Option<User>) -> Result<(), String> {
+    fn start(&mut self, arguments: &[String], user: Option<User>) -> Result<()> {
         let mut command = Command::new(PROGRAM);
         command
             .args(arguments)
@@ -156,14 +158,14 @@ impl Guest {
         if let Some(user) = user {
             become_user(&mut command, user);
         }
-        let mut child = command.spawn().map_err(|error| format!("start {PROGRAM}: {error}"))?;
+        let mut child = command.spawn().with_context(|| format!("start {PROGRAM}"))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         self.tell
-            .forward_lines(stdout.ok_or("no standard output")?, |line| match serde_json::from_str(&line) {
+            .forward_lines(stdout.context("no standard output")?, |line| match serde_json::from_str(&line) {
                 Ok(event) => Event::Event { event },
                 Err(_) => Event::Log { line },
             });
-        self.tell.forward_lines(stderr.ok_or("no standard error")?, |line| Event::Log { line });
+        self.tell.forward_lines(stderr.context("no standard error")?, |line| Event::Log { line });
         let child = Arc::new(Mutex::new(child));
         self.program = Some(child.clone());
         let tell = self.tell.clone();
@@ -181,36 +183,27 @@ impl Guest {
         Ok(())
     }
 
-    fn pid(&self) -> Result<u32, String> {
-        let program = self.program.as_ref();
-        program
-            .map(|program| lock(program).id())
-            .ok_or_else(|| "the program was not started".to_owned())
-    }
-
-    fn stop(&mut self) -> Result<(), String> {
-        let pid = self.pid()?;
-        let pid = i32::try_from(pid).map_err(|error| error.to_string())?;
-        // SAFETY: kill(2) takes no pointer, and the child is not waited for before it ended.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
+    fn stop(&mut self) -> Result<()> {
+        let program = self.program.take().context("the program was not started")?;
+        kill(Pid::from_raw(lock(&program).id().try_into()?), Signal::SIGTERM)?;
         let until = Instant::now() + STOP_WITHIN;
-        let program = self.program.take().expect("it has a number, so it is there");
-        while lock(&program).try_wait().map_err(|error| error.to_string())?.is_none() {
+        while lock(&program).try_wait()?.is_none() {
             if Instant::now() > until {
                 let _ = lock(&program).kill();
-                return Err("it did not end in time".to_owned());
             }
+            ensure!(Instant::now() <= until, "it did not end in time");
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     }
 
-    fn memory(&self) -> Result<(), String> {
-        let status = read(&format!("/proc/{}/status", self.pid()?))?;
+    fn memory(&self) -> Result<()> {
+        let program = self.program.as_ref().context("the program was not started")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", lock(program).id()))?;
         let kib = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-                .ok_or_else(|| format!("no {name} in its status"))
+                .with_context(|| format!("no {name} in its status"))
         };
         self.tell.write(&Event::Memory {
             rss_kib: kib("VmRSS:")?,
@@ -225,18 +218,13 @@ impl Guest {
 
 /// Sets the groups first: only root may.
 fn become_user(command: &mut Command, user: User) {
-    let User { uid, groups } = user;
+    let groups: Vec<Gid> = user.groups.into_iter().map(Gid::from_raw).collect();
     // SAFETY: these calls are async-signal-safe, and the list they read is kept by the closure.
     unsafe {
         command.pre_exec(move || {
-            let groups: &[libc::gid_t] = &groups;
-            let failed = libc::setgroups(groups.len(), groups.as_ptr()) == -1
-                || libc::setgid(uid) == -1
-                || libc::setuid(uid) == -1;
-            if failed {
-                return Err(std::io::Error::last_os_error());
-            }
-            Ok(())
+            setgroups(&groups)?;
+            setgid(Gid::from_raw(user.uid))?;
+            Ok(setuid(Uid::from_raw(user.uid))?)
         });
     }
 }
@@ -245,11 +233,8 @@ fn lock(child: &Mutex<Child>) -> std::sync::MutexGuard<'_, Child> {
     child.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn grant_access(path: &str, group: u32) -> Result<(), String> {
-    use std::os::unix::fs::{PermissionsExt, chown};
-    let folder = fs::metadata(path).is_ok_and(|meta| meta.is_dir());
-    let mode = if folder { 0o770 } else { 0o660 };
-    chown(path, None, Some(group))
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
-        .map_err(|error| format!("give {path} to group {group}: {error}"))
+fn grant_access(path: &str, group: u32) -> Result<()> {
+    let mode = if fs::metadata(path)?.is_dir() { 0o770 } else { 0o660 };
+    chown(path, None, Some(group)).with_context(|| format!("give {path} to group {group}"))?;
+    Ok(fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?)
 }

@@ -4,10 +4,10 @@
 //! older, so the kernel comes from its backports.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use keepsake_provision::prefix::{Prefix, Source};
 
 const SUITE: &str = "trixie-backports";
@@ -99,7 +99,7 @@ fn module_name(file: &Path) -> Option<String> {
 }
 
 fn decompress(file: &Path) -> Result<Vec<u8>> {
-    let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    let bytes = fs::read(file)?;
     if file.extension().is_none_or(|kind| kind != "xz") {
         return Ok(bytes);
     }

@@ -1,17 +1,15 @@
 //! The machine seen by a test: QEMU with the kernel and our programs inside, and requests to the guest.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use fs_err as fs;
 use keepsake_provision::process::WaitError;
 use keepsake_provision::qemu::{Boot, Qemu, Vm};
-use keepsake_provision::workspace;
 use serde_json::Value;
 
-use super::guest::PROGRAM;
-use super::initramfs::Initramfs;
+use super::initramfs;
 use super::kernel::Kernel;
 use super::protocol::{PORT, Request};
 
@@ -23,8 +21,6 @@ const MEMORY_MIB: u32 = 896;
 const UP_WITHIN: Duration = Duration::from_secs(90);
 /// Until the guest has done what it was asked.
 const DONE_WITHIN: Duration = Duration::from_secs(60);
-/// In the order of their use; their dependencies are added.
-const MODULES: &[&str] = &["virtio_net", "configfs", "gpio_sim", "vivid", "softdog"];
 /// The address of this computer in the machine.
 pub const HOST: &str = "10.0.2.2";
 
@@ -50,7 +46,7 @@ impl Machine {
     /// It does not come up.
     pub fn start(folder: &Path, qemu: &Qemu, kernel: &Kernel, appliance: &Path) -> Result<Self> {
         let initrd = folder.join("initramfs.cpio");
-        fs::write(&initrd, files(kernel, appliance)?).with_context(|| format!("write {}", initrd.display()))?;
+        fs::write(&initrd, initramfs::build(kernel, appliance)?)?;
         let boot = Boot {
             folder,
             name: "vm",
@@ -93,19 +89,19 @@ impl Machine {
     pub fn request_event(&mut self, request: &Request, kind: &str) -> Value {
         let since = self.event_count();
         self.request(request);
-        let events = self.0.events().since(since);
+        let events = self.0.program.events().since(since);
         let event = events.iter().find(|event| event["type"] == kind);
         event.unwrap_or_else(|| panic!("{request:?} was answered without {kind}")).clone()
     }
 
     /// Returns the number of events so far.
     pub fn event_count(&self) -> usize {
-        self.0.events().len()
+        self.0.program.events().len()
     }
 
     /// Returns the events from `since` on.
     pub fn events(&self, since: usize) -> Vec<Value> {
-        self.0.events().since(since)
+        self.0.program.events().since(since)
     }
 
     /// Waits until `found` returns something for the events from `since` on.
@@ -113,7 +109,7 @@ impl Machine {
     /// # Panics
     /// It does not return anything in time.
     pub fn expect<T>(&self, what: &str, since: usize, within: Duration, found: impl FnMut(&[Value]) -> Option<T>) -> T {
-        match self.0.events().wait(since, within, found) {
+        match self.0.program.events().wait(since, within, found) {
             Ok(found) => found,
             Err(missed @ (WaitError::Ended | WaitError::Deadline)) => panic!(
                 "{what}: {missed:?} after at most {within:?}\n{}--- last events\n{}",
@@ -125,7 +121,7 @@ impl Machine {
 
     /// Returns the events from a little before `since` on, for the message of a failed test.
     fn last_events(&self, since: usize) -> String {
-        let events = self.0.events().since(since.saturating_sub(10));
+        let events = self.0.program.events().since(since.saturating_sub(10));
         let lines: Vec<String> = events.iter().map(Value::to_string).collect();
         lines[lines.len().saturating_sub(80)..].join("\n")
     }
@@ -133,23 +129,11 @@ impl Machine {
     /// Switches it off.
     pub fn off(mut self) {
         self.write(&Request::Off);
-        let _ = self.0.wait(Duration::from_secs(20));
+        let _ = self.0.program.wait(Duration::from_secs(20));
     }
 
     fn write(&mut self, request: &Request) {
         let line = serde_json::to_string(request).expect("a request is JSON");
-        self.0.write_line(&line);
+        self.0.program.write_line(&line);
     }
-}
-
-fn files(kernel: &Kernel, appliance: &Path) -> Result<Vec<u8>> {
-    let guest = workspace::build(&["--package", "keepsake-labs", "--bin", "vm-guest"])?;
-    let mut archive = Initramfs::new()?;
-    archive.program("init", &guest.join("vm-guest"))?;
-    archive.program(PROGRAM.trim_start_matches('/'), appliance)?;
-    for (at, module) in kernel.modules(MODULES)?.into_iter().enumerate() {
-        let name = format!("{}/{at:03}-{}", super::guest::MODULES, module.name);
-        archive.file(&name, &module.bytes)?;
-    }
-    archive.finish()
 }

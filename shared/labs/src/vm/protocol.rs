@@ -39,7 +39,7 @@ pub enum Request {
 pub struct Board {
     /// The label of the chip, as that board's driver names it.
     pub label: String,
-    /// Whether there is a `/dev/gpiomem` and a `/proc/cpuinfo` as on Raspberry Pi's kernel, which makes rppal see a
+    /// True for a `/dev/gpiomem` and a `/proc/cpuinfo` as on Raspberry Pi's kernel, which makes rppal see a
     /// Pi 3.
     pub registers: bool,
     /// The pin of the button, with a pull-up.
@@ -73,7 +73,7 @@ pub enum Event {
     Edge {
         at_us: u64,
     },
-    /// How long the contact bounced, the longer of both times. A machine that stalled meanwhile makes the test void.
+    /// The time that the contact bounced, the longer of both times. A machine that stalled meanwhile makes the test void.
     Bounced {
         took_us: u64,
     },

@@ -4,10 +4,8 @@
 //! or two seconds. Tests that only need some database share one server per test binary ([`Database::shared_schema`]),
 //! each with a schema of its own; tests that kill have their own ([`Database::or_skip`]).
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -17,56 +15,16 @@ use anyhow::{Context, Result};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::initialize::{PASSWORD, USER};
-use super::mariadb::MariaDb;
-use super::mysql::MySql;
+use super::database_program::{DatabaseProgram, PASSWORD, USER};
 use crate::process::{Events, Program, eventually, free_port};
 use crate::skip::not_run;
 use crate::temp_dir::{TempDir, copy};
-use crate::workspace;
+
+pub use super::database_program::Kind;
 
 /// A start takes two seconds; after a kill, on a busy machine, recovery comes first.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 const STOP_WITHIN: Duration = Duration::from_secs(60);
-
-/// The kind of database server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    MariaDb,
-    MySql,
-}
-
-impl Kind {
-    fn url_variable(self) -> &'static str {
-        match self {
-            Self::MariaDb => "KEEPSAKE_MARIADB_URL",
-            Self::MySql => "KEEPSAKE_MYSQL_URL",
-        }
-    }
-
-    fn install_hint(self) -> String {
-        match self {
-            Self::MariaDb => MariaDb::install_hint(),
-            Self::MySql => MySql::install_hint(),
-        }
-    }
-
-    fn folder(self) -> &'static str {
-        match self {
-            Self::MariaDb => "mariadb",
-            Self::MySql => "mysql",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MariaDb => "MariaDB",
-            Self::MySql => "MySQL",
-        })
-    }
-}
 
 /// The settings without which a commit cannot be trusted, explicit even where they are the default. Flags of a test
 /// come later and win.
@@ -83,42 +41,12 @@ const SMALL: [&str; 4] = [
 /// A private database server, running or not.
 #[derive(Debug)]
 pub struct Database {
-    kind: Kind,
-    installation: Installation,
+    server: DatabaseProgram,
     folder: PathBuf,
     port: u16,
     flags: Vec<String>,
     version: Arc<OnceLock<String>>,
     program: Option<Program>,
-}
-
-#[derive(Debug)]
-enum Installation {
-    MariaDb(MariaDb),
-    MySql(MySql),
-}
-
-impl Installation {
-    fn find(kind: Kind) -> Result<Self> {
-        match kind {
-            Kind::MariaDb => MariaDb::find().map(Self::MariaDb),
-            Kind::MySql => MySql::find().map(Self::MySql),
-        }
-    }
-
-    fn command(&self, data: &Path) -> Result<Command> {
-        match self {
-            Self::MariaDb(engine) => engine.command(data),
-            Self::MySql(engine) => engine.command(data),
-        }
-    }
-
-    fn initialize(&self, data: &Path) -> Result<()> {
-        match self {
-            Self::MariaDb(engine) => engine.initialize(data),
-            Self::MySql(engine) => engine.initialize(data),
-        }
-    }
 }
 
 impl Database {
@@ -135,13 +63,11 @@ impl Database {
     /// # Errors
     /// It is not on the system and cannot be fetched.
     pub fn new(kind: Kind, folder: &Path) -> Result<Self> {
-        let engine = Installation::find(kind)?;
-        let template = template(kind, &engine)?;
+        let server = DatabaseProgram::find(kind)?;
         let folder = folder.join(kind.folder());
-        copy(&template, &folder.join("data"));
+        copy(&server.initialized_data()?, &folder.join("data"));
         Ok(Self {
-            kind,
-            installation: engine,
+            server,
             folder,
             port: free_port(),
             flags: Vec::new(),
@@ -157,10 +83,10 @@ impl Database {
 
     /// Starts it and waits until it accepts clients.
     pub fn start(&mut self) {
-        assert!(self.program.is_none(), "{} runs already", self.kind);
+        assert!(self.program.is_none(), "{} runs already", self.kind());
         // Its process id may belong to another process by now, and MySQL would not start beside that.
         let _ = fs::remove_file(self.data().join("s.lock"));
-        let mut command = self.installation.command(&self.data()).expect("the command worked before");
+        let mut command = self.server.command(&self.data()).expect("the command worked before");
         command
             .args(SMALL)
             .args(DURABLE)
@@ -171,7 +97,7 @@ impl Database {
         let events: Arc<Events> = Arc::default();
         let program = Program::start(command, &events, &self.log_path());
         self.program = Some(program);
-        let kind = self.kind;
+        let kind = self.kind();
         eventually(&format!("{kind} lets clients in"), READY_WITHIN, || {
             let program = self.program.as_mut().expect("just started");
             assert!(program.is_running(), "{kind} ended\n{}", program.last_words());
@@ -219,7 +145,7 @@ impl Database {
     }
 
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.server.kind
     }
 
     pub fn port(&self) -> u16 {
@@ -237,7 +163,7 @@ impl Database {
     /// Before the first start.
     pub fn version(&self) -> String {
         let version = self.version.get().expect("the server was started once");
-        format!("{} {version}", self.kind)
+        format!("{} {version}", self.kind())
     }
 
     /// Creates an empty schema and returns its URL. The name must be unused.
@@ -248,7 +174,7 @@ impl Database {
 
     /// Connects with a client library that is not the cloud's.
     pub fn connect(&self, name: &str) -> Conn {
-        connect(&self.url(name)).unwrap_or_else(|error| panic!("{}: {error:#}", self.kind))
+        connect(&self.url(name)).unwrap_or_else(|error| panic!("{}: {error:#}", self.kind()))
     }
 
     /// Runs one statement with all privileges.
@@ -256,16 +182,15 @@ impl Database {
         self.connect("").query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// Kills every connection of a client except its own, and returns how many.
+    /// Kills every connection to a schema except its own, and returns how many.
     pub fn kill_connections(&self) -> usize {
         let mut client = self.connect("");
-        let list = "SELECT id, db FROM information_schema.processlist \
-                    WHERE user = 'keepsake' AND id <> CONNECTION_ID()";
+        let list = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db IS NOT NULL";
         // MySQL fails to list connections while one of them transfers a picture, which is not valid text.
-        let within = Duration::from_secs(10);
-        let all: Vec<(u64, Option<String>)> = eventually("list the connections", within, || client.query(list).ok());
-        let cut = |client: &mut Conn, id: u64| client.query_drop(format!("KILL {id}")).is_ok();
-        all.into_iter().filter(|(id, _)| cut(&mut client, *id)).count()
+        let within = Duration::from_secs(60);
+        let all: Vec<u64> = eventually("list the connections", within, || client.query(list).ok());
+        // A connection may have ended meanwhile.
+        all.into_iter().filter(|id| client.query_drop(format!("KILL {id}")).is_ok()).count()
     }
 
     /// Returns the log of all its runs.
@@ -388,26 +313,4 @@ fn start_shared(kind: Kind) -> Result<String> {
     });
     // A server that was found and does not start is a failure, not a reason to skip.
     receiver.recv().expect("the server starts; see above")
-}
-
-/// Returns an initialized data directory, made once and then copied.
-fn template(kind: Kind, engine: &Installation) -> Result<PathBuf> {
-    let cache = workspace::cache()?;
-    let _lock = workspace::lock(&cache, &format!("{}-data", kind.folder()))?;
-    // Another program or version needs another directory.
-    let made_by = format!("{:?}", engine.command(Path::new(""))?);
-    let ready = cache.join(format!("{}-data", kind.folder()));
-    let label = cache.join(format!("{}-data.made-by", kind.folder()));
-    if ready.is_dir() && fs::read_to_string(&label).is_ok_and(|label| label == made_by) {
-        return Ok(ready);
-    }
-    let making = cache.join(format!("{}-data.making", kind.folder()));
-    for old in [&ready, &making] {
-        let _ = fs::remove_dir_all(old);
-    }
-    fs::create_dir_all(&making).with_context(|| format!("create {}", making.display()))?;
-    engine.initialize(&making)?;
-    fs::rename(&making, &ready).with_context(|| format!("rename {}", making.display()))?;
-    fs::write(&label, made_by).with_context(|| format!("write {}", label.display()))?;
-    Ok(ready)
 }

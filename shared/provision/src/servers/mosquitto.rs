@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::installation::Installation;
 use crate::host::find_program;
-use crate::prefix::{Prefix, Source};
+use crate::prefix::Source;
 use crate::process::{Events, Program, eventually, free_port};
 use crate::skip::not_run;
 
 /// The variable with a mosquitto to use instead of the system's or a fetched one.
 const PROGRAM_VARIABLE: &str = "KEEPSAKE_TEST_MOSQUITTO";
+/// The program in a fetched package.
+const PROGRAM: &str = "usr/sbin/mosquitto";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// The state that survives a kill.
@@ -30,7 +33,7 @@ pub enum Persistence {
 /// A mosquitto and its directory, running or not.
 #[derive(Debug)]
 pub struct Mosquitto {
-    origin: Installation,
+    installation: Installation,
     version: String,
     folder: PathBuf,
     port: u16,
@@ -44,45 +47,6 @@ pub enum Release {
     System,
     /// The newest in Debian: 2.1 or later.
     Newest,
-}
-
-#[derive(Debug)]
-enum Installation {
-    Installed(PathBuf),
-    Fetched(Prefix),
-}
-
-impl Installation {
-    fn find(release: Release) -> Result<Self> {
-        if release == Release::Newest {
-            let newest = Source::Suite("unstable");
-            return Prefix::fetch("mosquitto", &["mosquitto"], newest).map(Self::Fetched);
-        }
-        if let Some(chosen) = std::env::var_os(PROGRAM_VARIABLE) {
-            return Ok(Self::Installed(chosen.into()));
-        }
-        match find_program("mosquitto") {
-            Some(installed) => Ok(Self::Installed(installed)),
-            None => Prefix::fetch("mosquitto", &["mosquitto"], Source::System).map(Self::Fetched),
-        }
-    }
-
-    fn command(&self) -> Result<Command> {
-        match self {
-            Self::Installed(path) => Ok(Command::new(path)),
-            Self::Fetched(prefix) => prefix.command("usr/sbin/mosquitto"),
-        }
-    }
-
-    /// Returns the program that writes password files, which is installed with the broker.
-    fn password_command(&self) -> Result<Command> {
-        match self {
-            Self::Installed(_) => find_program("mosquitto_passwd")
-                .map(Command::new)
-                .context("there is no mosquitto_passwd on this system"),
-            Self::Fetched(prefix) => prefix.command("usr/bin/mosquitto_passwd"),
-        }
-    }
 }
 
 impl Mosquitto {
@@ -120,19 +84,26 @@ impl Mosquitto {
         port: u16,
         configuration: impl FnOnce(&Path) -> String,
     ) -> Result<Self> {
-        let origin = Installation::find(release)?;
-        let version = version(origin.command()?)?;
+        let installation = match release {
+            Release::System => Installation::find(PROGRAM_VARIABLE, Some("mosquitto"), "mosquitto", Source::System)?,
+            Release::Newest => Installation::fetch("mosquitto", Source::Suite("unstable"))?,
+        };
+        let version = version(installation.command(PROGRAM)?)?;
         let folder = folder.join("mosquitto");
         fs::create_dir_all(&folder).expect("create a folder in that of the test");
         // Started by root it would become another user, who may not write into this directory.
         let configuration = format!("user root\n{}", configuration(&folder));
         fs::write(folder.join("mosquitto.conf"), configuration).expect("write a file in the folder of the test");
-        Ok(Self { origin, version, folder, port, program: None })
+        Ok(Self { installation, version, folder, port, program: None })
     }
 
     /// Adds a user to the password file with mosquitto_passwd.
     pub fn add_user(&self, file: &Path, user: &str, password: &str) {
-        let mut command = self.origin.password_command().expect("a mosquitto_passwd beside mosquitto");
+        let command = match &self.installation {
+            Installation::Installed(_) => find_program("mosquitto_passwd").map(Command::new),
+            Installation::Fetched(prefix) => prefix.command("usr/bin/mosquitto_passwd").ok(),
+        };
+        let mut command = command.expect("a mosquitto_passwd beside mosquitto");
         if !file.exists() {
             command.arg("-c");
         }
@@ -143,7 +114,7 @@ impl Mosquitto {
     /// Starts it and waits until it accepts connections.
     pub fn start(&mut self) {
         assert!(self.program.is_none(), "mosquitto runs already");
-        let mut command = self.origin.command().expect("the command worked before");
+        let mut command = self.installation.command(PROGRAM).expect("the command worked before");
         command.arg("-c").arg(self.folder.join("mosquitto.conf"));
         let events: Arc<Events> = Arc::default();
         let program = Program::start(command, &events, &self.log_path());
@@ -209,9 +180,7 @@ impl Mosquitto {
 pub fn publisher() -> Result<Command> {
     match find_program("mosquitto_pub") {
         Some(installed) => Ok(Command::new(installed)),
-        None => {
-            Prefix::fetch("mosquitto-clients", &["mosquitto-clients"], Source::System)?.command("usr/bin/mosquitto_pub")
-        }
+        None => Installation::fetch("mosquitto-clients", Source::System)?.command("usr/bin/mosquitto_pub"),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Python with paho-mqtt, which the reference camera and the lab's script need, in a private environment below
 //! `target/fetched`: the system's Python packages are neither used nor changed.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use crate::host::find_program;
 use crate::process::run;
@@ -50,7 +50,7 @@ impl Python {
                 .arg("--disable-pip-version-check")
                 .args(["--timeout", "20", "--retries", "2"])
                 .args(PACKAGES))?;
-            fs::write(&complete, "").with_context(|| format!("write {}", complete.display()))?;
+            fs::write(&complete, "")?;
         }
         Ok(Self(python))
     }

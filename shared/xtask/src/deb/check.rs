@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use keepsake_provision::chroot::{BootedSystem, Chroot, ForeignBinaries, Release, lossy};
+use keepsake_provision::chroot::{BootedSystem, Chroot, ForeignBinaries, Release, System, lossy, report_ok};
 use keepsake_provision::cross::Arch;
 
 const UNITS: [&str; 3] = ["keepsake-appliance", "keepsake-stopped", "keepsake-cloud"];
@@ -37,34 +37,33 @@ pub(super) fn run(arch: Arch, release: Release, old: &Packages, new: &Packages) 
         }
     }
     if arch.is_own() {
-        let machine = system.boot()?;
-        let place = Place::Booted(&machine);
-        place.run(&old.version, &new.version)
+        let booted = system.boot()?;
+        Check { system: &booted, booted: Some(&booted) }.run(&old.version, &new.version)
     } else {
-        Place::Entered(&system).run(&old.version, &new.version)
+        Check { system: &system, booted: None }.run(&old.version, &new.version)
     }
     .with_context(|| place)
 }
 
 #[derive(Clone, Copy)]
-enum Place<'a> {
-    Booted(&'a BootedSystem),
-    Entered(&'a Chroot),
+struct Check<'a> {
+    system: &'a dyn System,
+    /// The same system, if its systemd is running.
+    booted: Option<&'a BootedSystem>,
 }
 
-impl Place<'_> {
+impl Check<'_> {
     fn run(self, old: &str, new: &str) -> Result<()> {
-        self.script(&install(old))?;
+        self.system.script(&install(old))?;
         report_ok("an older version is installed");
         self.check_installed()?;
         self.check_missing_hardware_messages()?;
         self.check_units()?;
         // The free disk space of this computer is not the subject here.
-        self.script("sed -i 's/^free_percent_min = 5/free_percent_min = 0/' /etc/keepsake/cloud.toml")?;
-        if let Self::Booted(machine) = self {
+        self.system
+            .script("sed -i 's/^free_percent_min = 5/free_percent_min = 0/' /etc/keepsake/cloud.toml")?;
+        if let Some(machine) = self.booted {
             machine.script("systemctl restart keepsake-cloud")?;
-        }
-        if let Self::Booted(machine) = self {
             check_start_without_button(machine)?;
             press_under_systemd(machine)?;
         } else {
@@ -72,75 +71,63 @@ impl Place<'_> {
         }
 
         // The user's own settings, and data on the card and in the database.
-        self.script("sed -i 's/^debounce_ms = 30/debounce_ms = 25/' /etc/keepsake/camera.toml")?;
-        self.script("sed -i 's/^hsts_days = 0/hsts_days = 30/' /etc/keepsake/cloud.toml")?;
-        let kept = self.script(KEPT)?;
+        self.system
+            .script("sed -i 's/^debounce_ms = 30/debounce_ms = 25/' /etc/keepsake/camera.toml")?;
+        self.system.script("sed -i 's/^hsts_days = 0/hsts_days = 30/' /etc/keepsake/cloud.toml")?;
+        let kept = self.system.script(KEPT)?;
         ensure!(kept.lines().count() >= 4, "there is not much to keep: {kept}");
 
-        self.script(&install(new))?;
-        self.script(&format!("test \"$(dpkg-query -W -f '${{Version}}' keepsake-appliance)\" = {new}"))?;
+        self.system.script(&install(new))?;
+        self.system
+            .script(&format!("test \"$(dpkg-query -W -f '${{Version}}' keepsake-appliance)\" = {new}"))?;
         self.check_kept(&kept)?;
         report_ok("an upgrade keeps pictures and changed settings");
-        if let Self::Booted(machine) = self {
+        if let Some(machine) = self.booted {
             check_recovery(machine)?;
         }
-        let kept = self.script(KEPT)?;
+        let kept = self.system.script(KEPT)?;
 
-        self.script("apt-get -qy remove keepsake-appliance keepsake-cloud")?;
-        self.script("! test -e /usr/bin/appliance && ! test -e /usr/bin/cloud")?;
+        self.system.script("apt-get -qy remove keepsake-appliance keepsake-cloud")?;
+        self.system.script("! test -e /usr/bin/appliance && ! test -e /usr/bin/cloud")?;
         self.check_kept(&kept)?;
-        if let Self::Booted(machine) = self {
+        if let Some(machine) = self.booted {
             machine.script("! pgrep -x 'appliance|cloud'")?;
         }
         report_ok("removal keeps pictures and settings");
 
-        self.script(&install(new))?;
+        self.system.script(&install(new))?;
         self.check_kept(&kept)?;
-        self.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
+        self.system.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
         report_ok("they can be installed again");
 
-        let said = self.script("apt-get -qy purge keepsake-appliance keepsake-cloud 2>&1")?;
+        let text = self.system.script("apt-get -qy purge keepsake-appliance keepsake-cloud 2>&1")?;
         for place in ["/var/lib/keepsake", "/var/lib/keepsake-cloud"] {
-            let told = said.lines().any(|line| line.contains("stay") && line.ends_with(place));
-            ensure!(told, "purging does not say what stays in {place}: {said}");
+            let is_named = text.lines().any(|line| line.contains("stay") && line.ends_with(place));
+            ensure!(is_named, "purging does not say what stays in {place}: {text}");
         }
-        self.script("! test -e /etc/keepsake")?;
+        self.system.script("! test -e /etc/keepsake")?;
         let pictures = |all: &str| -> String {
             let below = all.lines().filter(|line| line.contains(" /var/"));
             below.map(|line| format!("{line}\n")).collect()
         };
-        let left = self.script(KEPT)?;
+        let left = self.system.script(KEPT)?;
         ensure!(pictures(&kept) == left, "before: {kept}after: {left}");
         report_ok("purging takes the settings and leaves the pictures");
         Ok(())
     }
 
-    fn script(self, script: &str) -> Result<String> {
-        match self {
-            Self::Booted(machine) => machine.script(script),
-            Self::Entered(system) => system.script(script),
-        }
-    }
-
-    fn try_script(self, script: &str) -> Result<std::process::Output> {
-        match self {
-            Self::Booted(machine) => machine.try_script(script),
-            Self::Entered(system) => system.try_script(script),
-        }
-    }
-
     fn check_kept(self, kept: &str) -> Result<()> {
-        let now = self.script(KEPT)?;
+        let now = self.system.script(KEPT)?;
         ensure!(now == kept, "before: {kept}after: {now}");
         Ok(())
     }
 
     fn check_installed(self) -> Result<()> {
-        let groups = self.script("id -nG keepsake")?;
+        let groups = self.system.script("id -nG keepsake")?;
         for group in ["keepsake", "gpio", "video"] {
             ensure!(groups.split_whitespace().any(|one| one == group), "keepsake is in {groups}");
         }
-        let owners = self.script(
+        let owners = self.system.script(
             "stat -c '%n %U:%G %a' /etc/keepsake/camera.toml /etc/keepsake/cloud.toml /var/lib/keepsake /var/lib/keepsake-cloud",
         )?;
         ensure!(
@@ -151,32 +138,33 @@ impl Place<'_> {
                     /var/lib/keepsake-cloud keepsake-cloud:keepsake-cloud 750\n",
             "{owners}"
         );
-        self.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
-        self.script(
+        self.system.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
+        self.system.script(
             "setpriv --reuid=keepsake --regid=keepsake --init-groups appliance check-config /etc/keepsake/camera.toml",
         )?;
-        self.script("setpriv --reuid=keepsake --regid=keepsake --init-groups test ! -r /etc/keepsake/cloud.toml")?;
+        self.system
+            .script("setpriv --reuid=keepsake --regid=keepsake --init-groups test ! -r /etc/keepsake/cloud.toml")?;
         report_ok("users, groups, settings, folders and units are in place");
         Ok(())
     }
 
     /// Checks the messages on a computer without button, light and camera.
     fn check_missing_hardware_messages(self) -> Result<()> {
-        let output = self.try_script(
+        let output = self.system.try_script(
             "cd /var/lib/keepsake && exec setpriv --reuid=keepsake --regid=keepsake --init-groups appliance self-test --config /etc/keepsake/camera.toml",
         )?;
-        let said = lossy(&output.stdout);
-        ensure!(output.status.code() == Some(1), "{}: {said}{}", output.status, lossy(&output.stderr));
+        let text = lossy(&output.stdout);
+        ensure!(output.status.code() == Some(1), "{}: {text}{}", output.status, lossy(&output.stderr));
         for part in ["light", "button", "camera"] {
-            let line = said.lines().find(|line| line.starts_with(&format!("FAIL {part}")));
-            ensure!(line.is_some_and(|line| line.len() > 40), "{part} is not told: {said}");
+            let line = text.lines().find(|line| line.starts_with(&format!("FAIL {part}")));
+            ensure!(line.is_some_and(|line| line.len() > 40), "{part} is not named: {text}");
         }
         for part in ["name", "card", "space"] {
-            let line = said.lines().find(|line| line.starts_with(&format!("ok   {part}")));
-            ensure!(line.is_some(), "{part} should be good: {said}");
+            let line = text.lines().find(|line| line.starts_with(&format!("ok   {part}")));
+            ensure!(line.is_some(), "{part} should be good: {text}");
         }
         report_ok("the self-test says what is missing:");
-        for line in said.lines() {
+        for line in text.lines() {
             println!("       {line}");
         }
         Ok(())
@@ -184,14 +172,17 @@ impl Place<'_> {
 
     fn check_units(self) -> Result<()> {
         for unit in UNITS {
-            let output =
-                self.try_script(&format!("systemd-analyze verify --man=no /lib/systemd/system/{unit}.service 2>&1"))?;
-            let said = lossy(&output.stdout);
-            let ours: Vec<&str> = said.lines().filter(|line| line.contains("keepsake")).collect();
-            ensure!(output.status.success() && ours.is_empty(), "{unit}: {said}");
-            let said = self.script(&format!("systemd-analyze security --offline=true --no-pager {unit}.service"))?;
-            let exposure = exposure(&said).with_context(|| format!("no score in {said}"))?;
-            ensure!(exposure <= EXPOSURE_MAX, "{unit} is exposed by {exposure}: {said}");
+            let output = self
+                .system
+                .try_script(&format!("systemd-analyze verify --man=no /lib/systemd/system/{unit}.service 2>&1"))?;
+            let text = lossy(&output.stdout);
+            let ours: Vec<&str> = text.lines().filter(|line| line.contains("keepsake")).collect();
+            ensure!(output.status.success() && ours.is_empty(), "{unit}: {text}");
+            let text = self
+                .system
+                .script(&format!("systemd-analyze security --offline=true --no-pager {unit}.service"))?;
+            let exposure = exposure(&text).with_context(|| format!("no score in {text}"))?;
+            ensure!(exposure <= EXPOSURE_MAX, "{unit} is exposed by {exposure}: {text}");
             report_ok(&format!("{unit}: verified, exposure {exposure}"));
         }
         Ok(())
@@ -199,8 +190,8 @@ impl Place<'_> {
 
     /// Runs both packaged programs without systemd: a press is stored.
     fn press_in_the_foreground(self) -> Result<()> {
-        let said = self.script(include_str!("press.sh"))?;
-        ensure!(said.contains("\"event\":\"stored\""), "nothing was stored: {said}");
+        let text = self.system.script(include_str!("press.sh"))?;
+        ensure!(text.contains("\"event\":\"stored\""), "nothing was stored: {text}");
         report_ok("a press of the simulated camera is stored by the cloud");
         Ok(())
     }
@@ -217,21 +208,17 @@ const KEPT: &str = "{ find /etc/keepsake /var/lib/keepsake/pictures/frames /var/
     while read -r f; do case $f in *.sqlite) echo \"there $f\";; *) sha256sum \"$f\";; esac; done | sed 's/  / /'";
 
 /// Returns the score in the last line of `systemd-analyze security`.
-fn exposure(said: &str) -> Option<f64> {
-    let (_, after) = said.split_once("Overall exposure level")?;
+fn exposure(text: &str) -> Option<f64> {
+    let (_, after) = text.split_once("Overall exposure level")?;
     let (_, figure) = after.split_once(": ")?;
     figure.split_whitespace().next()?.parse().ok()
 }
 
-fn report_ok(what: &str) {
-    println!("  ok  {what}");
-}
-
 /// Checks that without a button pin the service keeps trying and the log names the cause.
 fn check_start_without_button(machine: &BootedSystem) -> Result<()> {
-    let said =
+    let text =
         machine.eventually("the log says why", SOON, "journalctl -u keepsake-appliance -o cat | grep -m1 ERROR")?;
-    report_ok(&format!("without a board the service says: {}", said.trim()));
+    report_ok(&format!("without a board the service says: {}", text.trim()));
     machine.eventually("it is tried again", SOON, "[ $(systemctl show -P NRestarts keepsake-appliance) -ge 2 ]")?;
     report_ok("and is tried again and again");
     Ok(())
@@ -345,8 +332,8 @@ mod tests {
 
     #[test]
     fn the_score_is_read_from_its_line() {
-        let said = "✓ PrivateMounts=  Service cannot install system mounts\n\n→ Overall exposure level for keepsake-cloud.service: 1.3 OK :-)\n";
-        assert_eq!(exposure(said), Some(1.3));
+        let text = "✓ PrivateMounts=  Service cannot install system mounts\n\n→ Overall exposure level for keepsake-cloud.service: 1.3 OK :-)\n";
+        assert_eq!(exposure(text), Some(1.3));
         assert_eq!(exposure("nothing of the kind"), None);
     }
 }

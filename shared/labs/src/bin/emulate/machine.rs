@@ -165,7 +165,11 @@ impl Machine {
             if let Some(answer) = ask(self)? {
                 return Ok(answer);
             }
-            ensure!(self.vm.is_running(), "the emulated Pi has ended before {what}\n{}", self.vm.last_words());
+            ensure!(
+                self.vm.program.is_running(),
+                "the emulated Pi has ended before {what}\n{}",
+                self.vm.last_words()
+            );
             if began.elapsed() > WITHIN {
                 bail!("waited {WITHIN:?} for {what}\n{}", self.vm.last_words());
             }
@@ -175,7 +179,7 @@ impl Machine {
 
     /// Returns the CPU seconds QEMU has used so far.
     pub(crate) fn cpu_s(&self) -> Result<f64> {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.vm.pid()))?;
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.vm.program.pid()))?;
         // The second field is a name that may contain blanks; these are the 14th and the 15th.
         let (_, fields) = text.rsplit_once(')').context("read what QEMU has used")?;
         let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
@@ -233,20 +237,20 @@ impl Machine {
 
     /// Pauses it while its card is read.
     pub(crate) fn while_paused<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.vm.signal(libc::SIGSTOP);
+        self.vm.program.signal(libc::SIGSTOP);
         let seen = look();
-        self.vm.signal(libc::SIGCONT);
+        self.vm.program.signal(libc::SIGCONT);
         seen
     }
 
     /// Cuts the power: SIGKILL.
     pub(crate) fn cut_power(self) {
-        self.vm.kill();
+        self.vm.program.kill();
     }
 
     /// Waits until it has switched itself off.
     pub(crate) fn wait_for_power_off(mut self) -> Result<()> {
-        let status = self.vm.wait(WITHIN);
+        let status = self.vm.program.wait(WITHIN);
         ensure!(status.success(), "QEMU has ended with {status}\n{}", self.vm.last_words());
         Ok(())
     }

@@ -4,19 +4,20 @@
 //! The files that Raspberry Pi Imager writes to `bootfs` are written after the camera was added, and run at the first
 //! boot as they do there: by kernel arguments in `cmdline.txt`, which systemd understands.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use image_build::layout::{self, Partition};
 use image_build::{customize, host_tools};
 use keepsake_provision::process::run;
 use keepsake_provision::workspace;
 
 use crate::card::{self, Setting};
-use crate::scenario::{DEVICE, Scenario, id};
+use crate::scenario::{DEVICE, Scenario};
 
 /// The user configured in Imager.
 pub(crate) const PERSON: &str = "anna";
@@ -58,14 +59,14 @@ pub(crate) fn build_image(system: &Path, program: &Path, folder: &Path) -> Resul
 
 /// Makes the image as it would be downloaded.
 fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
-    let write = |path: &str, text: &str| {
-        let file = system.join(path);
-        fs::write(&file, text).with_context(|| format!("write {}", file.display()))
-    };
-    write("etc/hostname", "raspberrypi\n")?;
-    write("etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n")?;
-    write("etc/fstab", FSTAB)?;
-    write("etc/systemd/network/wired.network", WIRED)?;
+    for (file, text) in [
+        ("etc/hostname", "raspberrypi\n"),
+        ("etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n"),
+        ("etc/fstab", FSTAB),
+        ("etc/systemd/network/wired.network", WIRED),
+    ] {
+        fs::write(system.join(file), text)?;
+    }
     fs::create_dir_all(system.join("boot/firmware"))?;
     let units = system.join("etc/systemd/system");
     let wants = units.join("multi-user.target.wants");
@@ -118,7 +119,7 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
 
 /// Returns the only entry in `folder` whose name begins like this.
 fn only(folder: &Path, begins: &str) -> Result<PathBuf> {
-    let found = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
+    let found = fs::read_dir(folder)?;
     let mut found = found.flatten().map(|entry| entry.path()).filter(|path| {
         let name = path.file_name().unwrap_or_default();
         name.to_string_lossy().starts_with(begins)
@@ -221,14 +222,11 @@ impl Scenario<'_> {
         let device = self.wait_until_uploaded(&mut machine)?;
         machine.cut_power();
         // Every picture confirmed before the power cut must be stored.
-        let commands = self.cloud.api().json(&format!("/api/v1/devices/{DEVICE}/commands"));
-        let commands = commands["commands"].as_array().context("a list")?;
-        let confirmed = commands.iter().filter(|command| command["capture"].is_object());
-        let confirmed: Vec<_> = confirmed.map(id).collect();
+        let (_, confirmed) = self.confirmed_commands()?;
         let pictures = self.cloud.api().pictures(DEVICE);
         let kept = confirmed
             .iter()
-            .filter(|id| pictures.iter().any(|picture| picture["command"] == id.as_str()));
+            .filter(|command| pictures.iter().any(|picture| picture["command"] == command["id"]));
         let kept = kept.count();
         self.checks.check(
             kept == confirmed.len() && kept > 0,

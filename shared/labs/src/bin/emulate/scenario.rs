@@ -88,26 +88,18 @@ impl Scenario<'_> {
 
         self.take_pictures(&mut machine, 5)?;
         let status = self.wait_for_status(&mut machine, "Cloud: connected")?;
-        self.checks.check(
-            status.contains("camera.toml was read, and it has no mistakes."),
-            "CAMERA-STATUS.txt: the settings were understood",
-        );
-        self.checks.check(
-            status.contains("The space for pictures was extended to the whole card"),
-            "CAMERA-STATUS.txt: the space for pictures was extended",
-        );
-        self.checks.check(
-            status.contains("Network: by cable, address 10.0.2.15."),
-            "CAMERA-STATUS.txt: wired, with its address",
-        );
-        self.checks.check(
-            status.contains("Camera: ready for a press. Cloud: connected."),
-            "CAMERA-STATUS.txt: ready, and the cloud is connected",
-        );
-        self.checks.check(
-            status.contains("Time unknown"),
-            "CAMERA-STATUS.txt: without a time server the time is unknown",
-        );
+        for (text, what) in [
+            ("camera.toml was read, and it has no mistakes.", "the settings were understood"),
+            (
+                "The space for pictures was extended to the whole card",
+                "the space for pictures was extended",
+            ),
+            ("Network: by cable, address 10.0.2.15.", "wired, with its address"),
+            ("Camera: ready for a press. Cloud: connected.", "ready, and the cloud is connected"),
+            ("Time unknown", "without a time server the time is unknown"),
+        ] {
+            self.checks.check(status.contains(text), format!("CAMERA-STATUS.txt: {what}"));
+        }
         self.checks.check(!machine.has_ssh()?, "SSH is off by default");
         let grown = self.card.data()?;
         self.checks.check(
@@ -123,10 +115,9 @@ impl Scenario<'_> {
             "second boot: the cloud is down, and camera.toml sets a picture every 2 seconds, SSH, and another host name"
         );
         self.cloud.kill();
-        let key = self.key.clone();
         self.save_settings(&[
             ("", "capture_interval_s", "2"),
-            ("system", "ssh_key", &key),
+            ("system", "ssh_key", &self.key),
             ("system", "hostname", "\"porch-cam\""),
         ])?;
         let before = self.on_card.len();
@@ -156,8 +147,7 @@ impl Scenario<'_> {
     fn third_boot_with_cloud(&mut self) -> Result<()> {
         println!("third boot: the cloud is back");
         self.cloud.start();
-        let key = self.key.clone();
-        self.save_settings(&[("system", "ssh_key", &key)])?;
+        self.save_settings(&[("system", "ssh_key", &self.key)])?;
         let mut machine = self.pi.start(&self.card, "third")?;
         machine.wait_until_ready()?;
         self.report_ready(&machine)?;
@@ -168,9 +158,8 @@ impl Scenario<'_> {
     fn last_boot(&mut self) -> Result<f64> {
         let time = clock::serve();
         println!("last boot: everything is uploaded and counted");
-        let key = self.key.clone();
         self.save_settings(&[
-            ("system", "ssh_key", &key),
+            ("system", "ssh_key", &self.key),
             ("system", "time_server", "\"10.0.2.2\""),
             ("light", "ready_brightness_percent", "100"),
         ])?;
@@ -467,16 +456,10 @@ impl Scenario<'_> {
             ),
         );
         // The camera has saved a picture before it numbers it for a command.
-        let commands = self.cloud.api().json(&format!("/api/v1/devices/{DEVICE}/commands"));
-        let commands = commands["commands"].as_array().context("a list")?;
+        let (commands, numbered) = self.confirmed_commands()?;
         let named: BTreeSet<(String, u64)> =
             confirmed.iter().map(|named| (named.spool.to_string(), named.sequence)).collect();
-        let numbered: Vec<&Value> = commands
-            .iter()
-            .map(|command| &command["capture"])
-            .filter(|capture| capture.is_object())
-            .collect();
-        let there = numbered.iter().filter(|capture| {
+        let there = numbered.iter().map(|command| &command["capture"]).filter(|capture| {
             let spool = capture["spool"].as_str().unwrap_or_default();
             let sequence = capture["sequence"].as_u64().unwrap_or_default();
             named.contains(&(spool.to_owned(), sequence))
@@ -486,12 +469,20 @@ impl Scenario<'_> {
             there == numbered.len() && !numbered.is_empty(),
             format!(
                 "of {} commands the camera has confirmed {} with a picture, and {there} of those are stored",
-                commands.len(),
+                commands,
                 numbered.len()
             ),
         );
         self.cloud.stop();
         Ok(found)
+    }
+
+    /// Returns the number of commands, and those that the camera has confirmed with a capture.
+    pub(crate) fn confirmed_commands(&self) -> Result<(usize, Vec<Value>)> {
+        let answer = self.cloud.api().json(&format!("/api/v1/devices/{DEVICE}/commands"));
+        let commands = answer["commands"].as_array().context("a list")?;
+        let confirmed = commands.iter().filter(|command| command["capture"].is_object());
+        Ok((commands.len(), confirmed.cloned().collect()))
     }
 }
 
@@ -500,7 +491,7 @@ fn current_boot(status: &str) -> &str {
     status.split("\r\n\r\n").nth(1).unwrap_or_default()
 }
 
-pub(crate) fn id(command: &Value) -> String {
+fn id(command: &Value) -> String {
     command["id"].as_str().expect("a command has an id").to_owned()
 }
 

@@ -50,10 +50,14 @@ struct Arguments {
 /// A board, and how the program reaches its pins.
 struct Setup {
     name: &'static str,
-    board: Board,
+    /// The label of the GPIO chip, as that board's driver names it.
+    label: &'static str,
+    /// True for the files that make rppal see a Pi.
+    registers: bool,
     led: Led,
-    video_modes: Vec<VideoMode>,
-    /// How long the button is held at the end, and the action it triggers.
+    /// All presses use the first; each other one takes one picture.
+    video_modes: &'static [VideoMode],
+    /// The time for which the button is held at the end, and the action it triggers.
     hold: (Duration, &'static str),
     /// The device files and directories that the udev rules give to a group; empty: the program runs as root.
     device_groups: &'static [(&'static str, u32)],
@@ -61,92 +65,65 @@ struct Setup {
     log_text: &'static str,
 }
 
-/// The pins of the LED.
-enum Led {
-    /// A single-colour LED.
-    One(u8),
-    /// Red, green, blue.
-    Rgb([u8; 3]),
+impl Setup {
+    fn board(&self) -> Board {
+        Board {
+            label: self.label.to_owned(),
+            registers: self.registers,
+            button: BUTTON,
+            leds: self.led.pins.to_vec(),
+        }
+    }
 }
 
-impl Led {
-    fn pins(&self) -> &[u8] {
-        match self {
-            Self::One(pin) => std::slice::from_ref(pin),
-            Self::Rgb(pins) => pins,
-        }
-    }
-
-    /// Returns the pin that is lit for "in the cloud": green.
-    fn stored(&self) -> u8 {
-        match *self {
-            Self::One(pin) | Self::Rgb([_, pin, _]) => pin,
-        }
-    }
-
-    /// Returns the pin that is lit for "saved" (amber) and "failed" (red).
-    fn not_stored(&self) -> u8 {
-        match *self {
-            Self::One(pin) | Self::Rgb([pin, _, _]) => pin,
-        }
-    }
+/// An LED of one colour, or with pins for red, green and blue.
+struct Led {
+    pins: &'static [u8],
+    /// The pin that is lit for "in the cloud": green.
+    stored: u8,
+    /// The pin that is lit for "saved" (amber) and "failed" (red).
+    not_stored: u8,
 }
 
 /// A format as V4L2 names it, and a size in pixels.
-#[derive(Clone, Copy)]
-struct VideoMode {
-    format: &'static str,
-    size: (u32, u32),
-}
+type VideoMode = (&'static str, (u32, u32));
 
-fn video_mode(format: &'static str, width: u32, height: u32) -> VideoMode {
-    VideoMode { format, size: (width, height) }
-}
-
-fn setups() -> [Setup; 2] {
-    let board = |label: &str, registers, lamp: &Led| Board {
-        label: label.to_owned(),
-        registers,
-        button: BUTTON,
-        leds: lamp.pins().to_vec(),
-    };
-    let (one, rgb) = (Led::One(27), Led::Rgb([22, 23, 24]));
-    [
-        Setup {
-            name: "rppal",
-            board: board("pinctrl-bcm2835", true, &one),
-            led: one,
-            // All presses use the first; each other one takes one picture.
-            video_modes: vec![
-                video_mode("YUYV", 640, 360),
-                video_mode("UYVY", 640, 480),
-                video_mode("YVYU", 320, 180),
-                video_mode("VYUY", 640, 360),
-                video_mode("RGB3", 1280, 720),
-                video_mode("GREY", 320, 180),
-            ],
-            hold: (Duration::from_millis(5_300), "reconnect"),
-            // rppal finds /dev/gpiomem without root on a board; here root has created a file.
-            device_groups: &[],
-            log_text: "rppal",
-        },
-        Setup {
-            name: "gpiochip",
-            board: board("pinctrl-bcm2711", false, &rgb),
-            led: rgb,
-            video_modes: vec![
-                video_mode("NV12", 640, 480),
-                video_mode("NV21", 640, 360),
-                video_mode("YU12", 1280, 720),
-                video_mode("YV12", 320, 180),
-                video_mode("BGR3", 640, 360),
-            ],
-            hold: (Duration::from_millis(10_300), "forget"),
-            device_groups: &[("/dev/gpiochip0", GPIO), ("/dev/video0", VIDEO), (SPOOL, KEEPSAKE)],
-            log_text: "/dev/gpiochip",
-        },
-    ]
-}
+const SETUPS: [Setup; 2] = [
+    Setup {
+        name: "rppal",
+        label: "pinctrl-bcm2835",
+        registers: true,
+        led: Led { pins: &[27], stored: 27, not_stored: 27 },
+        video_modes: &[
+            ("YUYV", (640, 360)),
+            ("UYVY", (640, 480)),
+            ("YVYU", (320, 180)),
+            ("VYUY", (640, 360)),
+            ("RGB3", (1280, 720)),
+            ("GREY", (320, 180)),
+        ],
+        hold: (Duration::from_millis(5_300), "reconnect"),
+        // rppal finds /dev/gpiomem without root on a board; here root has created a file.
+        device_groups: &[],
+        log_text: "rppal",
+    },
+    Setup {
+        name: "gpiochip",
+        label: "pinctrl-bcm2711",
+        registers: false,
+        led: Led { pins: &[22, 23, 24], stored: 23, not_stored: 22 },
+        video_modes: &[
+            ("NV12", (640, 480)),
+            ("NV21", (640, 360)),
+            ("YU12", (1280, 720)),
+            ("YV12", (320, 180)),
+            ("BGR3", (640, 360)),
+        ],
+        hold: (Duration::from_millis(10_300), "forget"),
+        device_groups: &[("/dev/gpiochip0", GPIO), ("/dev/video0", VIDEO), (SPOOL, KEEPSAKE)],
+        log_text: "/dev/gpiochip",
+    },
+];
 
 /// The programs that a machine consists of.
 struct Provisions {
@@ -202,17 +179,12 @@ fn main() -> ExitCode {
         }
     };
     let folder = TempDir::new("vmtest");
-    let wanted = |way: &Setup| {
-        let only = arguments.only.as_ref();
-        only.is_none_or(|text| way.name.contains(text.as_str()))
-    };
-    let ways: Vec<Setup> = setups().into_iter().filter(wanted).collect();
+    let mut setups = Vec::from(SETUPS);
+    setups.retain(|setup| arguments.only.as_ref().is_none_or(|text| setup.name.contains(text.as_str())));
     // Most of the time is spent on button and LED, so the setups run at the same time in machines of their own.
     let passed = thread::scope(|scope| {
-        let played: Vec<_> = ways
-            .iter()
-            .map(|way| scope.spawn(|| play(way, &parts, &folder, !arguments.debug)))
-            .collect();
+        let play = |setup| play(setup, &parts, &folder, !arguments.debug);
+        let played: Vec<_> = setups.iter().map(|setup| scope.spawn(move || play(setup))).collect();
         let passed = played.into_iter().map(|played| match played.join() {
             Ok(Ok(())) => true,
             Ok(Err(why)) => {
@@ -222,7 +194,7 @@ fn main() -> ExitCode {
             // The panic has printed its message.
             Err(_) => false,
         });
-        passed.fold(!ways.is_empty(), |all, one| all & one)
+        passed.fold(!setups.is_empty(), |all, one| all & one)
     });
     if arguments.keep || !passed {
         println!("vmtest: the files are in {}", folder.keep().display());
@@ -236,14 +208,14 @@ fn main() -> ExitCode {
 }
 
 /// Runs one setup in a machine of its own, with a cloud of its own.
-fn play(way: &Setup, parts: &Provisions, folder: &Path, bound_memory: bool) -> Result<()> {
+fn play(setup: &Setup, parts: &Provisions, folder: &Path, bound_memory: bool) -> Result<()> {
     let began = Instant::now();
-    let folder = folder.join(way.name);
+    let folder = folder.join(setup.name);
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let mut cloud = Cloud::new(&folder).started();
     let mut machine = Machine::start(&folder, &parts.qemu, &parts.kernel, &parts.appliance)?;
-    println!("vmtest: {}: the machine was up after {}", way.name, seconds(began));
-    Scenario::new(&mut machine, &mut cloud, way, bound_memory).play();
+    println!("vmtest: {}: the machine was up after {}", setup.name, seconds(began));
+    Scenario::new(&mut machine, &mut cloud, setup, bound_memory).play();
     machine.off();
     cloud.stop();
     Ok(())

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{BUTTON, GPIO, KEEPSAKE, Setup, VIDEO, VideoMode, color_bars};
 
-/// How long a finger stays on a button.
+/// The time that a finger stays on a button.
 const HELD_MS: u64 = 120;
 /// The presses of each setup.
 const PRESSES: usize = 20;
@@ -57,7 +57,7 @@ impl<'a> Scenario<'a> {
 
     pub(crate) fn play(mut self) {
         let began = Instant::now();
-        self.machine.request(&Request::Board(self.setup.board.clone()));
+        self.machine.request(&Request::Board(self.setup.board()));
         self.grant_device_access();
         let since = self.start();
         self.expect_log(since, self.setup.log_text);
@@ -67,8 +67,8 @@ impl<'a> Scenario<'a> {
         let felt = self.presses_are_all_stored();
         let at_rest_kib = self.memory();
         self.a_bouncing_contact_is_one_press();
-        for shot in &self.setup.video_modes[1..] {
-            self.a_picture_has_the_colours_of_the_scene(*shot);
+        for mode in &self.setup.video_modes[1..] {
+            self.a_picture_has_the_colours_of_the_scene(*mode);
         }
         self.without_a_camera_it_says_so();
         self.without_a_cloud_it_answers_short();
@@ -77,7 +77,7 @@ impl<'a> Scenario<'a> {
         self.stop();
         self.audit();
 
-        let formats: Vec<_> = self.setup.video_modes.iter().map(|shot| shot.format).collect();
+        let formats: Vec<_> = self.setup.video_modes.iter().map(|(format, _)| *format).collect();
         println!(
             "vmtest: {}: {PRESSES} pressed, {PRESSES} stored; pictures of {}; edge to light {:.1} ms, of that felt to light \
              max {:.1} ms; at rest {:.1} MiB, after all faults {:.1}; {}",
@@ -101,8 +101,8 @@ impl<'a> Scenario<'a> {
         arguments.push(format!("mqtt://{HOST}:{}", self.cloud.mqtt_port()));
         // Dark except for answers, so that every flash is part of one.
         let mut settings = vec!["light.mode=off".to_owned(), "backoff.reconnect_max_s=2".to_owned()];
-        if let super::Led::Rgb(pins) = self.setup.led {
-            settings.push(format!("light.rgb_pins={}", pins.map(|pin| pin.to_string()).join(",")));
+        if let [red, green, blue] = self.setup.led.pins {
+            settings.push(format!("light.rgb_pins={red},{green},{blue}"));
         }
         for setting in settings {
             arguments.extend(["--set".to_owned(), setting]);
@@ -124,17 +124,17 @@ impl<'a> Scenario<'a> {
     }
 
     /// Sets format and size from the cloud, while the program runs.
-    fn set_video_mode(&mut self, shot: VideoMode) {
-        let (width, height) = shot.size;
-        let settings = json!({"camera.format": shot.format, "camera.width": width, "camera.height": height});
+    fn set_video_mode(&mut self, mode: VideoMode) {
+        let (format, (width, height)) = mode;
+        let settings = json!({"camera.format": format, "camera.width": width, "camera.height": height});
         let api = self.cloud.api();
         api.set_settings(&self.device, &settings);
         api.wait_for_settings(&self.device, "applied", WITHIN);
-        self.video_mode = shot;
+        self.video_mode = mode;
     }
 
     fn take_picture(&mut self) {
-        self.picture_sizes.push(self.video_mode.size);
+        self.picture_sizes.push(self.video_mode.1);
     }
 
     /// Presses until a picture was in the cloud before the answer was due; returns its first event, and when the
@@ -165,11 +165,11 @@ impl<'a> Scenario<'a> {
 
     fn a_press_is_answered_long(&mut self) -> u64 {
         let (since, at_us) = self.a_press_in_time();
-        let seen = self.expect_flashes(self.setup.led.stored(), since, &[FlashKind::Long]);
+        let seen = self.expect_flashes(self.setup.led.stored, since, &[FlashKind::Long]);
         // "Pressed" is white and "in the cloud" is green, so the other two colours had one flash.
-        for &pin in self.setup.led.pins() {
+        for &pin in self.setup.led.pins {
             let all = flashes(&self.machine.events(since), pin);
-            let wanted = if pin == self.setup.led.stored() { 2 } else { 1 };
+            let wanted = if pin == self.setup.led.stored { 2 } else { 1 };
             assert_eq!(all.len(), wanted, "pin {pin}: {all:?}");
         }
         seen[0].at_us - at_us
@@ -185,7 +185,7 @@ impl<'a> Scenario<'a> {
             std::thread::sleep(GAP.saturating_sub(began.elapsed()));
         }
         self.expect_events(since, "stored", PRESSES - 1);
-        self.picture_sizes.extend([self.video_mode.size; PRESSES - 1]);
+        self.picture_sizes.extend([self.video_mode.1; PRESSES - 1]);
         let all = self.machine.events(since);
         let felt = appliance_events(&all, "pressed").filter_map(|event| event["light_after_us"].as_u64());
         felt.max().expect("presses light up")
@@ -199,13 +199,13 @@ impl<'a> Scenario<'a> {
             let bounced = self.machine.request_event(&bounce, "bounced");
             self.expect_event(since, "stored");
             if self.is_in_time(since) {
-                self.expect_flashes(self.setup.led.stored(), since, &[FlashKind::Long]);
+                self.expect_flashes(self.setup.led.stored, since, &[FlashKind::Long]);
             }
             self.is_quiet();
             // Long after the last edge: a second press would have been detected by now.
             let all = self.machine.events(since);
             let (pressed, saved) = (appliance_events(&all, "pressed").count(), appliance_events(&all, "saved").count());
-            self.picture_sizes.extend(std::iter::repeat_n(self.video_mode.size, saved));
+            self.picture_sizes.extend(std::iter::repeat_n(self.video_mode.1, saved));
             // A level that was steady for as long as the debounce time means that it was not a single bounce.
             if bounced["took_us"].as_u64().is_some_and(|us| us < STEADY_US) {
                 assert_eq!((pressed, saved), (1, 1), "a bounce is one press, one picture");
@@ -216,22 +216,22 @@ impl<'a> Scenario<'a> {
     }
 
     /// Checks that the stream is rebuilt with another format, and that the picture shows vivid's pattern.
-    fn a_picture_has_the_colours_of_the_scene(&mut self, shot: VideoMode) {
+    fn a_picture_has_the_colours_of_the_scene(&mut self, mode: VideoMode) {
         let since = self.machine.event_count();
-        self.set_video_mode(shot);
+        self.set_video_mode(mode);
         self.press();
         let hash = self.expect_stored(since);
         self.take_picture();
-        let (width, height) = shot.size;
-        let starts = format!("format={} size={width}x{height}", shot.format);
+        let (format, (width, height)) = mode;
+        let starts = format!("format={format} size={width}x{height}");
         self.expect_log(since, &starts);
         let api = self.cloud.api();
         let pictures = api.pictures(&self.device);
         let of_it = |picture: &&Value| picture["hash"].as_str().is_some_and(|all| all.starts_with(&hash));
         let picture = pictures.iter().find(of_it).expect("a stored picture is in the list");
         let image = api.image(picture["id"].as_str().expect("a picture has an id"));
-        if let Err(wrong) = color_bars::check(&image, shot.format == "GREY") {
-            panic!("{} {width} x {height}: {wrong}", shot.format);
+        if let Err(wrong) = color_bars::check(&image, format == "GREY") {
+            panic!("{format} {width} x {height}: {wrong}");
         }
     }
 
@@ -242,7 +242,7 @@ impl<'a> Scenario<'a> {
         wanted.extend([FlashKind::Short; 5]);
         self.is_quiet();
         self.machine.request(&Request::Camera { plugged: false });
-        let pin = self.setup.led.not_stored();
+        let pin = self.setup.led.not_stored;
         let answered = (0..TRIES).any(|_| {
             self.is_quiet();
             let since = self.machine.event_count();
@@ -257,7 +257,7 @@ impl<'a> Scenario<'a> {
         self.machine.request(&Request::Camera { plugged: true });
         self.grant_device_access();
         let (since, _) = self.a_press_in_time();
-        self.expect_flashes(self.setup.led.stored(), since, &[FlashKind::Long]);
+        self.expect_flashes(self.setup.led.stored, since, &[FlashKind::Long]);
     }
 
     fn without_a_cloud_it_answers_short(&mut self) {
@@ -268,7 +268,7 @@ impl<'a> Scenario<'a> {
         let since = self.machine.event_count();
         self.press();
         self.expect_event(since, "saved");
-        self.expect_flashes(self.setup.led.not_stored(), since, &[FlashKind::Short, FlashKind::Short]);
+        self.expect_flashes(self.setup.led.not_stored, since, &[FlashKind::Short, FlashKind::Short]);
         self.cloud.start();
         self.expect_event(since, "stored");
         self.take_picture();
@@ -319,7 +319,7 @@ impl<'a> Scenario<'a> {
         });
         assert_eq!(ended["code"], 0, "a clean stop ends with 0");
         self.machine
-            .expect("a dark lamp", 0, WITHIN, |events| (!is_lit(events, self.setup.led.pins())).then_some(()));
+            .expect("a dark lamp", 0, WITHIN, |events| (!is_lit(events, self.setup.led.pins)).then_some(()));
     }
 
     /// Checks the cloud: every picture complete and of the requested size, and every press without a camera recorded.
@@ -404,7 +404,7 @@ impl<'a> Scenario<'a> {
         self.machine.expect("the end of an answer", 0, WITHIN, |events| {
             let light = appliance_events(events, "light").last()?;
             let over = answers.iter().all(|answer| light["pattern"] != *answer);
-            (over && !is_lit(events, self.setup.led.pins())).then_some(())
+            (over && !is_lit(events, self.setup.led.pins)).then_some(())
         });
     }
 }

@@ -1,11 +1,11 @@
 //! Boots the machine: file systems, modules, network and port.
 
-use std::ffi::CString;
-use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
+use fs_err as fs;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 
@@ -13,16 +13,16 @@ use nix::sys::reboot::{RebootMode, reboot};
 pub const SPOOL: &str = "/spool";
 
 /// The directory of the modules, in files whose names begin with their position.
-pub(in crate::vm) const MODULES: &str = "modules";
+pub(in crate::vm) const MODULES_FOLDER: &str = "modules";
 /// One video capture device, no output or radio.
-const VIVID: &str = "n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0 num_outputs=0";
+const VIVID: &std::ffi::CStr = c"n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0 num_outputs=0";
 /// The address that QEMU's user network gives its first machine.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 const MASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
-/// How long a driver may take to create its device.
+/// The longest that a driver may take to create its device.
 const DEVICE_WITHIN: Duration = Duration::from_secs(10);
 
-pub(super) fn mount_all() -> Result<(), String> {
+pub(super) fn mount_all() -> Result<()> {
     for (kind, at) in [
         ("proc", "/proc"),
         ("sysfs", "/sys"),
@@ -31,30 +31,31 @@ pub(super) fn mount_all() -> Result<(), String> {
         ("tmpfs", "/tmp"),
         ("tmpfs", SPOOL),
     ] {
-        fs::create_dir_all(at).map_err(|error| format!("create {at}: {error}"))?;
-        mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>)
-            .map_err(|error| format!("mount {at}: {error}"))?;
+        mount_at(kind, at)?;
     }
     Ok(())
 }
 
-pub(super) fn load_modules() -> Result<(), String> {
-    let folder = Path::new("/").join(MODULES);
+fn mount_at(kind: &str, at: &str) -> Result<()> {
+    fs::create_dir_all(at)?;
+    mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>).with_context(|| format!("mount {at}"))
+}
+
+pub(super) fn load_modules() -> Result<()> {
+    let folder = Path::new("/").join(MODULES_FOLDER);
     for file in keepsake_provision::temp_dir::files(&folder) {
-        let failed = |error: String| format!("load {}: {error}", file.display());
-        let bytes = fs::read(&file).map_err(|error| failed(error.to_string()))?;
-        let name = file.to_string_lossy();
-        let settings = if name.ends_with("-vivid") { VIVID } else { "" };
-        let settings = CString::new(settings).expect("a text without NUL");
-        nix::kmod::init_module(&bytes, &settings).map_err(|error| failed(error.to_string()))?;
+        let settings = if file.to_string_lossy().ends_with("-vivid") {
+            VIVID
+        } else {
+            c""
+        };
+        nix::kmod::init_module(&fs::read(&file)?, settings).with_context(|| format!("load {}", file.display()))?;
     }
-    let configfs = "/sys/kernel/config";
-    mount(Some("configfs"), configfs, Some("configfs"), MsFlags::empty(), None::<&str>)
-        .map_err(|error| format!("mount {configfs}: {error}"))
+    mount_at("configfs", "/sys/kernel/config")
 }
 
 /// Opens the port of this name.
-pub(super) fn port(name: &str) -> Result<File, String> {
+pub(super) fn port(name: &str) -> Result<fs::File> {
     let ports = "/sys/class/virtio-ports";
     let device = within(DEVICE_WITHIN, || {
         fs::read_dir(ports).ok()?.flatten().find_map(|entry| {
@@ -62,24 +63,20 @@ pub(super) fn port(name: &str) -> Result<File, String> {
             (found.trim() == name).then(|| Path::new("/dev").join(entry.file_name()))
         })
     })
-    .ok_or_else(|| format!("no port {name}"))?;
-    File::options()
-        .read(true)
-        .write(true)
-        .open(&device)
-        .map_err(|error| format!("open {}: {error}", device.display()))
+    .with_context(|| format!("no port {name}"))?;
+    Ok(fs::OpenOptions::new().read(true).write(true).open(device)?)
 }
 
-pub(super) fn join_the_network() -> Result<(), String> {
+pub(super) fn join_the_network() -> Result<()> {
     let card = within(DEVICE_WITHIN, || {
         let cards = fs::read_dir("/sys/class/net").ok()?.flatten();
         cards.filter_map(|entry| entry.file_name().into_string().ok()).find(|name| name != "lo")
     })
-    .ok_or("no network card")?;
+    .context("no network card")?;
     for (name, address, mask) in
         [("lo", Ipv4Addr::LOCALHOST, Ipv4Addr::new(255, 0, 0, 0)), (card.as_str(), ADDRESS, MASK)]
     {
-        set_up(name, address, mask).map_err(|error| format!("set up {name}: {error}"))?;
+        set_up(name, address, mask).with_context(|| format!("set up {name}"))?;
     }
     Ok(())
 }

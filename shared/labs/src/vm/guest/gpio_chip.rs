@@ -7,7 +7,6 @@
 //! Source: docs.kernel.org/admin-guide/gpio/gpio-sim.html, BCM2835 ARM Peripherals chapter 6
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -15,14 +14,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use anyhow::{Context, Result};
+use fs_err as fs;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use super::files::{read, write};
 use super::report::{EventWriter, now_us};
 use crate::vm::protocol::{Board, Event};
 
 const SIMULATED: &str = "/sys/kernel/config/gpio-sim/vmtest";
-/// As many lines as the Pi's chip has.
+/// The number of lines of the Pi's chip.
 const LINES: u32 = 54;
 /// A blink lasts a hundred times as long.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -47,20 +47,16 @@ pub(super) struct Chip {
 }
 
 impl Chip {
-    pub(super) fn new(board: &Board, tell: &EventWriter) -> Result<Self, String> {
+    pub(super) fn new(board: &Board, tell: &EventWriter) -> Result<Self> {
         let bank = format!("{SIMULATED}/bank0");
-        fs::create_dir_all(&bank).map_err(|error| format!("create {bank}: {error}"))?;
-        write(&format!("{bank}/num_lines"), &LINES.to_string())?;
-        write(&format!("{bank}/label"), &board.label)?;
-        write(&format!("{SIMULATED}/live"), "1")?;
-        let device = read(&format!("{SIMULATED}/dev_name"))?;
-        let chip = read(&format!("{bank}/chip_name"))?;
+        fs::create_dir_all(&bank)?;
+        fs::write(format!("{bank}/num_lines"), LINES.to_string())?;
+        fs::write(format!("{bank}/label"), &board.label)?;
+        fs::write(format!("{SIMULATED}/live"), "1")?;
+        let device = fs::read_to_string(format!("{SIMULATED}/dev_name"))?;
+        let chip = fs::read_to_string(format!("{bank}/chip_name"))?;
         let lines = format!("/sys/devices/platform/{}/{}", device.trim(), chip.trim());
-        let registers = if board.registers {
-            Some(Arc::new(Registers::new()?))
-        } else {
-            None
-        };
+        let registers = board.registers.then(Registers::new).transpose()?.map(Arc::new);
         let mut made = Self {
             lines,
             registers,
@@ -73,22 +69,21 @@ impl Chip {
     }
 
     /// Closes or opens the contact between this pin and ground.
-    pub(super) fn press(&self, pin: u8, pressed: bool) -> Result<(), String> {
+    pub(super) fn press(&self, pin: u8, pressed: bool) -> Result<()> {
         let pull = if pressed { "pull-down" } else { "pull-up" };
         if let Some(registers) = &self.registers {
             registers.set_level(pin, !pressed);
         }
-        write(&format!("{}/sim_gpio{pin}/pull", self.lines), pull)
+        Ok(fs::write(format!("{}/sim_gpio{pin}/pull", self.lines), pull)?)
     }
 
     /// Returns a function that reads the level the pin is driven to.
-    fn level_of(&self, pin: u8) -> Result<Box<dyn Fn() -> bool + Send>, String> {
+    fn level_of(&self, pin: u8) -> Result<Box<dyn Fn() -> bool + Send>> {
         if let Some(registers) = &self.registers {
             let registers = registers.clone();
             return Ok(Box::new(move || registers.drives_high(pin)));
         }
-        let path = format!("{}/sim_gpio{pin}/value", self.lines);
-        let file = File::open(&path).map_err(|error| format!("open {path}: {error}"))?;
+        let file = fs::File::open(format!("{}/sim_gpio{pin}/value", self.lines))?.into_parts().0;
         Ok(Box::new(move || {
             let mut value = [0];
             file.read_at(&mut value, 0).is_ok_and(|n| n == 1) && value[0] == b'1'
@@ -96,7 +91,7 @@ impl Chip {
     }
 
     /// Sends an event for every change of these LEDs until the chip is removed.
-    fn watch(&self, leds: &[u8], tell: &EventWriter) -> Result<JoinHandle<()>, String> {
+    fn watch(&self, leds: &[u8], tell: &EventWriter) -> Result<JoinHandle<()>> {
         let mut levels = BTreeMap::new();
         for &pin in leds {
             levels.insert(pin, (self.level_of(pin)?, false));
@@ -128,7 +123,7 @@ impl Drop for Chip {
             let _ = watch.join();
         }
         // A chip that cannot be removed makes the creation of the next one fail.
-        let _ = write(&format!("{SIMULATED}/live"), "0");
+        let _ = fs::write(format!("{SIMULATED}/live"), "0");
         let _ = fs::remove_dir(format!("{SIMULATED}/bank0"));
         let _ = fs::remove_dir(SIMULATED);
     }
@@ -142,16 +137,14 @@ struct Registers {
 }
 
 impl Registers {
-    fn new() -> Result<Self, String> {
-        let failed = |error: std::io::Error| format!("make {REGISTERS}: {error}");
-        let file = File::options()
+    fn new() -> Result<Self> {
+        let file = fs::OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(true)
-            .open(REGISTERS)
-            .map_err(failed)?;
-        file.set_len(REGISTER_BYTES as u64).map_err(failed)?;
+            .open(REGISTERS)?;
+        file.set_len(REGISTER_BYTES as u64)?;
         // SAFETY: a new mapping of a file of this length. It is never unmapped: it is one page, and a machine has few
         // boards.
         let words = unsafe {
@@ -164,13 +157,13 @@ impl Registers {
                 0,
             );
             if at == libc::MAP_FAILED {
-                return Err(failed(std::io::Error::last_os_error()));
+                return Err(std::io::Error::last_os_error()).context("map the registers");
             }
             std::slice::from_raw_parts(at.cast::<AtomicU32>(), REGISTER_BYTES / 4)
         };
-        write("/run/cpuinfo", PI_3)?;
+        fs::write("/run/cpuinfo", PI_3)?;
         mount(Some("/run/cpuinfo"), "/proc/cpuinfo", None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .map_err(|error| format!("mount /proc/cpuinfo: {error}"))?;
+            .context("mount /proc/cpuinfo")?;
         Ok(Self { words, driven: AtomicU32::new(0) })
     }
 

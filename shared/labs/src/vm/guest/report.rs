@@ -1,18 +1,19 @@
 //! The events that the guest sends, with the time of its own clock.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+use fs_err::File;
+use nix::time::{ClockId, clock_gettime};
 
 use crate::vm::protocol::Event;
 
 /// Returns CLOCK_BOOTTIME in microseconds.
 pub(super) fn now_us() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: clock_gettime(2) writes one timespec, which lives here.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
-    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap_or(0)
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock");
+    u64::try_from(Duration::from(now).as_micros()).unwrap_or(0)
 }
 
 /// Writes whole lines from several threads.

@@ -1,4 +1,4 @@
-//! `appliance forget-cloud`: unpairs the camera from its cloud.
+//! `appliance unpair`: unpairs the camera from its cloud.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ pub(super) fn run(folder: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         ..Limits::from(&Config::default().spool)
     };
     let mut spool = Spool::open(&folder, limits, &fingerprint, None)?;
-    let count = spool.forget_cloud()?;
+    let count = spool.unpair()?;
     println!("The next cloud that answers is accepted; {count} pictures on this card will be offered to it.");
     Ok(ExitCode::SUCCESS)
 }
