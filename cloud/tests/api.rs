@@ -2,10 +2,10 @@
 
 mod harness;
 
-use harness::{Camera, Cloud, photograph, request, request_bytes};
-use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
+use harness::{Camera, Cloud, eventually, photograph, request_bytes};
+use keepsake_protocol::Hash;
+use keepsake_protocol::event::TombstoneReason;
 use keepsake_protocol::topic::MessageKind;
-use keepsake_protocol::{Hash, Sequence, codec};
 use serde_json::Value;
 
 /// A cloud with pictures `1..=count` of a camera called porch.
@@ -71,11 +71,11 @@ async fn a_deleted_picture_is_counted_and_never_stored_again() {
     let id = newest(&cloud).await;
     let path = format!("/api/v1/pictures/{id}");
     let number: u32 = id.split('-').nth(1).unwrap().parse().unwrap();
-    assert_eq!(request(cloud.ready.http, "DELETE", &path, "", b"").await.0, 204);
+    assert_eq!(cloud.send("DELETE", &path, b"").await.0, 204);
     for gone in [path.clone(), format!("{path}/image"), format!("{path}/thumbnail")] {
         assert_eq!(cloud.get(&gone).await.0, 404, "{gone}");
     }
-    assert_eq!(request(cloud.ready.http, "DELETE", &path, "", b"").await.0, 404);
+    assert_eq!(cloud.send("DELETE", &path, b"").await.0, 404);
     // The camera has not heard of it and brings it again: its receipt is due all the same.
     let bytes = photograph(number);
     porch.send(number.into(), &bytes).await;
@@ -95,18 +95,7 @@ async fn a_deleted_picture_is_counted_and_never_stored_again() {
 async fn what_a_camera_told_is_listed_page_by_page() {
     let (cloud, mut porch) = with_pictures(1).await;
     for sequence in 2..=8 {
-        let event = Event::Tombstone(Tombstone {
-            spool: porch.install,
-            sequence: Sequence::try_from(sequence).unwrap(),
-            through: None,
-            reason: TombstoneReason::CameraNotFound,
-            cause: keepsake_protocol::capture::Cause::Button,
-            command: None,
-            pressed: None,
-        });
-        let payload = codec::encode(&event);
-        let hash = Hash::of(&payload);
-        porch.say(MessageKind::Event, payload).await;
+        let hash = porch.say_tombstone(sequence, None, TombstoneReason::CameraNotFound).await;
         // One at a time, so that each has a commit and a moment of its own.
         porch.stored(&[(sequence, hash)]).await;
     }
@@ -134,24 +123,19 @@ async fn what_a_camera_told_is_listed_page_by_page() {
 async fn a_message_in_quarantine_can_be_read_and_let_go() {
     let (cloud, porch) = with_pictures(1).await;
     porch.say(MessageKind::Frame, b"<script>alert(1)</script>".to_vec()).await;
-    let listed = tokio::time::timeout(harness::WAIT, async {
-        loop {
-            let listed = cloud.json("/api/v1/quarantine").await;
-            if listed["count"] == 1 {
-                break listed;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    });
-    let listed = listed.await.unwrap();
+    let listed = eventually(async || {
+        let listed = cloud.json("/api/v1/quarantine").await;
+        (listed["count"] == 1).then_some(listed)
+    })
+    .await;
     assert_eq!(listed["next"], Value::Null);
     let path = format!("/api/v1/quarantine/{}", listed["quarantine"][0]["id"].as_str().unwrap());
     let bytes_path = format!("{path}/bytes");
     let (status, head, bytes) = request_bytes(cloud.ready.http, "GET", &bytes_path, "", b"").await;
     assert_eq!((status, &bytes[..]), (200, &b"<script>alert(1)</script>"[..]));
     assert!(head.contains("application/octet-stream") && head.contains("attachment"), "{head}");
-    assert_eq!(request(cloud.ready.http, "DELETE", &path, "", b"").await.0, 204);
-    assert_eq!(request(cloud.ready.http, "DELETE", &path, "", b"").await.0, 404);
+    assert_eq!(cloud.send("DELETE", &path, b"").await.0, 204);
+    assert_eq!(cloud.send("DELETE", &path, b"").await.0, 404);
     assert_eq!(cloud.get(&bytes_path).await.0, 404);
     assert_eq!(cloud.json("/api/v1/quarantine").await["count"], 0);
     cloud.stop().await;

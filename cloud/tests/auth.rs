@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use clap::Parser;
-use harness::{Camera, Cloud, OWNER, PASSWORD, as_browser, cookie, request_bare};
+use harness::{Camera, Cloud, FORM, OWNER, PASSWORD, as_browser, cookie, image_form, request_bare};
 use keepsake_cloud::args::Args;
 use keepsake_cloud::auth::token::{Token, TokenHash};
 use keepsake_cloud::auth::{PrincipalId, Role, TokenScope};
@@ -522,15 +522,6 @@ async fn an_invited_user_sets_a_password_once() {
     cloud.stop().await;
 }
 
-fn form(field: &str, file: &str, bytes: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "--xyz\r\ncontent-disposition: form-data; name=\"{field}\"; filename=\"{file}\"\r\ncontent-type: image/svg+xml\r\n\r\n"
-    );
-    [head.as_bytes(), bytes, b"\r\n--xyz--\r\n"].concat()
-}
-
-const FORM: &str = "content-type: multipart/form-data; boundary=xyz\r\n";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn anonymous_upload_ends_with_the_first_owner() {
     let unset: [&str; 0] = [];
@@ -543,7 +534,7 @@ async fn anonymous_upload_ends_with_the_first_owner() {
         (true, &NO_ANONYMOUS_UPLOAD[..], 401),
     ] {
         let cloud = start_with_or_without_owner(owner, flags).await;
-        let picture = form("image", "a.jpg", &harness::photograph(1));
+        let picture = image_form("image", "a.jpg", &harness::photograph(1));
         let to = cloud.ready.http;
         let status = request_bare(to, "POST", "/upload", FORM, &picture).await.0;
         assert_eq!(status, expected, "{owner} {flags:?}");
@@ -606,7 +597,7 @@ async fn anonymous_upload_is_open_on_this_computer_and_never_through_a_proxy() {
     let cloud = Cloud::start(&["--anonymous-upload", "loopback"]).await;
     let visitors = Visitors::of(&cloud).await;
     let to = cloud.ready.http;
-    let picture = form("image", "a.jpg", &harness::photograph(1));
+    let picture = image_form("image", "a.jpg", &harness::photograph(1));
     let send = async |path: &str, headers: &str| {
         let headers = format!("{FORM}{headers}");
         let (status, ..) = request_bare(to, "POST", path, &headers, &picture).await;
@@ -634,13 +625,13 @@ async fn what_is_no_picture_never_runs_in_a_browser() {
     let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>";
     let html = b"<!doctype html><script>alert(1)</script>";
     for bytes in [&svg[..], &html[..], b"GIF89a<script>alert(1)</script>"] {
-        let body = form("image", "../../../../etc/passwd\\\"><script>.jpg", bytes);
+        let body = image_form("image", "../../../../etc/passwd\\\"><script>.jpg", bytes);
         let (status, ..) = request_bare(to, "POST", "/upload", FORM, &body).await;
         assert_eq!(status, 415);
     }
     // The beginning of a JPEG, and then a page.
     let both = [&harness::photograph(1)[..], html].concat();
-    let body = form("image", "../x.html", &both);
+    let body = image_form("image", "../x.html", &both);
     let (status, _, told) = request_bare(to, "POST", "/upload", FORM, &body).await;
     assert_eq!(status, 201);
     let told: serde_json::Value = serde_json::from_slice(&told).unwrap();

@@ -4,15 +4,15 @@ mod harness;
 
 use std::time::Duration;
 
-use harness::{Camera, Cloud, WAIT, photograph, request, request_bytes};
+use harness::{Camera, Cloud, FORM, WAIT, eventually, image_form, photograph, request, request_bytes};
 use keepsake_protocol::cloud_info::CloudInfo;
 use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
-use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
+use keepsake_protocol::event::TombstoneReason;
 use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{Hash, Sequence, codec};
-use sqlx::{Executor, Row};
+use sqlx::Executor;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_is_committed_before_its_receipt_and_shown_afterwards() {
@@ -96,12 +96,7 @@ async fn while_nothing_can_be_committed_there_is_no_receipt_and_cameras_hold() {
     assert_eq!(cloud.get("/healthz").await.0, 200);
     other.execute("ROLLBACK").await.unwrap();
     porch.stored(&[(1, Hash::of(&bytes))]).await;
-    let ready = async {
-        while cloud.get("/readyz").await.0 != 200 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(WAIT, ready).await.unwrap();
+    eventually(async || (cloud.get("/readyz").await.0 == 200).then_some(())).await;
     cloud.stop().await;
 }
 
@@ -114,17 +109,7 @@ async fn a_nearly_full_disk_takes_no_pictures_and_hears_everything_else() {
     porch.online(2, &[(1, 1)]).await;
     let told: CloudInfo = porch.next(MessageKind::Cloud).await;
     assert!(told.hold.unwrap().contains("disk is nearly full"));
-    let payload = codec::encode(&Event::Tombstone(Tombstone {
-        spool: porch.install,
-        sequence: 2.try_into().unwrap(),
-        through: None,
-        reason: TombstoneReason::CardFull,
-        cause: keepsake_protocol::capture::Cause::Button,
-        command: None,
-        pressed: None,
-    }));
-    let hash = Hash::of(&payload);
-    porch.say(MessageKind::Event, payload).await;
+    let hash = porch.say_tombstone(2, None, TombstoneReason::CardFull).await;
     let receipt: Receipt = porch.next(MessageKind::Receipt).await;
     assert_eq!(receipt.stored, [(2.try_into().unwrap(), hash.prefix())]);
     let (status, body) = cloud.get("/readyz").await;
@@ -203,31 +188,16 @@ async fn tombstones_and_have_are_answered() {
     let cloud = Cloud::start(&[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     let number = |n: u64| Sequence::try_from(n).unwrap();
-    let payload = codec::encode(&Event::Tombstone(Tombstone {
-        spool: porch.install,
-        sequence: number(1),
-        through: Some(number(3)),
-        reason: TombstoneReason::CameraNotFound,
-        cause: keepsake_protocol::capture::Cause::Button,
-        command: None,
-        pressed: None,
-    }));
-    let hash = Hash::of(&payload);
-    porch.say(MessageKind::Event, payload).await;
+    let hash = porch.say_tombstone(1, Some(3), TombstoneReason::CameraNotFound).await;
     porch.stored(&[(1, hash)]).await;
     let bytes = photograph(4);
     porch.send_part(4, &bytes, 0, 1000).await;
-    let progress = async {
-        let mut database = cloud.database().await;
-        loop {
-            let row = sqlx::query("SELECT COUNT(*) FROM part").fetch_one(&mut database).await.unwrap();
-            if row.get::<i64, _>(0) == 1 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(WAIT, progress).await.unwrap();
+    let mut database = cloud.database().await;
+    eventually(async || {
+        let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM part").fetch_one(&mut database).await;
+        (count.unwrap() == 1).then_some(())
+    })
+    .await;
     let have = Inventory {
         spool: porch.install,
         next: number(5),
@@ -253,14 +223,8 @@ async fn a_command_reaches_the_camera_that_is_there_and_its_stages_are_told() {
     porch.online(1, &[]).await;
     let _: CloudInfo = porch.next(MessageKind::Cloud).await;
     let path = "/api/v1/devices/porch/commands";
-    let (status, told) = request(
-        cloud.ready.http,
-        "POST",
-        path,
-        "content-type: application/json\r\n",
-        br#"{"command":"snap"}"#,
-    )
-    .await;
+    let json = "content-type: application/json\r\n";
+    let (status, told) = request(cloud.ready.http, "POST", path, json, br#"{"command":"snap"}"#).await;
     assert_eq!(status, 202, "{told}");
     let command: Command = porch.next(MessageKind::Command).await;
     assert_eq!(command.command, CommandKind::Snap);
@@ -279,25 +243,15 @@ async fn a_command_reaches_the_camera_that_is_there_and_its_stages_are_told() {
         };
         porch.say(MessageKind::Reply, codec::encode(&reply)).await;
     }
-    let reached = async {
-        loop {
-            let commands = cloud.json(path).await;
-            if commands["commands"][0]["stage"] == "captured" {
-                let stages = commands["commands"][0]["stages"].as_array().unwrap().len();
-                assert_eq!(stages, 3);
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(WAIT, reached).await.unwrap();
-    let explode = br#"{"command":"explode"}"#;
-    let (status, _) = request(cloud.ready.http, "POST", path, "", explode).await;
-    assert_eq!(status, 400);
-    let restart = br#"{"command":"restart"}"#;
+    let captured = eventually(async || {
+        let latest = cloud.json(path).await["commands"][0].take();
+        (latest["stage"] == "captured").then_some(latest)
+    })
+    .await;
+    assert_eq!(captured["stages"].as_array().unwrap().len(), 3);
+    assert_eq!(cloud.send("POST", path, br#"{"command":"explode"}"#).await.0, 400);
     let nobody = "/api/v1/devices/nobody/commands";
-    let (status, _) = request(cloud.ready.http, "POST", nobody, "", restart).await;
-    assert_eq!(status, 404);
+    assert_eq!(cloud.send("POST", nobody, br#"{"command":"restart"}"#).await.0, 404);
     cloud.stop().await;
 }
 
@@ -308,28 +262,16 @@ async fn a_command_waits_for_a_camera_that_is_away_and_a_will_says_that_it_is() 
     porch.online(1, &[]).await;
     let _: CloudInfo = porch.next(MessageKind::Cloud).await;
     let presence = async |wanted: &str| {
-        let there = async {
-            loop {
-                let devices = cloud.json("/api/v1/devices").await;
-                if devices["devices"][0]["presence"] == wanted {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(WAIT, there).await.unwrap();
+        eventually(async || {
+            let devices = cloud.json("/api/v1/devices").await;
+            (devices["devices"][0]["presence"] == wanted).then_some(())
+        })
+        .await;
     };
     presence("online").await;
     porch.vanish();
     presence("offline").await;
-    let (status, told) = request(
-        cloud.ready.http,
-        "POST",
-        "/api/v1/devices/porch/commands",
-        "",
-        br#"{"command":"identify"}"#,
-    )
-    .await;
+    let (status, told) = cloud.send("POST", "/api/v1/devices/porch/commands", br#"{"command":"identify"}"#).await;
     assert_eq!(status, 202);
     assert!(told.contains(r#""stage":"waiting""#), "{told}");
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
@@ -349,14 +291,9 @@ async fn a_command_waits_for_a_camera_that_is_away_and_a_will_says_that_it_is() 
 async fn an_upload_is_a_picture_like_any_other() {
     let cloud = Cloud::start(&[]).await;
     let bytes = photograph(1);
-    let form = |field: &str, bytes: &[u8]| {
-        let head = format!("--xyz\r\ncontent-disposition: form-data; name=\"{field}\"; filename=\"a.jpg\"\r\n\r\n");
-        [head.as_bytes(), bytes, b"\r\n--xyz--\r\n"].concat()
-    };
-    let kind = "content-type: multipart/form-data; boundary=xyz\r\n";
-    let send =
-        async |path: &str, headers: &str, body: Vec<u8>| request(cloud.ready.http, "POST", path, headers, &body).await;
-    let (status, body) = send("/upload", kind, form("image", &bytes)).await;
+    let form = |field: &str, bytes: &[u8]| image_form(field, "a.jpg", bytes);
+    let send = async |path: &str, body: Vec<u8>| request(cloud.ready.http, "POST", path, FORM, &body).await;
+    let (status, body) = send("/upload", form("image", &bytes)).await;
     assert_eq!(status, 201, "{body}");
     let told: serde_json::Value = serde_json::from_str(&body).unwrap();
     let id = told["id"].as_str().unwrap();
@@ -364,32 +301,27 @@ async fn an_upload_is_a_picture_like_any_other() {
     assert_eq!(picture["device"], "camera");
     assert_eq!(picture["cause"], "upload");
     assert_eq!(picture["hash"], Hash::of(&bytes).to_string());
-    let (status, body) = send("/upload?device=lab", kind, form("image", &bytes)).await;
+    let (status, body) = send("/upload?device=lab", form("image", &bytes)).await;
     assert_eq!(status, 201, "{body}");
     for (path, body, expected) in [
         ("/upload", form("picture", &bytes), 400),
         ("/upload", form("image", b"not a picture"), 415),
         ("/upload?device=a%2Fb", form("image", &bytes), 400),
     ] {
-        let (status, body) = send(path, kind, body).await;
+        let (status, body) = send(path, body).await;
         assert_eq!(status, expected, "{body}");
     }
     // The page of another web site cannot do it.
-    let elsewhere = format!("{kind}origin: http://evil.example\r\n");
+    let elsewhere = format!("{FORM}origin: http://evil.example\r\n");
     let body = form("image", &bytes);
     let (status, ..) = harness::request_bare(cloud.ready.http, "POST", "/upload", &elsewhere, &body).await;
     assert_eq!(status, 403);
     // The small version is made after the commit.
-    let small = async {
-        loop {
-            let picture = cloud.json(&format!("/api/v1/pictures/{id}")).await;
-            if picture["thumbnail"] == "ready" {
-                return picture;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let picture = tokio::time::timeout(WAIT, small).await.unwrap();
+    let picture = eventually(async || {
+        let picture = cloud.json(&format!("/api/v1/pictures/{id}")).await;
+        (picture["thumbnail"] == "ready").then_some(picture)
+    })
+    .await;
     assert_eq!(picture["damaged"], false);
     let path = format!("/api/v1/pictures/{id}/thumbnail");
     let (status, _, small) = request_bytes(cloud.ready.http, "GET", &path, "", b"").await;
@@ -399,21 +331,14 @@ async fn an_upload_is_a_picture_like_any_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_tells_what_came_since_and_ends_with_the_cloud() {
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::io::{AsyncBufReadExt, BufReader};
 
     let cloud = Cloud::start(&[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     let (one, two) = (photograph(1), photograph(2));
     porch.send(1, &one).await;
     porch.stored(&[(1, Hash::of(&one))]).await;
-    let mut stream = tokio::net::TcpStream::connect(cloud.ready.http).await.unwrap();
-    let request = format!(
-        "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\n{}last-event-id: 0\r\n\r\n",
-        cloud.ready.http,
-        harness::authorization(cloud.ready.http)
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut lines = BufReader::new(stream).lines();
+    let mut lines = BufReader::new(cloud.open_stream(0).await).lines();
     let mut until = async |wanted: &str| {
         let found = async {
             while let Some(line) = lines.next_line().await.unwrap() {
@@ -439,20 +364,14 @@ async fn live_tells_what_came_since_and_ends_with_the_cloud() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_knows_more_than_a_restored_store_is_told_of_new_pictures() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
 
     let cloud = Cloud::start(&[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     let (one, two) = (photograph(1), photograph(2));
     porch.send(1, &one).await;
     porch.stored(&[(1, Hash::of(&one))]).await;
-    let mut stream = tokio::net::TcpStream::connect(cloud.ready.http).await.unwrap();
-    let request = format!(
-        "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\n{}last-event-id: 4711\r\n\r\n",
-        cloud.ready.http,
-        harness::authorization(cloud.ready.http)
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut stream = cloud.open_stream(4711).await;
     let mut heard = vec![0; 12];
     stream.read_exact(&mut heard).await.unwrap();
     porch.send(2, &two).await;
@@ -470,14 +389,13 @@ async fn a_page_that_knows_more_than_a_restored_store_is_told_of_new_pictures() 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_the_api_refuses_it_says_why() {
     let cloud = Cloud::start(&[]).await;
-    let form = "content-type: multipart/form-data; boundary=xyz\r\n";
     let commands = "/api/v1/devices/camera/commands";
     for (method, path, headers, body, expected) in [
         ("GET", "/api/v1/nothing", "", 0, 404),
         ("GET", "/api/v1/pictures?limit=many", "", 0, 400),
         ("DELETE", "/api/v1/devices", "", 0, 405),
         ("POST", "/upload", "", 0, 400),
-        ("POST", "/upload?device=a&device=b", form, 0, 400),
+        ("POST", "/upload?device=a&device=b", FORM, 0, 400),
         ("POST", commands, "", 3_000_000, 413),
         ("GET", "/api/v1/devices/%ff/commands", "", 0, 400),
         ("GET", "/api/v1/pictures/%ff/image", "", 0, 400),

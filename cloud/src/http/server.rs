@@ -10,6 +10,7 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -78,10 +79,9 @@ pub(crate) async fn accept(listener: &TcpListener, tls: Option<Tls>, routes: Rou
             let _places = (place, one);
             let _ = stream.set_nodelay(true);
             let ended = match tls {
-                None => http1(stream, service, stop).await,
+                None => serve(stream, false, service, stop).await,
                 Some(tls) => match tls.accept(stream).await {
-                    Ok((stream, true)) => http2(stream, service, stop).await,
-                    Ok((stream, false)) => http1(stream, service, stop).await,
+                    Ok((stream, http2)) => serve(stream, http2, service, stop).await,
                     Err(error) => {
                         tracing::debug!(%address, "TLS: {error}");
                         return;
@@ -97,40 +97,35 @@ pub(crate) async fn accept(listener: &TcpListener, tls: Option<Tls>, routes: Rou
     tasks.wait().await;
 }
 
-async fn http1<S>(stream: impl AsyncRead + AsyncWrite + Unpin, service: S, stop: CancellationToken) -> hyper::Result<()>
-where
-    S: Service<hyper::Request<Incoming>, Response = axum::response::Response>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    // axum::serve sets no timer, and without one hyper waits for a header for ever.
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_WAIT)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    }
-}
-
-async fn http2<S>(stream: impl AsyncRead + AsyncWrite + Unpin, service: S, stop: CancellationToken) -> hyper::Result<()>
+/// Serves the requests of one connection; when it is stopped, lets the open ones end.
+async fn serve<S>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    http2: bool,
+    service: S,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     S: Service<hyper::Request<Incoming>, Response = axum::response::Response>,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+    let builder = auto::Builder::new(TokioExecutor::new());
+    // The version is known. To look for it in the first bytes would be to wait for them without a limit.
+    let mut builder = if http2 {
+        builder.http2_only()
+    } else {
+        builder.http1_only()
+    };
+    // Without a timer hyper waits for a header for ever.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_WAIT);
+    builder
+        .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(HTTP2_STREAMS_MAX)
         .max_header_list_size(HTTP2_HEADER_BYTES_MAX)
         .keep_alive_interval(HTTP2_PING_WAIT)
-        .keep_alive_timeout(HTTP2_PING_WAIT)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
+        .keep_alive_timeout(HTTP2_PING_WAIT);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
@@ -220,7 +215,7 @@ impl Tls {
         })
     }
 
-    /// Whether HTTP/2 was agreed on comes with the stream.
+    /// Returns the stream, and true if HTTP/2 was negotiated.
     async fn accept(&self, stream: TcpStream) -> std::io::Result<(tokio_rustls::server::TlsStream<TcpStream>, bool)> {
         let acceptor = TlsAcceptor::from(self.now.borrow().clone());
         let stream = tokio::time::timeout(HANDSHAKE_WAIT, acceptor.accept(stream)).await??;

@@ -123,7 +123,7 @@ impl Metrics {
             CommitOutcome::Stored { arrival: None, .. } => "repeat",
             CommitOutcome::PartStored => "part",
             CommitOutcome::WrongHash => "wrong_hash",
-            CommitOutcome::TombstoneStored { .. } => "told",
+            CommitOutcome::TombstoneStored { .. } => "tombstone",
             CommitOutcome::EventStored { .. } => "noted",
             CommitOutcome::InventoryAnswered { .. } => "answered",
             CommitOutcome::StatusStored { .. } => "reported",
@@ -238,7 +238,7 @@ fn cameras(all: &[CameraFigures], to: &mut Registry) {
         for (fate, number) in [
             ("stored", stored),
             ("deleted", deleted),
-            ("told", told),
+            ("failed", told),
             ("held", held),
             ("missing", missing),
         ] {
@@ -279,7 +279,7 @@ mod tests {
         let camera = CameraFigures {
             name: "porch \"1\"\n".to_owned(),
             online: true,
-            counters: Counters { stored: 7, missing: 2, ..Counters::default() },
+            counters: Counters { stored: 7, told: 5, missing: 2, ..Counters::default() },
             waiting: 3,
             waiting_bytes: 4,
         };
@@ -298,6 +298,7 @@ mod tests {
             "keepsake_ingest_seconds_count 2",
             "keepsake_store_up 1",
             "keepsake_quarantine 5",
+            "keepsake_captures{camera=\"porch \\\"1\\\"\\n\",fate=\"failed\"} 5",
             "keepsake_captures{camera=\"porch \\\"1\\\"\\n\",fate=\"missing\"} 2",
             "keepsake_camera_waiting{camera=\"porch \\\"1\\\"\\n\"} 3",
         ] {

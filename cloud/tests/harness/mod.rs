@@ -14,6 +14,7 @@ use keepsake_cloud::args::Args;
 use keepsake_cloud::config::Config;
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::event::{Tombstone, TombstoneReason};
 use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::status::{Presence, SpoolInventory, Status};
 use keepsake_protocol::topic::{MessageKind, Topic};
@@ -77,6 +78,23 @@ impl Cloud {
 
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         request(self.ready.http, "GET", path, "", b"").await
+    }
+
+    /// Sends the request of the owner.
+    pub(crate) async fn send(&self, method: &str, path: &str, body: &[u8]) -> (u16, String) {
+        request(self.ready.http, method, path, "", body).await
+    }
+
+    /// Opens the stream of live events, from after this arrival on.
+    pub(crate) async fn open_stream(&self, last_event_id: i64) -> TcpStream {
+        let mut stream = TcpStream::connect(self.ready.http).await.unwrap();
+        let request = format!(
+            "GET /api/v1/live HTTP/1.1\r\nhost: {0}\r\n{1}last-event-id: {last_event_id}\r\n\r\n",
+            self.ready.http,
+            authorization(self.ready.http)
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
     }
 
     pub(crate) async fn json(&self, path: &str) -> serde_json::Value {
@@ -302,6 +320,22 @@ impl Camera {
         self.say(MessageKind::Frame, frame).await;
     }
 
+    /// Says why these sequences have no picture, and returns the hash that the receipt names.
+    pub(crate) async fn say_tombstone(&self, sequence: u64, through: Option<u64>, reason: TombstoneReason) -> Hash {
+        let payload = codec::encode(&keepsake_protocol::event::Event::Tombstone(Tombstone {
+            spool: self.install,
+            sequence: sequence.try_into().unwrap(),
+            through: through.map(|last| last.try_into().unwrap()),
+            reason,
+            cause: Cause::Button,
+            command: None,
+            pressed: None,
+        }));
+        let hash = Hash::of(&payload);
+        self.say(MessageKind::Event, payload).await;
+        hash
+    }
+
     /// The next message on a leaf; others are skipped.
     pub(crate) async fn next<T: serde::de::DeserializeOwned>(&mut self, leaf: MessageKind) -> T {
         let topic = Topic::new(&self.device, leaf).to_string();
@@ -340,6 +374,30 @@ pub(crate) fn moment() -> ClockReading {
         synchronised: true,
         error_us: 3,
     }
+}
+
+/// Asks until there is an answer.
+pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let answer = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, answer).await.expect("an answer in time")
+}
+
+/// The header of [`image_form`].
+pub(crate) const FORM: &str = "content-type: multipart/form-data; boundary=xyz\r\n";
+
+/// The body of a form with one file.
+pub(crate) fn image_form(field: &str, file: &str, bytes: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "--xyz\r\ncontent-disposition: form-data; name=\"{field}\"; filename=\"{file}\"\r\ncontent-type: image/svg+xml\r\n\r\n"
+    );
+    [head.as_bytes(), bytes, b"\r\n--xyz--\r\n"].concat()
 }
 
 /// A real photograph, made unique by what stands after it.
