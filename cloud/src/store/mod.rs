@@ -21,16 +21,16 @@ mod schema;
 mod writer;
 
 pub use crate::store::commit::event::DeviceEvent;
-pub use crate::store::commit::picture::PageQuery;
 pub use crate::store::commit::quarantine::QuarantinedMessage;
 pub use crate::store::commit::upload::Upload;
 pub use crate::store::connection::StoreOptions;
 pub use crate::store::error::{StoreError, UserError};
 pub use crate::store::limits::{BATCH_MESSAGES_MAX, Limits};
 pub use crate::store::open::Store;
-pub use crate::store::picture::{Picture, Thumbnail};
+pub use crate::store::picture::{Picture, PictureCursor, Thumbnail};
 pub use crate::store::query::commands::{Command, StageReached};
 pub use crate::store::query::devices::Device;
+pub use crate::store::query::pictures::PageQuery;
 pub use crate::store::query::sessions::LoginSession;
 pub use crate::store::query::settings::{DeviceSettings, SettingsUpdate};
 pub use crate::store::query::spools::{Counters, SpoolState};

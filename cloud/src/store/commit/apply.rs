@@ -18,6 +18,7 @@ use crate::store::commit::{
 };
 use crate::store::error::{ErrorContext, Result};
 use crate::store::open::Store;
+use crate::store::picture::Picture;
 use crate::store::query::commands;
 
 /// How long a camera waits before it offers again what this cloud has no place for, seconds.
@@ -72,6 +73,7 @@ impl Store {
                 event::insert(tx, device, kind, *hash, payload, now_us, self.limits.events_max).await?;
                 if let Some(line) = line {
                     boot_clock::insert(tx, device, line, *hash, now_us).await?;
+                    picture::sort_boot(tx, device, line.boot).await?;
                 }
                 Ok(CommitOutcome::EventStored { awaited: install.map(|install| (install, hash.prefix())) })
             }
@@ -127,15 +129,15 @@ impl Store {
     ) -> Result<CommitOutcome> {
         let record = &header.capture;
         spool::touch_spool(tx, device, record.spool, record.sequence.next(), now_us).await?;
-        let stored = |arrival| CommitOutcome::Stored {
+        let stored = |new: Option<Picture>| CommitOutcome::Stored {
             install: record.spool,
             sequence: record.sequence,
             hash: record.hash.prefix(),
-            arrival,
+            arrival: new.map(|picture| picture.arrival),
         };
         if header.offset == 0 && header.len == record.total {
-            let arrival = picture::insert(tx, totals, device, header, bytes, now_us, false).await?;
-            return Ok(stored(arrival));
+            let new = picture::insert(tx, totals, device, header, bytes, now_us, false).await?;
+            return Ok(stored(new));
         }
         if fate::is_settled(tx, Key::of(record)).await? {
             return Ok(stored(None));
@@ -143,8 +145,8 @@ impl Store {
         match part::insert(tx, device, header, bytes, now_us, &self.limits).await? {
             PartOutcome::Unfinished => Ok(CommitOutcome::PartStored),
             PartOutcome::Whole(whole) => {
-                let arrival = picture::insert(tx, totals, device, header, &whole, now_us, false).await?;
-                Ok(stored(arrival))
+                let new = picture::insert(tx, totals, device, header, &whole, now_us, false).await?;
+                Ok(stored(new))
             }
             PartOutcome::WrongHash(whole) => {
                 let suspect = QuarantineEntry {
@@ -235,9 +237,9 @@ async fn apply_upload(
     }
     let (install, sequence) = spool::next_upload(tx, device, now_us).await?;
     let header = upload.header(install, sequence, now_us);
-    let arrival = picture::insert(tx, totals, device, &header, upload.bytes, now_us, false).await?;
+    let new = picture::insert(tx, totals, device, &header, upload.bytes, now_us, false).await?;
     upload_dedup::remember(tx, device, hash, now_us).await?;
-    Ok(CommitOutcome::UploadStored { arrival })
+    Ok(CommitOutcome::UploadStored { arrival: new.map(|picture| picture.arrival) })
 }
 
 /// Answers which captures of an inventory are here, and which are wanted.

@@ -1,15 +1,14 @@
 //! Table `device`: the cameras, and all that the pages show of one.
 
+use keepsake_protocol::DeviceId;
 use keepsake_protocol::status::{Presence, Status};
-use keepsake_protocol::{DeviceId, SpoolId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::ops::presence::presence;
-use crate::store::commit::picture;
 use crate::store::error::{ErrorContext, Result, StoreError};
 use crate::store::open::Store;
-use crate::store::query::spools;
+use crate::store::query::{pictures, spools};
 use crate::store::{Counters, Picture, SpoolState};
 
 /// A camera as the cloud knows it.
@@ -96,8 +95,7 @@ async fn read(connection: &mut AnyConnection, row: &AnyRow, now_us: i64) -> Resu
         .transpose()
         .map_err(|error| StoreError::Corrupt(format!("a status: {error}")))?;
     let installs = spools::list_for_device(connection, &device).await?;
-    let spools: Vec<SpoolId> = installs.iter().map(|spool| spool.install).collect();
-    let (conflicts, damaged, latest) = picture::summary(connection, &device, &spools).await?;
+    let (conflicts, damaged, latest) = pictures::summary(connection, &device).await?;
     Ok(Device {
         presence: device_presence(row, now_us),
         last_seen_us: row.get(1),
