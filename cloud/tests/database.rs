@@ -589,12 +589,8 @@ fn capture(number: u64) -> IngestOp {
 }
 
 fn repeat(number: u64) -> CommitOutcome {
-    CommitOutcome::Stored {
-        install: SpoolId([7; 16]),
-        sequence: number.try_into().unwrap(),
-        hash: Hash::of(&bytes(number)).prefix(),
-        arrival: None,
-    }
+    let id = capture(number).receipt_id().unwrap();
+    CommitOutcome::Stored { id, arrival: None }
 }
 
 /// Cuts every connection to one database.

@@ -12,9 +12,10 @@ use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeade
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::{CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::event::{BootClockOffset, Event, Tombstone, TombstoneReason};
+use keepsake_protocol::id::PictureId;
 use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::ranges::Ranges;
-use keepsake_protocol::receipt::ResendRequest;
+use keepsake_protocol::receipt::{InventoryAck, ResendRequest};
 use keepsake_protocol::status::{Presence, SpoolInventory, Status};
 use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash, Sequence, SpoolId};
 use proptest::prelude::*;
@@ -181,10 +182,9 @@ fn status_of(device: &DeviceId, install: SpoolId, next: u64, waiting: &[(u64, u6
 }
 
 fn stored(sequence: u64, bytes: &[u8], arrival: Option<i64>) -> CommitOutcome {
+    let capture = CaptureId { spool: INSTALL, sequence: number(sequence) };
     CommitOutcome::Stored {
-        install: INSTALL,
-        sequence: number(sequence),
-        hash: Hash::of(bytes).prefix(),
+        id: PictureId { capture, hash: Hash::of(bytes).prefix() },
         arrival,
     }
 }
@@ -301,7 +301,7 @@ async fn a_fate_only_rises() {
     // Neither the tombstone again nor another one lowers it, and both earn their receipts.
     for reason in [TombstoneReason::CameraFailed, TombstoneReason::MadeRoom] {
         let outcome = fresh.commit(tombstone_because(1, 1, reason)).await;
-        assert!(matches!(outcome, CommitOutcome::TombstoneStored { .. }), "{outcome:?}");
+        assert!(matches!(outcome, CommitOutcome::TombstoneStored(_)), "{outcome:?}");
     }
     assert_eq!(counted(&fresh.porch().await), [1, 1, 0, 0, 0, 0]);
 }
@@ -463,14 +463,14 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
         ],
     };
     let outcome = fresh.commit(IngestOp::Inventory { device: porch(), inventory: asked }).await;
-    let CommitOutcome::InventoryAnswered { stored, want, answers, next, .. } = outcome else {
+    let CommitOutcome::InventoryAnswered(receipt) = outcome else {
         panic!("{outcome:?}");
     };
-    assert_eq!(stored, [have(1, b"one"), (number(2), told)]);
-    assert_eq!(want, [ResendRequest { sequence: number(4), ranges: vec![(0, 20), (60, 100)] }]);
-    assert_eq!((answers.id, answers.page), (5, 0));
+    assert_eq!(receipt.stored, [have(1, b"one"), (number(2), told)]);
+    assert_eq!(receipt.want, [ResendRequest { sequence: number(4), ranges: vec![(0, 20), (60, 100)] }]);
+    assert_eq!(receipt.inventory_ack, Some(InventoryAck { id: 5, page: 0 }));
     // The highest number with a fate is 3; parts are no fate.
-    assert_eq!(next, Some(number(4)));
+    assert_eq!(receipt.next, Some(number(4)));
 }
 
 #[tokio::test]
@@ -726,6 +726,7 @@ async fn paged(store: &Store, device: Option<&DeviceId>) -> Vec<u64> {
         loop {
             let pictures = store.pictures(device, page, 2).await.unwrap();
             found.extend(pictures.iter().map(|picture| picture.capture.sequence.get()));
+            assert!(found.len() < 100, "pages without an end");
             let Some(last) = pictures.last().map(Picture::cursor) else {
                 break;
             };

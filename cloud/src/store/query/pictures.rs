@@ -302,3 +302,27 @@ pub(in crate::store) fn read(row: &AnyRow) -> Result<Picture> {
     picture.set_capture_time(&[]);
     Ok(picture)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::limits::Limits;
+
+    #[tokio::test]
+    async fn a_page_is_one_range_of_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Limits::default()).await.unwrap();
+        let cursor = PictureCursor { sort_us: 1, arrival: 1 };
+        for (page, one_device, expected) in [
+            (PageQuery::Before(Some(cursor)), false, "picture_sorted (sort_us<?)"),
+            (PageQuery::After(cursor), false, "picture_sorted (sort_us>?)"),
+            (PageQuery::Before(Some(cursor)), true, "picture_device_sorted (device=? AND sort_us<?)"),
+            (PageQuery::After(cursor), true, "picture_device_sorted (device=? AND sort_us>?)"),
+        ] {
+            let explain = format!("EXPLAIN QUERY PLAN SELECT * FROM picture {}", page.statement(one_device));
+            let plan = sqlx::query(AssertSqlSafe(explain)).fetch_all(&store.readers).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            assert_eq!(plan, [format!("SEARCH picture USING INDEX {expected}")]);
+        }
+    }
+}
