@@ -18,6 +18,7 @@ mod paginate;
 mod picture;
 mod query;
 mod schema;
+mod statement;
 mod writer;
 
 pub use crate::store::commit::event::DeviceEvent;

@@ -16,7 +16,7 @@ use crate::store::commit::upload::Upload;
 use crate::store::commit::{
     boot_clock, device, event, fate, inventory, part, picture, quarantine, spool, tombstone, upload_dedup,
 };
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
 use crate::store::open::Store;
 use crate::store::picture::Picture;
 use crate::store::query::commands;
@@ -38,7 +38,7 @@ impl Store {
                 outcomes.push(self.apply(&mut tx, &mut totals, operation, now_us).await?);
             }
             totals.finish(&mut tx).await?;
-            tx.commit().await.context("commit a batch")?;
+            tx.commit("commit a batch").await?;
             Ok(outcomes)
         })
         .await

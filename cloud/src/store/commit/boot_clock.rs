@@ -6,7 +6,8 @@ use keepsake_protocol::{BootId, DeviceId, Hash};
 use sqlx::{AnyConnection, Row};
 
 use crate::store::bind::{from_bigint, id, to_bigint};
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
+use crate::store::statement::{keep_newest, sql};
 
 /// Lines of one boot. A camera bounds itself to fewer; one that does not has its latest lines made into one.
 const LINES_MAX: u64 = 32;
@@ -30,46 +31,28 @@ pub(crate) async fn insert(
         && let Some((known, latest)) = lines.iter().rfind(|(_, known)| known.estimated == line.estimated)
     {
         line = covering(latest, &line);
-        sqlx::query("DELETE FROM boot_clock WHERE boot = ? AND device = ? AND hash = ?")
-            .bind(line.boot.0.as_slice())
-            .bind(device.as_str())
-            .bind(known.0.as_slice())
-            .execute(&mut *tx)
-            .await
-            .context("join boot lines")?;
+        sql("DELETE FROM boot_clock WHERE boot = ? AND device = ? AND hash = ?")
+            .bind((line.boot, device, *known))
+            .execute(&mut *tx, "join boot lines")
+            .await?;
     }
-    sqlx::query(
+    sql(
         "INSERT INTO boot_clock (boot, device, hash, offset_us, error_us, measured_us, estimated, received_us) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(line.boot.0.as_slice())
-    .bind(device.as_str())
-    .bind(hash.0.as_slice())
-    .bind(line.offset_us)
-    .bind(to_bigint(line.error_us))
-    .bind(line.at_us.map(to_bigint))
-    .bind(i64::from(line.estimated))
-    .bind(now_us)
-    .execute(&mut *tx)
-    .await
-    .context("note a boot line")?;
-    let oldest: Option<i64> = sqlx::query_scalar(
-        "SELECT received_us FROM boot_clock WHERE device = ? ORDER BY received_us DESC LIMIT 1 OFFSET ?",
-    )
-    .bind(device.as_str())
-    .bind(to_bigint(LINES_OF_DEVICE_MAX))
-    .fetch_optional(&mut *tx)
-    .await
-    .context("count boot lines")?;
-    if let Some(oldest) = oldest {
-        sqlx::query("DELETE FROM boot_clock WHERE device = ? AND received_us <= ?")
-            .bind(device.as_str())
-            .bind(oldest)
-            .execute(tx)
-            .await
-            .context("drop old boot lines")?;
-    }
-    Ok(())
+    .bind((
+        line.boot,
+        device,
+        hash,
+        line.offset_us,
+        line.error_us,
+        line.at_us.map(to_bigint),
+        line.estimated,
+        now_us,
+    ))
+    .execute(&mut *tx, "note a boot line")
+    .await?;
+    keep_newest(tx, "boot_clock", "received_us", device, LINES_OF_DEVICE_MAX).await
 }
 
 /// One line that holds wherever one of the two does, for the whole boot.
@@ -113,15 +96,13 @@ async fn of_boot(
     device: &DeviceId,
     boot: BootId,
 ) -> Result<Vec<(Hash, BootClockOffset)>> {
-    let rows = sqlx::query(
+    let rows = sql(
         "SELECT hash, offset_us, error_us, measured_us, estimated FROM boot_clock WHERE boot = ? AND device = ? \
          ORDER BY received_us, hash",
     )
-    .bind(boot.0.as_slice())
-    .bind(device.as_str())
-    .fetch_all(connection)
-    .await
-    .context("read the lines of a boot")?;
+    .bind((boot, device))
+    .fetch_all(connection, "read the lines of a boot")
+    .await?;
     rows.iter()
         .map(|row| {
             let line = BootClockOffset {

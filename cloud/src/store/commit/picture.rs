@@ -7,12 +7,13 @@ use keepsake_protocol::capture::FrameHeader;
 use keepsake_protocol::{BootId, DeviceId};
 use sqlx::AnyConnection;
 
-use crate::store::bind::{BindKey, Key, to_bigint};
+use crate::store::bind::{Key, to_bigint};
 use crate::store::commit::totals::BatchTotals;
 use crate::store::commit::{boot_clock, fate};
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
 use crate::store::picture::Picture;
 use crate::store::query::pictures::{BOOTTIME_US_MAX, boot_reference};
+use crate::store::statement::sql;
 
 /// The boot id of pictures that no camera pressed a button for, such as uploads.
 pub(crate) const NO_BOOT: BootId = BootId([0; 16]);
@@ -41,47 +42,48 @@ pub(crate) async fn insert(
     picture.conflict = conflict;
     place(tx, &mut picture).await?;
     let optional = |number: Option<u64>| number.map(to_bigint);
-    sqlx::query(
+    sql(
         "INSERT INTO picture (arrival, spool, sequence, hash, device, bytes, content_type, width, height, cause, \
          command, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
          captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, sort_us, conflict, \
          damaged, thumbnail, not_before_us, thumbnail_attempts, color) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, NULL)",
     )
-    .bind(arrival)
-    .key(key)
-    .bind(device.as_str())
-    .bind(to_bigint(picture.bytes))
-    .bind(picture.content_type.as_str())
-    .bind(i64::from(picture.width))
-    .bind(i64::from(picture.height))
-    .bind(picture.cause.as_str())
-    .bind(picture.command.as_deref())
-    .bind(picture.pressed.boot.0.as_slice())
-    .bind(to_bigint(picture.pressed.boottime_us))
-    .bind(picture.pressed.wall_us)
-    .bind(i64::from(picture.pressed.synchronised))
-    .bind(to_bigint(picture.pressed.error_us))
-    .bind(to_bigint(picture.captured_after_us))
-    .bind(optional(picture.saved_after_us))
-    .bind(optional(picture.sent_after_us))
-    .bind(i64::from(picture.attempt))
-    .bind(to_bigint(picture.settings_version))
-    .bind(now_us)
-    .bind(picture.sort_us)
-    .bind(i64::from(conflict))
-    .bind(i64::from(damaged))
-    .bind(picture.thumbnail.column())
-    .bind(picture.not_before_us)
-    .execute(&mut *tx)
-    .await
-    .context("insert a picture")?;
-    sqlx::query("INSERT INTO picture_bytes (arrival, bytes) VALUES (?, ?)")
-        .bind(arrival)
-        .bind(bytes)
-        .execute(tx)
-        .await
-        .context("insert the bytes of a picture")?;
+    .bind((
+        arrival,
+        key,
+        device,
+        picture.bytes,
+        picture.content_type.as_str(),
+        picture.width,
+        picture.height,
+        picture.cause.as_str(),
+        picture.command.as_deref(),
+        picture.pressed.boot,
+        picture.pressed.boottime_us,
+        picture.pressed.wall_us,
+        picture.pressed.synchronised,
+        picture.pressed.error_us,
+    ))
+    .bind((
+        picture.captured_after_us,
+        optional(picture.saved_after_us),
+        optional(picture.sent_after_us),
+        picture.attempt,
+        picture.settings_version,
+        now_us,
+        picture.sort_us,
+        conflict,
+        damaged,
+        picture.thumbnail.column(),
+        picture.not_before_us,
+    ))
+    .execute(&mut *tx, "insert a picture")
+    .await?;
+    sql("INSERT INTO picture_bytes (arrival, bytes) VALUES (?, ?)")
+        .bind((arrival, bytes))
+        .execute(tx, "insert the bytes of a picture")
+        .await?;
     Ok(Some(picture))
 }
 
@@ -129,17 +131,11 @@ pub(crate) async fn sort_boot(tx: &mut AnyConnection, device: &DeviceId, boot: B
 
 /// Moves all pictures of the boot of `reference` by its place.
 async fn move_boot(tx: &mut AnyConnection, reference: &Picture) -> Result<()> {
-    sqlx::query(
-        "UPDATE picture SET sort_us = pressed_boottime_us + ? \
-         WHERE device = ? AND pressed_boot = ? AND pressed_boottime_us < ?",
-    )
-    .bind(boot_offset(reference))
-    .bind(reference.device.as_str())
-    .bind(reference.pressed.boot.0.as_slice())
-    .bind(BOOTTIME_US_MAX)
-    .execute(tx)
-    .await
-    .context("move the pictures of a boot")?;
+    sql("UPDATE picture SET sort_us = pressed_boottime_us + ? \
+         WHERE device = ? AND pressed_boot = ? AND pressed_boottime_us < ?")
+    .bind((boot_offset(reference), &reference.device, reference.pressed.boot, BOOTTIME_US_MAX))
+    .execute(tx, "move the pictures of a boot")
+    .await?;
     Ok(())
 }
 
@@ -158,7 +154,7 @@ pub(crate) async fn remove(tx: &mut AnyConnection, arrival: i64) -> Result<()> {
         "DELETE FROM picture_bytes WHERE arrival = ?",
         "DELETE FROM picture WHERE arrival = ?",
     ] {
-        sqlx::query(statement).bind(arrival).execute(&mut *tx).await.context("remove a picture")?;
+        sql(statement).bind(arrival).execute(&mut *tx, "remove a picture").await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use keepsake_protocol::{DeviceId, Hash, Sequence, SpoolId};
 
 use crate::store::commit::totals::BatchTotals;
 use crate::store::commit::{device, picture, spool};
-use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::error::{Result, StoreError};
 use crate::store::open::Store;
 use crate::store::picture::Picture;
 
@@ -74,7 +74,7 @@ impl Store {
             let new = picture::insert(&mut tx, &mut totals, camera, &header, upload.bytes, now_us, damaged).await?;
             let picture = new.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
             totals.finish(&mut tx).await?;
-            tx.commit().await.context("commit an upload")?;
+            tx.commit("commit an upload").await?;
             // Not read back: it is stored now, and a client that got an error would send it again.
             Ok(picture)
         })

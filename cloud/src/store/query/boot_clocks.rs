@@ -7,8 +7,9 @@ use keepsake_protocol::event::BootClockOffset;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::store::bind::{from_bigint, id};
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
 use crate::store::picture::Picture;
+use crate::store::statement::sql;
 
 /// Boots in one query.
 const BOOTS_MAX: usize = 100;
@@ -28,11 +29,11 @@ pub(crate) async fn correct(connection: &mut AnyConnection, pictures: &mut [Pict
         let statement = format!(
             "SELECT boot, device, offset_us, error_us, measured_us, estimated FROM boot_clock WHERE boot IN ({marks})"
         );
-        let mut query = sqlx::query(AssertSqlSafe(statement));
+        let mut query = sql(AssertSqlSafe(statement));
         for boot in boots {
-            query = query.bind(boot.0.as_slice());
+            query = query.bind(*boot);
         }
-        let rows = query.fetch_all(&mut *connection).await.context("read the lines of boots")?;
+        let rows = query.fetch_all(&mut *connection, "read the clock offsets of boots").await?;
         for row in &rows {
             let boot: BootId = id(row.get::<&[u8], _>(0), "a boot id")?;
             let line = BootClockOffset {

@@ -3,16 +3,16 @@
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::id::PictureId;
 use keepsake_protocol::{BootId, CaptureId, DeviceId};
-use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::query::Query;
-use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::pictures::capture_time;
-use crate::store::bind::{from_bigint, id, sequence, to_bigint};
-use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::bind::{from_bigint, id, sequence};
+use crate::store::error::{Result, StoreError};
 use crate::store::open::Store;
 use crate::store::picture::{Picture, PictureCursor, Thumbnail};
 use crate::store::query::boot_clocks;
+use crate::store::statement::{Statement, sql};
 
 /// A page of pictures in the order of capture time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,8 @@ impl PageQuery {
 }
 
 /// Returns a statement that reads whole rows; `rest` follows the name of the table.
-pub(in crate::store) fn select<'a>(rest: &str) -> Query<'a, Any, AnyArguments> {
-    sqlx::query(AssertSqlSafe(format!(
+pub(in crate::store) fn select(rest: &str) -> Statement {
+    sql(AssertSqlSafe(format!(
         "SELECT arrival, spool, sequence, hash, device, bytes, content_type, width, height, cause, command, \
          pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
          captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, conflict, \
@@ -51,9 +51,6 @@ pub(in crate::store) fn select<'a>(rest: &str) -> Query<'a, Any, AnyArguments> {
 
 impl Store {
     /// Returns at most `limit` pictures of one camera, or of all, without their bytes.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn pictures(&self, device: Option<&DeviceId>, page: PageQuery, limit: u32) -> Result<Vec<Picture>> {
         const NEWEST: PictureCursor = PictureCursor { sort_us: i64::MAX, arrival: i64::MAX };
         let from = match page {
@@ -61,20 +58,15 @@ impl Store {
             PageQuery::Before(cursor) => cursor.unwrap_or(NEWEST),
         };
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("list pictures")?;
+            let mut connection = self.reader("list pictures").await?;
             let mut query = select(&page.statement(device.is_some()));
             if let Some(device) = device {
-                query = query.bind(device.as_str());
+                query = query.bind(device);
             }
             let rows = query
-                .bind(from.sort_us)
-                .bind(from.sort_us)
-                .bind(from.sort_us)
-                .bind(from.arrival)
-                .bind(i64::from(limit))
-                .fetch_all(&mut *connection)
-                .await
-                .context("list pictures")?;
+                .bind((from.sort_us, from.sort_us, from.sort_us, from.arrival, limit))
+                .fetch_all(&mut *connection, "list pictures")
+                .await?;
             read_all(&mut connection, &rows).await
         })
         .await
@@ -82,123 +74,80 @@ impl Store {
 
     /// Returns at most `limit` pictures of all cameras in the order of their arrival, after this one. In this order a
     /// reader that goes on where it was misses nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn pictures_arrived_after(&self, arrival: i64, limit: u32) -> Result<Vec<Picture>> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("list new pictures")?;
+            let mut connection = self.reader("list new pictures").await?;
             let rows = select("WHERE arrival > ? ORDER BY arrival LIMIT ?")
-                .bind(arrival)
-                .bind(i64::from(limit))
-                .fetch_all(&mut *connection)
-                .await
-                .context("list new pictures")?;
+                .bind((arrival, limit))
+                .fetch_all(&mut *connection, "list new pictures")
+                .await?;
             read_all(&mut connection, &rows).await
         })
         .await
     }
 
     /// Returns the highest arrival of a stored picture, 0 if there is none.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn last_arrival(&self) -> Result<i64> {
-        self.with_timeout(async {
-            let last: Option<i64> = sqlx::query_scalar("SELECT MAX(arrival) FROM picture")
-                .fetch_one(&self.readers)
-                .await
-                .context("read the last arrival")?;
-            Ok(last.unwrap_or(0))
-        })
-        .await
+        let last = sql("SELECT COALESCE(MAX(arrival), 0) FROM picture")
+            .value(self, "read the last arrival")
+            .await?;
+        Ok(last.unwrap_or(0))
     }
 
     /// Returns the number of stored pictures of one camera, or of all.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn picture_count(&self, device: Option<&DeviceId>) -> Result<u64> {
-        self.with_timeout(async {
-            let query = match device {
-                Some(device) => sqlx::query_scalar("SELECT pictures FROM device WHERE id = ?").bind(device.as_str()),
-                None => sqlx::query_scalar("SELECT CAST(COALESCE(SUM(pictures), 0) AS SIGNED) FROM device"),
-            };
-            let all: Option<i64> = query.fetch_optional(&self.readers).await.context("count pictures")?;
-            Ok(all.map_or(0, from_bigint))
-        })
-        .await
+        let query = match device {
+            Some(device) => sql("SELECT pictures FROM device WHERE id = ?").bind(device),
+            None => sql("SELECT CAST(COALESCE(SUM(pictures), 0) AS SIGNED) FROM device"),
+        };
+        let all: Option<i64> = query.value(self, "count pictures").await?;
+        Ok(all.map_or(0, from_bigint))
     }
 
     /// Returns a picture by its id.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn picture(&self, wanted: &PictureId) -> Result<Option<Picture>> {
         let all = self.pictures_of(wanted.capture).await?;
         Ok(all.into_iter().find(|picture| picture.hash.prefix() == wanted.hash))
     }
 
     /// Returns the pictures of a capture: one, or more if a card was cloned.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn pictures_of(&self, capture: CaptureId) -> Result<Vec<Picture>> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("read a capture")?;
+            let mut connection = self.reader("read a capture").await?;
             let rows = select("WHERE spool = ? AND sequence = ? ORDER BY arrival LIMIT 100")
-                .bind(capture.spool.0.as_slice())
-                .bind(to_bigint(capture.sequence.get()))
-                .fetch_all(&mut *connection)
-                .await
-                .context("read the pictures of a capture")?;
+                .bind((capture.spool, capture.sequence))
+                .fetch_all(&mut *connection, "read the pictures of a capture")
+                .await?;
             read_all(&mut connection, &rows).await
         })
         .await
     }
 
     /// Returns a picture by its arrival.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn picture_at(&self, arrival: i64) -> Result<Option<Picture>> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("read a picture")?;
+            let mut connection = self.reader("read a picture").await?;
             let row = select("WHERE arrival = ?")
                 .bind(arrival)
-                .fetch_optional(&mut *connection)
-                .await
-                .context("read a picture")?;
+                .fetch_optional(&mut *connection, "read a picture")
+                .await?;
             read_one(&mut connection, row.as_ref()).await
         })
         .await
     }
 
     /// Returns the bytes of a picture exactly as the camera made them.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn image(&self, arrival: i64) -> Result<Option<Vec<u8>>> {
         self.blob("SELECT bytes FROM picture_bytes WHERE arrival = ?", arrival).await
     }
 
     /// Returns the thumbnail of a picture, JPEG.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn thumbnail(&self, arrival: i64) -> Result<Option<Vec<u8>>> {
         self.blob("SELECT bytes FROM thumbnail WHERE arrival = ?", arrival).await
     }
 
     async fn blob(&self, statement: &'static str, arrival: i64) -> Result<Option<Vec<u8>>> {
-        self.with_timeout(async {
-            sqlx::query_scalar(statement)
-                .bind(arrival)
-                .fetch_optional(&self.readers)
-                .await
-                .context("read the bytes of a picture")
-        })
-        .await
+        sql(statement).bind(arrival).value(self, "read the bytes of a picture").await
     }
 }
 
@@ -215,12 +164,9 @@ pub(in crate::store) async fn boot_reference(
         "WHERE device = ? AND pressed_boot = ? AND pressed_boottime_us < ? \
          ORDER BY pressed_synchronised DESC, arrival DESC LIMIT 1",
     )
-    .bind(device.as_str().to_owned())
-    .bind(boot.0.to_vec())
-    .bind(BOOTTIME_US_MAX)
-    .fetch_optional(connection)
-    .await
-    .context("read a picture of a boot")?;
+    .bind((device, boot, BOOTTIME_US_MAX))
+    .fetch_optional(connection, "read a picture of a boot")
+    .await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -228,19 +174,17 @@ pub(in crate::store) async fn boot_reference(
 pub(crate) async fn summary(connection: &mut AnyConnection, device: &DeviceId) -> Result<(u64, u64, Option<Picture>)> {
     let counted = async |connection: &mut AnyConnection, column: &str| {
         let statement = format!("SELECT COUNT(*) FROM picture WHERE device = ? AND {column} = 1");
-        sqlx::query_scalar::<_, i64>(AssertSqlSafe(statement))
-            .bind(device.as_str())
-            .fetch_one(connection)
+        sql(AssertSqlSafe(statement))
+            .bind(device)
+            .scalar(connection, "count the pictures of a camera")
             .await
-            .context("count the pictures of a camera")
     };
     let conflicts = counted(&mut *connection, "conflict").await?;
     let damaged = counted(&mut *connection, "damaged").await?;
     let latest = select("WHERE device = ? ORDER BY sort_us DESC, arrival DESC LIMIT 1")
-        .bind(device.as_str())
-        .fetch_optional(&mut *connection)
-        .await
-        .context("read the latest picture of a camera")?;
+        .bind(device)
+        .fetch_optional(&mut *connection, "read the latest picture of a camera")
+        .await?;
     let latest = read_one(connection, latest.as_ref()).await?;
     Ok((from_bigint(conflicts), from_bigint(damaged), latest))
 }
