@@ -58,8 +58,8 @@ export function localise(root) {
   for (const element of root.querySelectorAll('time[data-as]')) {
     const at = new Date(element.dateTime);
     if (Number.isNaN(at.getTime())) continue;
-    const stored = element.closest('[data-stored]');
-    const written = words(element.dataset.as, at, stored ? new Date(Number(stored.dataset.stored)) : new Date());
+    const tile = element.closest('[data-sort]');
+    const written = words(element.dataset.as, at, tile ? new Date(Number(tile.dataset.sort)) : new Date());
     if (written !== null && written !== element.textContent) element.textContent = written;
   }
 }
@@ -74,11 +74,11 @@ export function partDays(days) {
   const sections = [];
   let day = null;
   for (const tile of tiles) {
-    const stored = new Date(Number(tile.dataset.stored));
-    if (dayOf(stored) !== day) {
-      day = dayOf(stored);
+    const taken = new Date(Number(tile.dataset.sort));
+    if (dayOf(taken) !== day) {
+      day = dayOf(taken);
       const section = pattern.cloneNode(true);
-      section.querySelector('h2 time').dateTime = stored.toISOString();
+      section.querySelector('h2 time').dateTime = taken.toISOString();
       sections.push(section);
     }
     sections.at(-1).querySelector('.grid').append(tile);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use keepsake_cloud::ingest::operation::IngestOp;
 use keepsake_cloud::store::address::{Address, Server};
-use keepsake_cloud::store::{Limits, PageQuery, Store, StoreOptions};
+use keepsake_cloud::store::{Limits, PageQuery, Picture, Store, StoreOptions};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::{BootId, Hash, SpoolId};
@@ -102,6 +102,8 @@ async fn page(store: &Store) -> Result<Duration> {
     let began = Instant::now();
     let pictures = store.pictures(None, PageQuery::Before(None), PAGE).await?;
     anyhow::ensure!(pictures.len() == PAGE as usize, "{} pictures", pictures.len());
+    let cursor = pictures.last().map(Picture::cursor);
+    store.pictures(None, PageQuery::Before(cursor), PAGE).await?;
     store.picture_count(None).await?;
     store.devices(1).await?;
     Ok(began.elapsed())
@@ -127,8 +129,8 @@ fn capture(number: u64, length: usize) -> IngestOp {
                 command: None,
                 pressed: ClockReading {
                     boot: BootId([1; 16]),
-                    boottime_us: 5,
-                    wall_us: 1_800_000_000_000_000,
+                    boottime_us: number * 1_000_000,
+                    wall_us: 1_800_000_000_000_000 + i64::try_from(number).expect("small") * 1_000_000,
                     synchronised: true,
                     error_us: 3,
                 },

@@ -74,7 +74,9 @@ CREATE TABLE IF NOT EXISTS fate (
   COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;
 
 -- Stored pictures without their bytes, so that no list reads bytes. thumbnail: 0 pending, 1 ready, 2 none.
--- `not_before_us`: the camera knew that the capture is not older.
+-- `not_before_us`: the camera knew that the capture is not older. `sort_us`: the best estimate of the capture time, which
+-- is the order of lists. All pictures of one boot have the same difference to `pressed_boottime_us`, so that they stay in
+-- the order of their sequences.
 CREATE TABLE IF NOT EXISTS picture (
     arrival BIGINT NOT NULL PRIMARY KEY,
     spool VARBINARY(16) NOT NULL,
@@ -98,6 +100,7 @@ CREATE TABLE IF NOT EXISTS picture (
     attempt BIGINT NOT NULL,
     settings_version BIGINT NOT NULL,
     stored_us BIGINT NOT NULL,
+    sort_us BIGINT NOT NULL,
     conflict SMALLINT NOT NULL,
     damaged SMALLINT NOT NULL,
     thumbnail SMALLINT NOT NULL,
@@ -105,7 +108,9 @@ CREATE TABLE IF NOT EXISTS picture (
     color BIGINT,
     not_before_us BIGINT,
     UNIQUE KEY picture_capture (spool, sequence, hash),
-    KEY picture_device (device, arrival),
+    KEY picture_sorted (sort_us, arrival),
+    KEY picture_device_sorted (device, sort_us, arrival),
+    KEY picture_boot (device, pressed_boot, pressed_synchronised, arrival),
     KEY picture_thumbnail (thumbnail, arrival),
     KEY picture_conflict (device, conflict),
     KEY picture_damaged (device, damaged)

@@ -67,7 +67,9 @@ CREATE TABLE fate (
 ) WITHOUT ROWID;
 
 -- Stored pictures without their bytes, so that no list reads bytes. thumbnail: 0 pending, 1 ready, 2 none.
--- `not_before_us`: the camera knew that the capture is not older.
+-- `not_before_us`: the camera knew that the capture is not older. `sort_us`: the best estimate of the capture time, which
+-- is the order of lists. All pictures of one boot have the same difference to `pressed_boottime_us`, so that they stay in
+-- the order of their sequences.
 CREATE TABLE picture (
     arrival BIGINT NOT NULL PRIMARY KEY,
     spool BLOB NOT NULL,
@@ -91,6 +93,7 @@ CREATE TABLE picture (
     attempt BIGINT NOT NULL,
     settings_version BIGINT NOT NULL,
     stored_us BIGINT NOT NULL,
+    sort_us BIGINT NOT NULL,
     conflict SMALLINT NOT NULL,
     damaged SMALLINT NOT NULL,
     thumbnail SMALLINT NOT NULL,
@@ -99,7 +102,9 @@ CREATE TABLE picture (
     not_before_us BIGINT
 );
 CREATE UNIQUE INDEX picture_capture ON picture (spool, sequence, hash);
-CREATE INDEX picture_device ON picture (device, arrival);
+CREATE INDEX picture_sorted ON picture (sort_us, arrival);
+CREATE INDEX picture_device_sorted ON picture (device, sort_us, arrival);
+CREATE INDEX picture_boot ON picture (device, pressed_boot, pressed_synchronised, arrival);
 CREATE INDEX picture_thumbnail ON picture (thumbnail, arrival);
 CREATE INDEX picture_conflict ON picture (device, conflict);
 CREATE INDEX picture_damaged ON picture (device, damaged);

@@ -37,7 +37,7 @@ impl Spool {
     }
 
     /// Forgets which cloud this camera belongs to, and offers the next one every capture on the card. Returns how many.
-    pub fn forget_cloud(&mut self) -> Result<usize, SpoolError> {
+    pub fn unpair(&mut self) -> Result<usize, SpoolError> {
         self.pin_store(None)?;
         for key in self.keys(|entry| !entry.is_pending()) {
             self.update_row(key, |row| row.received_us = None);

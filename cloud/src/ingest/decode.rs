@@ -14,7 +14,7 @@ use keepsake_protocol::topic::{MessageKind, ROOT, Topic};
 use keepsake_protocol::{DeviceId, Hash};
 
 use crate::ingest::external::ExternalTopics;
-use crate::ingest::operation::{IngestOp, Message, QuarantineEntry};
+use crate::ingest::operation::{IngestOp, Message, QuarantineEntry, picture_id};
 
 /// More installs than this in one status is not a camera: it has its own and those of cards it was given.
 pub const INSTALLS_MAX: usize = 64;
@@ -99,9 +99,7 @@ fn decode_frame(device: DeviceId, message: &Message, capture_bytes_max: u64) -> 
     if record.total > capture_bytes_max {
         return Ok(IngestOp::TooLarge {
             device,
-            install: record.spool,
-            sequence: record.sequence,
-            hash: record.hash.prefix(),
+            id: picture_id(record),
             reason: format!("a picture of {} bytes, this cloud takes at most {capture_bytes_max}", record.total),
         });
     }

@@ -1,12 +1,13 @@
-//! The words between deciding and storing: what a message asks to be committed, and what became of it.
+//! The types between decoding and storing: the operation of each message, and its outcome.
 
 use bytes::Bytes;
-use keepsake_protocol::capture::{ContentType, FrameHeader};
+use keepsake_protocol::capture::{CaptureMetadata, ContentType, FrameHeader};
 use keepsake_protocol::event::{BootClockOffset, Tombstone};
+use keepsake_protocol::id::PictureId;
 use keepsake_protocol::inventory::Inventory;
-use keepsake_protocol::receipt::{InventoryAck, ResendRequest};
+use keepsake_protocol::receipt::{Receipt, ResendRequest};
 use keepsake_protocol::status::Status;
-use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
+use keepsake_protocol::{CaptureId, DeviceId, Hash, HashPrefix, SpoolId};
 use tracing::Span;
 
 /// A received message, from any sender.
@@ -72,9 +73,7 @@ pub enum IngestOp {
     /// The cloud takes no pictures of this size; nothing is written, the camera parks it.
     TooLarge {
         device: DeviceId,
-        install: SpoolId,
-        sequence: Sequence,
-        hash: HashPrefix,
+        id: PictureId,
         reason: String,
     },
 }
@@ -109,14 +108,15 @@ impl IngestOp {
         }
     }
 
-    /// The capture (or tombstone) that a receipt would name.
-    pub fn capture(&self) -> Option<(SpoolId, Sequence, HashPrefix)> {
+    /// Returns the id by which a receipt names the capture or the tombstone.
+    pub fn receipt_id(&self) -> Option<PictureId> {
         match self {
-            Self::Capture { header, .. } => {
-                Some((header.capture.spool, header.capture.sequence, header.capture.hash.prefix()))
-            }
-            Self::Tombstone { tombstone, hash, .. } => Some((tombstone.spool, tombstone.sequence, hash.prefix())),
-            Self::TooLarge { install, sequence, hash, .. } => Some((*install, *sequence, *hash)),
+            Self::Capture { header, .. } => Some(picture_id(&header.capture)),
+            Self::Tombstone { tombstone, hash, .. } => Some(PictureId {
+                capture: CaptureId { spool: tombstone.spool, sequence: tombstone.sequence },
+                hash: hash.prefix(),
+            }),
+            Self::TooLarge { id, .. } => Some(*id),
             Self::Event { .. }
             | Self::Inventory { .. }
             | Self::Status { .. }
@@ -128,21 +128,23 @@ impl IngestOp {
 
     /// Returns the tracing span of a capture, with the field names that the camera uses; a disabled one without a capture.
     pub(crate) fn span(&self) -> Span {
-        match (self.device(), self.capture()) {
-            (Some(device), Some((_, sequence, _))) => tracing::info_span!("capture", %device, %sequence),
+        match (self.device(), self.receipt_id()) {
+            (Some(device), Some(id)) => tracing::info_span!("capture", %device, sequence = %id.capture.sequence),
             _ => Span::none(),
         }
     }
 }
 
-/// What became of an operation, once its transaction is committed.
+pub(crate) fn picture_id(metadata: &CaptureMetadata) -> PictureId {
+    PictureId { capture: metadata.id(), hash: metadata.hash.prefix() }
+}
+
+/// The result of an operation, once its transaction is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
     /// The capture is in the store; `arrival` is absent for a repeat.
     Stored {
-        install: SpoolId,
-        sequence: Sequence,
-        hash: HashPrefix,
+        id: PictureId,
         arrival: Option<i64>,
     },
     /// A part is in the store, the capture is not whole yet.
@@ -150,23 +152,13 @@ pub enum CommitOutcome {
     /// All parts were there and their hash was wrong: they are gone, and quarantine says so.
     WrongHash,
     /// The tombstone is in the store, or was there already.
-    TombstoneStored {
-        install: SpoolId,
-        sequence: Sequence,
-        hash: HashPrefix,
-    },
+    TombstoneStored(PictureId),
     /// A fault or a boot line is in the store, or was there already; `awaited` if the camera waits to hear of it.
     EventStored {
         awaited: Option<(SpoolId, HashPrefix)>,
     },
     /// The answer to one page of `up/have`.
-    InventoryAnswered {
-        install: SpoolId,
-        stored: Vec<(Sequence, HashPrefix)>,
-        want: Vec<ResendRequest>,
-        answers: InventoryAck,
-        next: Option<Sequence>,
-    },
+    InventoryAnswered(Receipt),
     /// A status is kept; the cloud wants these back, which the camera still has and the cloud knows nothing of.
     StatusStored {
         wants: Vec<(SpoolId, Vec<ResendRequest>)>,
@@ -179,9 +171,7 @@ pub enum CommitOutcome {
     Quarantined,
     /// Not taken, for a reason of the cloud's own.
     Refused {
-        install: SpoolId,
-        sequence: Sequence,
-        hash: HashPrefix,
+        id: PictureId,
         reason: String,
         retry_after: u64,
     },

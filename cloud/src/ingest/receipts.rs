@@ -108,18 +108,17 @@ impl<'a> ReceiptsByDevice<'a> {
     /// Adds an outcome to the receipt of its spool. Returns the receipt of its own that an inventory is answered with.
     fn add(&mut self, device: &'a DeviceId, outcome: &CommitOutcome) -> Option<Receipt> {
         match outcome {
-            CommitOutcome::Stored { install, sequence, hash, .. }
-            | CommitOutcome::TombstoneStored { install, sequence, hash } => {
-                let entry = (*sequence, *hash);
-                let stored = &mut self.of(device, *install).stored;
+            CommitOutcome::Stored { id, .. } | CommitOutcome::TombstoneStored(id) => {
+                let entry = (id.capture.sequence, id.hash);
+                let stored = &mut self.of(device, id.capture.spool).stored;
                 if !stored.contains(&entry) {
                     stored.push(entry);
                 }
             }
-            CommitOutcome::Refused { install, sequence, hash, reason, retry_after } => {
-                self.of(device, *install).rejected.push(Rejection {
-                    sequence: *sequence,
-                    hash: *hash,
+            CommitOutcome::Refused { id, reason, retry_after } => {
+                self.of(device, id.capture.spool).rejected.push(Rejection {
+                    sequence: id.capture.sequence,
+                    hash: id.hash,
                     reason: reason.clone(),
                     retry_after: *retry_after,
                 })
@@ -129,15 +128,7 @@ impl<'a> ReceiptsByDevice<'a> {
                     self.of(device, *install).want.extend_from_slice(wants);
                 }
             }
-            CommitOutcome::InventoryAnswered { install, stored, want, answers: answer, next } => {
-                return Some(Receipt {
-                    stored: stored.clone(),
-                    want: want.clone(),
-                    inventory_ack: Some(*answer),
-                    next: *next,
-                    ..Receipt::new(self.store, *install)
-                });
-            }
+            CommitOutcome::InventoryAnswered(receipt) => return Some(receipt.clone()),
             CommitOutcome::EventStored { awaited: Some((install, hash)) } => {
                 let events = &mut self.of(device, *install).events;
                 if !events.contains(hash) {
@@ -158,8 +149,9 @@ impl<'a> ReceiptsByDevice<'a> {
 
 #[cfg(test)]
 mod tests {
+    use keepsake_protocol::id::PictureId;
     use keepsake_protocol::receipt::{InventoryAck, ResendRequest};
-    use keepsake_protocol::{HashPrefix, Sequence};
+    use keepsake_protocol::{CaptureId, HashPrefix, Sequence};
 
     use super::*;
 
@@ -176,7 +168,8 @@ mod tests {
     }
 
     fn stored(install: SpoolId, sequence: u64, arrival: Option<i64>) -> CommitOutcome {
-        CommitOutcome::Stored { install, sequence: number(sequence), hash: HASH, arrival }
+        let capture = CaptureId { spool: install, sequence: number(sequence) };
+        CommitOutcome::Stored { id: PictureId { capture, hash: HASH }, arrival }
     }
 
     #[test]
@@ -251,12 +244,12 @@ mod tests {
 
     #[test]
     fn every_page_of_have_is_answered_by_itself() {
-        let answered = |page| CommitOutcome::InventoryAnswered {
-            install: INSTALL,
-            stored: Vec::new(),
-            want: Vec::new(),
-            answers: InventoryAck { id: 4, page },
-            next: Some(number(9)),
+        let answered = |page| {
+            CommitOutcome::InventoryAnswered(Receipt {
+                inventory_ack: Some(InventoryAck { id: 4, page }),
+                next: Some(number(9)),
+                ..Receipt::new(STORE, INSTALL)
+            })
         };
         let outcomes = [
             (device("porch"), answered(0)),
@@ -299,13 +292,13 @@ mod tests {
         let mut want = wanted(2, &gaps);
         // With enough missing ranges for one capture alone to exceed the limit.
         want[7].ranges = gaps.repeat(200);
-        let outcome = CommitOutcome::InventoryAnswered {
-            install: INSTALL,
+        let outcome = CommitOutcome::InventoryAnswered(Receipt {
             stored: vec![(number(1), HASH)],
             want: want.clone(),
-            answers: InventoryAck { id: 4, page: 0 },
+            inventory_ack: Some(InventoryAck { id: 4, page: 0 }),
             next: Some(number(9)),
-        };
+            ..Receipt::new(STORE, INSTALL)
+        });
         let receipts = receipts(STORE, &[(device("porch"), outcome)]);
         for (at, (_, receipt)) in receipts.iter().enumerate() {
             assert!(codec::decode::<Receipt>(&codec::encode(receipt)).is_ok());

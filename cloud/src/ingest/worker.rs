@@ -83,23 +83,25 @@ impl IngestWorker {
     }
 
     async fn process_batch(&self, batch: Vec<(Instant, Delivery)>) {
-        let mut came = Vec::with_capacity(batch.len());
+        let mut received_at = Vec::with_capacity(batch.len());
         let mut acks = Vec::with_capacity(batch.len());
-        let mut askers = Vec::with_capacity(batch.len());
+        let mut responders = Vec::with_capacity(batch.len());
         let mut messages = Vec::with_capacity(batch.len());
         for (at, delivery) in batch {
-            came.push(at);
-            let again = delivery.ack.as_ref().is_some_and(Ack::is_redelivery);
+            received_at.push(at);
+            let redelivered = delivery.ack.as_ref().is_some_and(Ack::is_redelivery);
             acks.push(delivery.ack);
-            askers.push(delivery.responder);
-            messages.push((delivery.message, again));
+            responders.push(delivery.responder);
+            messages.push((delivery.message, redelivered));
         }
         let capture_bytes_max = self.capture_bytes_max;
         let external = self.external.clone();
         let reading = tokio::task::spawn_blocking(move || {
             messages
                 .iter()
-                .map(|(message, again)| decode::decode_delivery(message, *again, &external, capture_bytes_max))
+                .map(|(message, redelivered)| {
+                    decode::decode_delivery(message, *redelivered, &external, capture_bytes_max)
+                })
                 .collect::<Vec<_>>()
         });
         let mut operations = match reading.await {
@@ -121,10 +123,10 @@ impl IngestWorker {
         for ack in acks.into_iter().flatten() {
             ack.acknowledge().await;
         }
-        for ((operation, outcome), at) in operations.iter().zip(&outcomes).zip(came) {
+        for ((operation, outcome), at) in operations.iter().zip(&outcomes).zip(received_at) {
             self.metrics.record_outcome(operation, outcome, at.elapsed());
         }
-        self.respond(&operations, &spans, outcomes, askers, retried).await;
+        self.respond(&operations, &spans, outcomes, responders, retried).await;
     }
 
     /// Commits the batch, however long it takes, and says whether that took more than one try.
@@ -150,8 +152,8 @@ impl IngestWorker {
             let no_room = error.is_full().then(|| error.sentence());
             // Whether the try has come to nothing cannot be known, and such a picture has no number to tell by.
             for operation in &mut *operations {
-                if let IngestOp::Upload { maybe_repeat: again, .. } = operation {
-                    *again = true;
+                if let IngestOp::Upload { maybe_repeat, .. } = operation {
+                    *maybe_repeat = true;
                 }
             }
             tracing::warn!("commit of {} messages: {:#}", operations.len(), with_chain(error));
@@ -219,7 +221,7 @@ impl IngestWorker {
         operations: &[IngestOp],
         spans: &[Span],
         outcomes: Vec<CommitOutcome>,
-        askers: Vec<Option<oneshot::Sender<IngestResponse>>>,
+        responders: Vec<Option<oneshot::Sender<IngestResponse>>>,
         retried: bool,
     ) {
         let mut devices = HashSet::new();
@@ -227,26 +229,13 @@ impl IngestWorker {
         let mut pictures = false;
         let mut spoken = Vec::with_capacity(outcomes.len());
         let (mut answered, mut reached) = (Vec::new(), HashSet::new());
-        for (((operation, span), outcome), asker) in operations.iter().zip(spans).zip(outcomes).zip(askers) {
-            match &outcome {
-                // What looks like a repeat may have been committed by an earlier try that did not live to say so.
-                CommitOutcome::Stored { arrival, .. } | CommitOutcome::UploadStored { arrival } => {
-                    pictures |= arrival.is_some() || retried;
-                }
-                CommitOutcome::Quarantined => {
-                    if let IngestOp::Quarantine(suspect) = operation {
-                        tracing::warn!(topic = %suspect.topic, "quarantined: {}", suspect.reason);
-                    }
-                }
-                CommitOutcome::PartStored
-                | CommitOutcome::WrongHash
-                | CommitOutcome::TombstoneStored { .. }
-                | CommitOutcome::EventStored { .. }
-                | CommitOutcome::InventoryAnswered { .. }
-                | CommitOutcome::StatusStored { .. }
-                | CommitOutcome::ReplyStored
-                | CommitOutcome::Refused { .. }
-                | CommitOutcome::Dropped => {}
+        for (((operation, span), outcome), responder) in operations.iter().zip(spans).zip(outcomes).zip(responders) {
+            if let CommitOutcome::Stored { arrival, .. } | CommitOutcome::UploadStored { arrival } = &outcome {
+                // An apparent repeat may have been committed by an earlier attempt that reported an error.
+                pictures |= arrival.is_some() || retried;
+            }
+            if let (IngestOp::Quarantine(entry), CommitOutcome::Quarantined) = (operation, &outcome) {
+                tracing::warn!(topic = %entry.topic, "quarantined: {}", entry.reason);
             }
             if let IngestOp::Status { device, status, retained: false } = operation
                 && status.presence == Presence::Online
@@ -259,8 +248,8 @@ impl IngestWorker {
                 if !matches!(outcome, CommitOutcome::Quarantined) {
                     devices.insert(device.clone());
                 }
-                match asker {
-                    Some(asker) => self.tell(asker, operation, span, outcome),
+                match responder {
+                    Some(responder) => self.tell(responder, operation, span, outcome),
                     None => {
                         if earns_receipt(&outcome) {
                             answered.push((device, span));
@@ -289,7 +278,7 @@ impl IngestWorker {
         self.announce(devices, &arrived).await;
     }
 
-    /// Sends what waits for the cameras that came online, and publishes the change of every camera.
+    /// Sends what waits for the cameras that received_at online, and publishes the change of every camera.
     ///
     /// `arrived`: the version of the settings that a camera has, where it accepts settings.
     async fn announce(&self, devices: HashSet<DeviceId>, arrived: &HashMap<DeviceId, Option<u64>>) {
@@ -306,13 +295,19 @@ impl IngestWorker {
     }
 
     /// Answers a request. If its client is gone, the outbox keeps the receipts for the camera.
-    fn tell(&self, asker: oneshot::Sender<IngestResponse>, operation: &IngestOp, span: &Span, outcome: CommitOutcome) {
+    fn tell(
+        &self,
+        responder: oneshot::Sender<IngestResponse>,
+        operation: &IngestOp,
+        span: &Span,
+        outcome: CommitOutcome,
+    ) {
         let Some(device) = operation.device() else {
             return;
         };
         let has_receipt = earns_receipt(&outcome);
         let verdict = response(self.store.id(), operation, device, outcome);
-        match asker.send(verdict) {
+        match responder.send(verdict) {
             Ok(()) if has_receipt => log_step(span, "receipt sent"),
             Err(IngestResponse::Receipts(receipts)) => {
                 for receipt in receipts.iter().filter(|receipt| !receipt.is_empty()) {
@@ -331,10 +326,10 @@ fn response(store: StoreId, operation: &IngestOp, device: &DeviceId, outcome: Co
     }
     let earned = receipts(store, &[(device.clone(), outcome)]);
     let mut receipts: Vec<Receipt> = earned.into_iter().map(|(_, receipt)| receipt).collect();
-    if let Some((install, ..)) = operation.capture()
+    if let Some(id) = operation.receipt_id()
         && receipts.is_empty()
     {
-        receipts.push(Receipt::new(store, install));
+        receipts.push(Receipt::new(store, id.capture.spool));
     }
     for receipt in &mut receipts {
         receipt.sent_us = Some(now_us());
@@ -342,13 +337,11 @@ fn response(store: StoreId, operation: &IngestOp, device: &DeviceId, outcome: Co
     IngestResponse::Receipts(receipts)
 }
 
-/// What a message becomes that cannot be committed although others can.
+/// The outcome of a message that cannot be committed although others can.
 fn refused(operation: &IngestOp) -> CommitOutcome {
-    match operation.capture() {
-        Some((install, sequence, hash)) => CommitOutcome::Refused {
-            install,
-            sequence,
-            hash,
+    match operation.receipt_id() {
+        Some(id) => CommitOutcome::Refused {
+            id,
             reason: "the cloud's database cannot take this one".to_owned(),
             retry_after: REFUSED_RETRY_S,
         },
@@ -370,10 +363,10 @@ fn log_outcome(span: &Span, outcome: &CommitOutcome) {
             CommitOutcome::Stored { arrival: None, .. } => "was committed before",
             CommitOutcome::PartStored => "part committed",
             CommitOutcome::WrongHash => "quarantined: wrong hash",
-            CommitOutcome::TombstoneStored { .. } => "tombstone committed",
+            CommitOutcome::TombstoneStored(_) => "tombstone committed",
             CommitOutcome::Refused { .. } => "refused",
             CommitOutcome::EventStored { .. }
-            | CommitOutcome::InventoryAnswered { .. }
+            | CommitOutcome::InventoryAnswered(_)
             | CommitOutcome::StatusStored { .. }
             | CommitOutcome::ReplyStored
             | CommitOutcome::UploadStored { .. }
@@ -385,18 +378,8 @@ fn log_outcome(span: &Span, outcome: &CommitOutcome) {
 
 /// Returns true if the receipt names the capture of this outcome.
 fn earns_receipt(outcome: &CommitOutcome) -> bool {
-    match outcome {
-        CommitOutcome::Stored { .. } | CommitOutcome::TombstoneStored { .. } | CommitOutcome::Refused { .. } => true,
-        CommitOutcome::PartStored
-        | CommitOutcome::WrongHash
-        | CommitOutcome::EventStored { .. }
-        | CommitOutcome::InventoryAnswered { .. }
-        | CommitOutcome::StatusStored { .. }
-        | CommitOutcome::ReplyStored
-        | CommitOutcome::UploadStored { .. }
-        | CommitOutcome::Quarantined
-        | CommitOutcome::Dropped => false,
-    }
+    use CommitOutcome::{Refused, Stored, TombstoneStored};
+    matches!(outcome, Stored { .. } | TombstoneStored(_) | Refused { .. })
 }
 
 /// With its causes, as only `anyhow` prints them.
@@ -464,8 +447,8 @@ mod tests {
         let worker = worker(store);
         let porch: DeviceId = "porch".parse().unwrap();
         let ask = || {
-            let (asker, answer) = oneshot::channel();
-            let asked = Delivery { responder: Some(asker), ..capture() };
+            let (responder, answer) = oneshot::channel();
+            let asked = Delivery { responder: Some(responder), ..capture() };
             (asked, answer)
         };
         let (asked, mut answer) = ask();

@@ -123,9 +123,9 @@ impl Metrics {
             CommitOutcome::Stored { arrival: None, .. } => "repeat",
             CommitOutcome::PartStored => "part",
             CommitOutcome::WrongHash => "wrong_hash",
-            CommitOutcome::TombstoneStored { .. } => "tombstone",
+            CommitOutcome::TombstoneStored(_) => "tombstone",
             CommitOutcome::EventStored { .. } => "noted",
-            CommitOutcome::InventoryAnswered { .. } => "answered",
+            CommitOutcome::InventoryAnswered(_) => "answered",
             CommitOutcome::StatusStored { .. } => "reported",
             CommitOutcome::ReplyStored => "replied",
             CommitOutcome::UploadStored { arrival: Some(_) } => {
@@ -262,9 +262,7 @@ mod tests {
         metrics.record_commit(Duration::from_millis(3), true);
         metrics.record_commit(Duration::from_millis(3), false);
         let stored = |arrival| CommitOutcome::Stored {
-            install: keepsake_protocol::SpoolId([1; 16]),
-            sequence: keepsake_protocol::Sequence::FIRST,
-            hash: keepsake_protocol::HashPrefix([0; 8]),
+            id: format!("{}-1-{}", "01".repeat(16), "00".repeat(8)).parse().unwrap(),
             arrival,
         };
         let operation = IngestOp::Quarantine(crate::ingest::operation::QuarantineEntry {

@@ -2,10 +2,8 @@
 
 use keepsake_protocol::capture::CaptureMetadata;
 use keepsake_protocol::{Hash, Sequence, SpoolId};
-use sqlx::Any;
 use sqlx::Row;
-use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::query::{Query, QueryScalar};
+use sqlx::any::AnyRow;
 
 use crate::auth::Role;
 use crate::store::error::{Result, StoreError};
@@ -34,27 +32,6 @@ impl Key {
             sequence: sequence(row.get(1))?,
             hash: id(row.get::<&[u8], _>(2), "a hash")?,
         })
-    }
-}
-
-/// Binds `install`, `sequence` and `hash`, in this order.
-pub(in crate::store) trait BindKey {
-    fn key(self, key: Key) -> Self;
-}
-
-impl BindKey for Query<'_, Any, AnyArguments> {
-    fn key(self, key: Key) -> Self {
-        self.bind(key.install.0.as_slice())
-            .bind(to_bigint(key.sequence.get()))
-            .bind(key.hash.0.as_slice())
-    }
-}
-
-impl<T> BindKey for QueryScalar<'_, Any, T, AnyArguments> {
-    fn key(self, key: Key) -> Self {
-        self.bind(key.install.0.to_vec())
-            .bind(to_bigint(key.sequence.get()))
-            .bind(key.hash.0.to_vec())
     }
 }
 

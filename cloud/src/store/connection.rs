@@ -13,6 +13,7 @@ use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, Row};
 
 use crate::store::address::{Address, DATABASE_FILE, Server};
 use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::statement::sql;
 use crate::store::{durability_check, meta, schema};
 
 /// A server that has not let us in by then is away.
@@ -203,10 +204,9 @@ impl Connector {
     }
 
     async fn check_settings(&self, connection: &mut AnyConnection) -> Result<()> {
-        let rows = sqlx::query(durability_check::VARIABLES_QUERY)
-            .fetch_all(&mut *connection)
-            .await
-            .context("ask for the settings of the database")?;
+        let rows = sql(durability_check::VARIABLES_QUERY)
+            .fetch_all(&mut *connection, "ask for the settings of the database")
+            .await?;
         let settings: HashMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         let mut found = durability_check::check(&settings, self.place.capture_bytes_max);
         if !self.place.allow_unsafe_durability {
@@ -227,13 +227,12 @@ impl Connector {
 }
 
 async fn check_engines(connection: &mut AnyConnection) -> Result<()> {
-    let other = sqlx::query(
+    let other = sql(
         "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() \
          AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' LIMIT 1",
     )
-    .fetch_optional(connection)
-    .await
-    .context("ask how tables are kept")?;
+    .fetch_optional(connection, "ask how tables are kept")
+    .await?;
     match other {
         None => Ok(()),
         Some(row) => Err(StoreError::UnsafeDatabase(format!(
@@ -249,11 +248,10 @@ async fn check_engines(connection: &mut AnyConnection) -> Result<()> {
 async fn lease(connection: &mut AnyConnection, server: &Server, before: Option<i64>) -> Result<i64> {
     // The names of locks are shared by all databases of a server, and no longer than 64 characters.
     let name = format!("keepsake-{}", &Hash::of(server.name().as_bytes()).to_string()[..40]);
-    let holder: Option<i64> = sqlx::query_scalar("SELECT CAST(IS_USED_LOCK(?) AS SIGNED)")
+    let holder: Option<i64> = sql("SELECT CAST(IS_USED_LOCK(?) AS SIGNED)")
         .bind(&name)
-        .fetch_one(&mut *connection)
-        .await
-        .context("ask who writes to the database")?;
+        .scalar(&mut *connection, "ask who writes to the database")
+        .await?;
     if let (Some(holder), Some(before)) = (holder, before)
         && holder == before
     {
@@ -264,17 +262,14 @@ async fn lease(connection: &mut AnyConnection, server: &Server, before: Option<i
             tracing::debug!("end our last connection: {error}");
         }
     }
-    let taken: Option<i64> = sqlx::query_scalar("SELECT CAST(GET_LOCK(?, ?) AS SIGNED)")
-        .bind(&name)
-        .bind(LEASE_WAIT_S)
-        .fetch_one(&mut *connection)
-        .await
-        .context("ask for the lease of the database")?;
+    let taken: Option<i64> = sql("SELECT CAST(GET_LOCK(?, ?) AS SIGNED)")
+        .bind((&name, LEASE_WAIT_S))
+        .scalar(&mut *connection, "ask for the lease of the database")
+        .await?;
     if taken != Some(1) {
         return Err(StoreError::AnotherWriter);
     }
-    sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS SIGNED)")
-        .fetch_one(connection)
+    sql("SELECT CAST(CONNECTION_ID() AS SIGNED)")
+        .scalar(connection, "ask for the number of a connection")
         .await
-        .context("ask for the number of a connection")
 }

@@ -4,7 +4,8 @@ use keepsake_protocol::StoreId;
 use sqlx::{AnyConnection, Row};
 
 use crate::store::bind::id;
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
+use crate::store::statement::sql;
 
 /// The id of this store, made on the first call.
 pub(super) async fn store_id(connection: &mut AnyConnection) -> Result<StoreId> {
@@ -17,59 +18,49 @@ pub(super) async fn store_id(connection: &mut AnyConnection) -> Result<StoreId> 
 }
 
 pub(super) async fn get(connection: &mut AnyConnection, name: &'static str) -> Result<Option<Vec<u8>>> {
-    let row = sqlx::query("SELECT value FROM store_meta WHERE name = ?")
+    let row = sql("SELECT value FROM store_meta WHERE name = ?")
         .bind(name)
-        .fetch_optional(connection)
-        .await
-        .context("read what the store knows about itself")?;
+        .fetch_optional(connection, "read what the store knows about itself")
+        .await?;
     Ok(row.map(|row| row.get(0)))
 }
 
 pub(super) async fn put(connection: &mut AnyConnection, name: &'static str, value: &[u8]) -> Result<()> {
-    let known = sqlx::query("UPDATE store_meta SET value = ? WHERE name = ?")
-        .bind(value)
-        .bind(name)
-        .execute(&mut *connection)
-        .await
-        .context("change what the store knows about itself")?;
+    let known = sql("UPDATE store_meta SET value = ? WHERE name = ?")
+        .bind((value, name))
+        .execute(&mut *connection, "change what the store knows about itself")
+        .await?;
     // sqlx has MySQL count the rows it found, as the others do, not the rows it changed.
-    if known.rows_affected() == 0 {
-        sqlx::query("INSERT INTO store_meta (name, value) VALUES (?, ?)")
-            .bind(name)
-            .bind(value)
-            .execute(connection)
-            .await
-            .context("note what the store knows about itself")?;
+    if known == 0 {
+        sql("INSERT INTO store_meta (name, value) VALUES (?, ?)")
+            .bind((name, value))
+            .execute(connection, "note what the store knows about itself")
+            .await?;
     }
     Ok(())
 }
 
 /// The last number of `name` given out, 0 before the first.
 pub(super) async fn last(tx: &mut AnyConnection, name: &'static str) -> Result<i64> {
-    let last: Option<i64> = sqlx::query_scalar("SELECT last FROM counter WHERE name = ?")
+    let last: Option<i64> = sql("SELECT last FROM counter WHERE name = ?")
         .bind(name)
-        .fetch_optional(tx)
-        .await
-        .context("read a counter")?;
+        .optional_scalar(tx, "read a counter")
+        .await?;
     Ok(last.unwrap_or(0))
 }
 
 /// Notes that numbers of `name` up to `last`, which is above what was noted before, are given out.
 pub(super) async fn raise(tx: &mut AnyConnection, name: &'static str, last: i64) -> Result<()> {
-    let known = sqlx::query("UPDATE counter SET last = ? WHERE name = ?")
-        .bind(last)
-        .bind(name)
-        .execute(&mut *tx)
-        .await
-        .context("raise a counter")?;
+    let known = sql("UPDATE counter SET last = ? WHERE name = ?")
+        .bind((last, name))
+        .execute(&mut *tx, "raise a counter")
+        .await?;
     // The number is another one than before, so it is counted whether a database counts rows found or rows changed.
-    if known.rows_affected() == 0 {
-        sqlx::query("INSERT INTO counter (last, name) VALUES (?, ?)")
-            .bind(last)
-            .bind(name)
-            .execute(tx)
-            .await
-            .context("begin a counter")?;
+    if known == 0 {
+        sql("INSERT INTO counter (last, name) VALUES (?, ?)")
+            .bind((last, name))
+            .execute(tx, "begin a counter")
+            .await?;
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use keepsake_protocol::StoreId;
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, AnyPool, Connection};
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, Connection};
 
 use crate::store::address::Address;
 use crate::store::connection::{Connector, StoreOptions, WriterLease};
@@ -122,7 +123,7 @@ impl Store {
         self.with_timeout(async {
             let mut tx = self.begin("begin a probe").await?;
             meta::put(&mut tx, "probe", &now_us.to_be_bytes()).await?;
-            tx.commit().await.context("commit a probe")
+            tx.commit("commit a probe").await
         })
         .await
     }
@@ -130,6 +131,11 @@ impl Store {
     /// Begins to write; what comes of it is committed by [`Transaction::commit`] or not at all.
     pub(in crate::store) async fn begin(&self, what: &'static str) -> Result<Transaction> {
         self.writer.begin(what).await
+    }
+
+    /// Takes a connection for reading.
+    pub(in crate::store) async fn reader(&self, what: &'static str) -> Result<PoolConnection<Any>> {
+        self.readers.acquire().await.context(what)
     }
 
     pub(in crate::store) async fn with_timeout<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {

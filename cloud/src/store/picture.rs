@@ -1,14 +1,62 @@
 //! A stored picture, without its bytes.
 
+use std::fmt;
+use std::str::FromStr;
+
 use keepsake_protocol::capture::{Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::event::BootClockOffset;
 use keepsake_protocol::id::PictureId;
 use keepsake_protocol::{CaptureId, DeviceId, Hash};
+use serde::{Deserialize, Serialize};
 
 use crate::pictures::capture_time::{self, CaptureTime, PressEvidence};
 
-/// How far a small version of a picture is.
+/// The place of a picture in the order of capture time. Its text is a cursor of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct PictureCursor {
+    pub sort_us: i64,
+    /// The order of pictures with the same time.
+    pub arrival: i64,
+}
+
+impl fmt::Display for PictureCursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.sort_us, self.arrival)
+    }
+}
+
+impl FromStr for PictureCursor {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = || {
+            let (sort_us, arrival) = text.split_once('.')?;
+            Some(Self {
+                sort_us: sort_us.parse().ok()?,
+                arrival: arrival.parse().ok()?,
+            })
+        };
+        parsed().ok_or("not a cursor of pictures")
+    }
+}
+
+impl From<PictureCursor> for String {
+    fn from(cursor: PictureCursor) -> Self {
+        cursor.to_string()
+    }
+}
+
+impl TryFrom<String> for PictureCursor {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// The state of a picture's thumbnail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Thumbnail {
     Pending,
@@ -17,10 +65,28 @@ pub enum Thumbnail {
     None,
 }
 
+impl Thumbnail {
+    /// Returns the value in column `thumbnail`.
+    pub(in crate::store) fn column(self) -> i64 {
+        match self {
+            Self::Pending => 0,
+            Self::Ready => 1,
+            Self::None => 2,
+        }
+    }
+
+    pub(in crate::store) fn from_column(value: i64) -> Self {
+        [Self::Pending, Self::Ready]
+            .into_iter()
+            .find(|one| one.column() == value)
+            .unwrap_or(Self::None)
+    }
+}
+
 /// A stored picture without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// The order in which pictures were committed; cursors are made of it.
+    /// The order in which pictures were committed.
     pub arrival: i64,
     pub capture: CaptureId,
     pub hash: Hash,
@@ -51,6 +117,9 @@ pub struct Picture {
     pub color: Option<u32>,
     /// The press was not before this, as far as the camera knew, microseconds UTC.
     pub not_before_us: Option<i64>,
+    /// The place in the order of capture time, microseconds UTC. It follows `taken.best_us`, but all pictures of a boot
+    /// are placed together.
+    pub sort_us: i64,
     /// By all that was known when this was read.
     pub taken: CaptureTime,
 }
@@ -82,6 +151,7 @@ impl Picture {
             thumbnail: if damaged { Thumbnail::None } else { Thumbnail::Pending },
             color: None,
             not_before_us: header.not_before_us,
+            sort_us: stored_us,
             taken: capture_time::upload_time(stored_us),
         };
         picture.set_capture_time(&[]);
@@ -102,6 +172,10 @@ impl Picture {
                 capture_time::capture_time(&press, lines)
             }
         };
+    }
+
+    pub fn cursor(&self) -> PictureCursor {
+        PictureCursor { sort_us: self.sort_us, arrival: self.arrival }
     }
 
     pub fn id(&self) -> PictureId {

@@ -9,6 +9,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, Executor, SqlStr};
 
 use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::statement::sql;
 
 /// The version of the first release's tables. Development versions counted to 64.
 const BASELINE: i64 = 100;
@@ -52,10 +53,9 @@ pub(super) async fn update_server(connection: &mut AnyConnection) -> Result<()> 
 /// As [`update_server`].
 pub(super) async fn check_server(connection: &mut AnyConnection) -> Result<()> {
     let newest = MYSQL.iter().map(|one| one.version).max();
-    let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
-        .fetch_one(connection)
-        .await
-        .context("read the version of the tables")?;
+    let found: Option<i64> = sql("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
+        .scalar(connection, "read the version of the tables")
+        .await?;
     match found {
         Some(found) if Some(found) == newest => Ok(()),
         Some(found) => Err(unknown_version(found)),
@@ -64,31 +64,25 @@ pub(super) async fn check_server(connection: &mut AnyConnection) -> Result<()> {
 }
 
 async fn finish_interrupted(connection: &mut AnyConnection) -> Result<()> {
-    let tables: i64 = sqlx::query_scalar(
-        "SELECT COUNT(*) FROM information_schema.tables \
-         WHERE table_schema = DATABASE() AND table_name = '_sqlx_migrations'",
-    )
-    .fetch_one(&mut *connection)
-    .await
-    .context("look for tables")?;
+    let tables: i64 = sql("SELECT COUNT(*) FROM information_schema.tables \
+         WHERE table_schema = DATABASE() AND table_name = '_sqlx_migrations'")
+    .scalar(&mut *connection, "look for tables")
+    .await?;
     if tables == 0 {
         return Ok(());
     }
-    let open: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE NOT success ORDER BY version")
-        .fetch_all(&mut *connection)
-        .await
-        .context("look for an interrupted migration")?;
+    let open: Vec<i64> = sql("SELECT version FROM _sqlx_migrations WHERE NOT success ORDER BY version")
+        .scalars(&mut *connection, "look for an interrupted migration")
+        .await?;
     for version in open {
         let migration = MYSQL.iter().find(|one| one.version == version);
         let migration = migration.ok_or_else(|| unknown_version(version))?;
         tracing::warn!(version, "a migration was interrupted; running it again");
         connection.execute(migration.sql.clone()).await.context("run a migration again")?;
-        sqlx::query("UPDATE _sqlx_migrations SET success = TRUE, checksum = ? WHERE version = ?")
-            .bind(&*migration.checksum)
-            .bind(version)
-            .execute(&mut *connection)
-            .await
-            .context("note that a migration is complete")?;
+        sql("UPDATE _sqlx_migrations SET success = TRUE, checksum = ? WHERE version = ?")
+            .bind((&*migration.checksum, version))
+            .execute(&mut *connection, "note that a migration is complete")
+            .await?;
     }
     Ok(())
 }

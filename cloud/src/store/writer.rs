@@ -115,8 +115,8 @@ impl Transaction {
     }
 
     /// An error says nothing about whether it was committed; the connection is given up (P2).
-    pub(super) async fn commit(mut self) -> sqlx::Result<()> {
-        self.execute_statement("COMMIT").await?;
+    pub(super) async fn commit(mut self, what: &'static str) -> Result<()> {
+        self.execute_statement("COMMIT").await.context(what)?;
         self.slot.kept = self.kept.take();
         Ok(())
     }

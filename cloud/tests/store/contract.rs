@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry};
 use keepsake_cloud::pictures::capture_time::TimeSource;
-use keepsake_cloud::store::{Command, Device, Limits, PageQuery, Picture, SettingsUpdate, Store, Thumbnail};
+use keepsake_cloud::store::{
+    Command, Device, Limits, PageQuery, Picture, PictureCursor, SettingsUpdate, Store, Thumbnail, Upload,
+};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::{CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::event::{BootClockOffset, Event, Tombstone, TombstoneReason};
+use keepsake_protocol::id::PictureId;
 use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::ranges::Ranges;
-use keepsake_protocol::receipt::ResendRequest;
+use keepsake_protocol::receipt::{InventoryAck, ResendRequest};
 use keepsake_protocol::status::{Presence, SpoolInventory, Status};
 use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash, Sequence, SpoolId};
 use proptest::prelude::*;
@@ -55,7 +58,7 @@ impl Fresh {
     }
 
     async fn all(&self) -> Vec<Picture> {
-        self.store.pictures(None, PageQuery::After(0), 500).await.unwrap()
+        self.store.pictures_arrived_after(0, 500).await.unwrap()
     }
 }
 
@@ -77,6 +80,16 @@ fn moment() -> ClockReading {
     }
 }
 
+/// The press of a sequence: a millisecond after the one before.
+fn pressed_at(sequence: u64) -> ClockReading {
+    let ms = i64::try_from(sequence).unwrap();
+    ClockReading {
+        boottime_us: sequence * 1000,
+        wall_us: NOW + ms * 1000,
+        ..moment()
+    }
+}
+
 fn record(sequence: u64, bytes: &[u8]) -> CaptureMetadata {
     CaptureMetadata {
         spool: INSTALL,
@@ -88,7 +101,7 @@ fn record(sequence: u64, bytes: &[u8]) -> CaptureMetadata {
         height: 3,
         cause: Cause::Button,
         command: None,
-        pressed: moment(),
+        pressed: pressed_at(sequence),
         captured_after_us: 10,
         settings_version: 0,
     }
@@ -169,10 +182,9 @@ fn status_of(device: &DeviceId, install: SpoolId, next: u64, waiting: &[(u64, u6
 }
 
 fn stored(sequence: u64, bytes: &[u8], arrival: Option<i64>) -> CommitOutcome {
+    let capture = CaptureId { spool: INSTALL, sequence: number(sequence) };
     CommitOutcome::Stored {
-        install: INSTALL,
-        sequence: number(sequence),
-        hash: Hash::of(bytes).prefix(),
+        id: PictureId { capture, hash: Hash::of(bytes).prefix() },
         arrival,
     }
 }
@@ -289,7 +301,7 @@ async fn a_fate_only_rises() {
     // Neither the tombstone again nor another one lowers it, and both earn their receipts.
     for reason in [TombstoneReason::CameraFailed, TombstoneReason::MadeRoom] {
         let outcome = fresh.commit(tombstone_because(1, 1, reason)).await;
-        assert!(matches!(outcome, CommitOutcome::TombstoneStored { .. }), "{outcome:?}");
+        assert!(matches!(outcome, CommitOutcome::TombstoneStored(_)), "{outcome:?}");
     }
     assert_eq!(counted(&fresh.porch().await), [1, 1, 0, 0, 0, 0]);
 }
@@ -451,14 +463,14 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
         ],
     };
     let outcome = fresh.commit(IngestOp::Inventory { device: porch(), inventory: asked }).await;
-    let CommitOutcome::InventoryAnswered { stored, want, answers, next, .. } = outcome else {
+    let CommitOutcome::InventoryAnswered(receipt) = outcome else {
         panic!("{outcome:?}");
     };
-    assert_eq!(stored, [have(1, b"one"), (number(2), told)]);
-    assert_eq!(want, [ResendRequest { sequence: number(4), ranges: vec![(0, 20), (60, 100)] }]);
-    assert_eq!((answers.id, answers.page), (5, 0));
+    assert_eq!(receipt.stored, [have(1, b"one"), (number(2), told)]);
+    assert_eq!(receipt.want, [ResendRequest { sequence: number(4), ranges: vec![(0, 20), (60, 100)] }]);
+    assert_eq!(receipt.inventory_ack, Some(InventoryAck { id: 5, page: 0 }));
     // The highest number with a fate is 3; parts are no fate.
-    assert_eq!(next, Some(number(4)));
+    assert_eq!(receipt.next, Some(number(4)));
 }
 
 #[tokio::test]
@@ -702,47 +714,177 @@ async fn a_retained_status_is_no_sign_of_life() {
     assert_eq!(counted(&porch), [3, 0, 0, 0, 3, 0]);
 }
 
+/// The sequences of all pictures in pages of two, going back from the newest, and the same going forward again.
+async fn paged(store: &Store, device: Option<&DeviceId>) -> Vec<u64> {
+    let mut directions = [true, false].map(|newest_first| (newest_first, Vec::new()));
+    for (newest_first, found) in &mut directions {
+        let mut page = if *newest_first {
+            PageQuery::Before(None)
+        } else {
+            PageQuery::After(PictureCursor { sort_us: 0, arrival: 0 })
+        };
+        loop {
+            let pictures = store.pictures(device, page, 2).await.unwrap();
+            found.extend(pictures.iter().map(|picture| picture.capture.sequence.get()));
+            assert!(found.len() < 100, "pages without an end");
+            let Some(last) = pictures.last().map(Picture::cursor) else {
+                break;
+            };
+            page = if *newest_first {
+                PageQuery::Before(Some(last))
+            } else {
+                PageQuery::After(last)
+            };
+        }
+    }
+    let [(_, back), (_, mut forward)] = directions;
+    forward.reverse();
+    assert_eq!(back, forward);
+    back
+}
+
 #[tokio::test]
-async fn pages_of_pictures_follow_the_order_of_arrival() {
+async fn pages_of_pictures_follow_the_capture_time_and_news_the_arrival() {
     let Some(fresh) = fresh().await else { return };
     for sequence in [5_u64, 1, 4, 2, 3] {
         let bytes = sequence.to_string();
         fresh.commit(capture(sequence, bytes.as_bytes())).await;
     }
-    let page = async |page| {
-        let pictures = fresh.store.pictures(Some(&porch()), page, 2).await.unwrap();
-        let numbers = pictures.iter().map(|picture| picture.capture.sequence.get());
-        numbers.collect::<Vec<_>>()
-    };
-    assert_eq!(page(PageQuery::Before(None)).await, [3, 2]);
-    assert_eq!(page(PageQuery::Before(Some(4))).await, [4, 1]);
-    assert_eq!(page(PageQuery::Before(Some(1))).await, [0_u64; 0]);
-    assert_eq!(page(PageQuery::After(0)).await, [5, 1]);
-    assert_eq!(page(PageQuery::After(4)).await, [3]);
+    for device in [None, Some(&porch())] {
+        assert_eq!(paged(&fresh.store, device).await, [5, 4, 3, 2, 1]);
+    }
+    for (arrival, expected) in [(0, vec![5, 1]), (2, vec![4, 2]), (4, vec![3]), (5, vec![])] {
+        let arrived = fresh.store.pictures_arrived_after(arrival, 2).await.unwrap();
+        let numbers: Vec<u64> = arrived.iter().map(|picture| picture.capture.sequence.get()).collect();
+        assert_eq!(numbers, expected, "after {arrival}");
+    }
+    assert_eq!(fresh.store.last_arrival().await.unwrap(), 5);
     let shed = "shed".parse().unwrap();
-    let none = fresh.store.pictures(Some(&shed), PageQuery::After(0), 2).await;
-    assert_eq!(none.unwrap(), []);
+    assert_eq!(paged(&fresh.store, Some(&shed)).await, [0; 0]);
     assert_eq!(fresh.store.picture_count(Some(&porch())).await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn pages_end_anywhere_within_pictures_of_one_time() {
+    let Some(fresh) = fresh().await else { return };
+    for number in 1..=5 {
+        // Uploads of one microsecond, of two cameras.
+        let device = if number == 4 { "shed".parse().unwrap() } else { porch() };
+        let upload = Upload {
+            bytes: b"same",
+            content_type: ContentType::Jpeg,
+            width: 1,
+            height: 1,
+            damaged: false,
+        };
+        fresh.store.upload(&device, &upload, NOW).await.unwrap();
+    }
+    assert_eq!(paged(&fresh.store, None).await, [4, 1, 3, 2, 1]);
+    assert_eq!(paged(&fresh.store, Some(&porch())).await, [4, 3, 2, 1]);
 }
 
 /// After an outage, captures that waited on a card arrive after newer ones.
 #[tokio::test]
 async fn the_latest_picture_is_the_one_captured_last_and_not_the_one_that_arrived_last() {
     let Some(fresh) = fresh().await else { return };
+    let latest = async || fresh.porch().await.latest.unwrap().capture;
+    let newest = CaptureId { spool: INSTALL, sequence: number(2) };
     fresh.commit(capture(2, b"newer")).await;
     fresh.commit(capture(1, b"waited on the card")).await;
-    let latest = fresh.porch().await.latest.unwrap();
-    assert_eq!(latest.capture.sequence, number(2));
+    assert_eq!(latest().await, newest);
 
     // The same from the card that was in the camera before.
-    let mut before = record(9, b"from an older card");
-    before.spool = SpoolId([8; 16]);
-    before.pressed.wall_us = NOW - DAY;
     let bytes = b"from an older card";
+    let mut before = record(9, bytes);
+    before.spool = SpoolId([8; 16]);
+    before.pressed.boot = BootId([2; 16]);
+    before.pressed.wall_us = NOW - DAY;
     fresh.commit(part_of(&porch(), before, bytes, 0, bytes.len())).await;
-    let latest = fresh.porch().await.latest.unwrap();
-    assert_eq!(latest.capture.spool, INSTALL);
-    assert_eq!(latest.capture.sequence, number(2));
+    assert_eq!(latest().await, newest);
+    assert_eq!(paged(&fresh.store, Some(&porch())).await, [2, 1, 9]);
+}
+
+/// A capture of a boot whose clock was not synchronised, sent after a reboot.
+fn of_unknown_time(sequence: u64, boot: u8) -> IngestOp {
+    let bytes = sequence.to_be_bytes();
+    let mut record = record(sequence, &bytes);
+    record.pressed.boot = BootId([boot; 16]);
+    record.pressed.wall_us = 0;
+    record.pressed.synchronised = false;
+    let IngestOp::Capture { device, mut header, bytes } = part_of(&porch(), record, &bytes, 0, 8) else {
+        unreachable!()
+    };
+    header.sent_after_us = None;
+    IngestOp::Capture { device, header, bytes }
+}
+
+#[tokio::test]
+async fn pictures_of_a_boot_stay_together_in_the_order_of_their_sequences() {
+    let Some(fresh) = fresh().await else { return };
+    // Without a time the first arrival of the boot counts, for those that arrive a day later too.
+    fresh.commit_at(of_unknown_time(2, 2), NOW - DAY).await;
+    fresh.commit(capture(7, b"newer")).await;
+    for sequence in [3, 1] {
+        fresh.commit(of_unknown_time(sequence, 2)).await;
+    }
+    assert_eq!(paged(&fresh.store, None).await, [7, 3, 2, 1]);
+    // Numbers that no camera has move nothing else.
+    for (sequence, boottime_us) in [(8, u64::MAX), (9, 0)] {
+        let mut absurd = of_unknown_time(sequence, 2);
+        if let IngestOp::Capture { header, .. } = &mut absurd {
+            header.capture.pressed = ClockReading { boottime_us, wall_us: i64::MAX, ..header.capture.pressed };
+        }
+        fresh.commit_at(absurd, NOW - 2 * DAY).await;
+    }
+    assert_eq!(paged(&fresh.store, None).await, [7, 3, 2, 1, 9, 8]);
+}
+
+#[tokio::test]
+async fn a_better_time_moves_the_pictures_of_its_boot() {
+    let offset = |boot: u8, wall_us: i64, estimated: bool| BootClockOffset {
+        boot: BootId([boot; 16]),
+        offset_us: wall_us,
+        error_us: 5_000,
+        at_us: (!estimated).then_some(70_000_000),
+        estimated,
+        spool: Some(INSTALL),
+    };
+    let synchronised = |boot: u8, wall_us: i64| {
+        let mut late = of_unknown_time(6, boot);
+        if let IngestOp::Capture { header, .. } = &mut late {
+            header.capture.pressed.synchronised = true;
+            header.capture.pressed.wall_us = wall_us;
+        }
+        late
+    };
+    let between = NOW - DAY / 2;
+    for (what, operation, expected) in [
+        ("measured", boot_line(&porch(), &offset(2, between, false)), [5, 4, 3, 2, 1]),
+        ("estimated", boot_line(&porch(), &offset(2, between, true)), [5, 4, 3, 2, 1]),
+        ("of another boot", boot_line(&porch(), &offset(4, between, false)), [5, 3, 2, 4, 1]),
+        (
+            "of another camera",
+            boot_line(&"shed".parse().unwrap(), &offset(2, between, false)),
+            [5, 3, 2, 4, 1],
+        ),
+        ("synchronised later", synchronised(2, between), [5, 4, 3, 2, 1]),
+    ] {
+        let Some(fresh) = fresh().await else { return };
+        fresh.commit_at(of_unknown_time(1, 3), NOW - DAY).await;
+        let mut known = record(4, b"known");
+        known.pressed.wall_us = between + 3600 * 1_000_000;
+        fresh.commit(part_of(&porch(), known, b"known", 0, 5)).await;
+        for sequence in [3, 2] {
+            fresh.commit(of_unknown_time(sequence, 2)).await;
+        }
+        fresh.commit_at(of_unknown_time(5, 5), NOW + 1).await;
+        assert_eq!(paged(&fresh.store, None).await, [5, 3, 2, 4, 1], "before: {what}");
+        fresh.commit_at(operation.clone(), NOW + 2).await;
+        let mut after = paged(&fresh.store, Some(&porch())).await;
+        after.retain(|sequence| *sequence != 6);
+        assert_eq!(after, expected, "{what}");
+        assert_eq!(fresh.porch().await.latest.unwrap().capture.sequence, number(5), "{what}");
+    }
 }
 
 #[tokio::test]
@@ -753,7 +895,7 @@ async fn everything_survives_reopening() {
     fresh.store.close().await;
     let again = Store::open(fresh.empty.place(), Limits::default()).await.unwrap();
     assert_eq!(again.id(), id);
-    let after = again.pictures(None, PageQuery::After(0), 10).await.unwrap();
+    let after = again.pictures_arrived_after(0, 10).await.unwrap();
     assert_eq!(after, before);
     let repeat = again.commit(&[capture(1, b"one")], NOW).await.unwrap();
     assert_eq!(repeat, [stored(1, b"one", None)]);

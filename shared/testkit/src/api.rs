@@ -101,14 +101,14 @@ impl Api {
     /// Returns every picture of a device, oldest arrival first, page by page.
     pub fn pictures(&self, device: &str) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();
-        let mut after = 0;
+        let mut after = "0".to_owned();
         loop {
-            let page = self.json(&format!("/api/v1/pictures?device={device}&after={after}&limit=500"));
+            let page = self.json(&format!("/api/v1/pictures?arrived_after={after}&limit=500"));
             let pictures = page["pictures"].as_array().expect("a list of pictures");
-            all.extend(pictures.iter().cloned());
-            match (pictures.last(), page["next"].as_u64()) {
-                (Some(last), Some(_)) => after = last["arrival"].as_u64().expect("an arrival"),
-                (Some(_) | None, _) => return all,
+            all.extend(pictures.iter().filter(|one| one["device"] == device).cloned());
+            match page["next"].as_str() {
+                Some(next) => next.clone_into(&mut after),
+                None => return all,
             }
         }
     }

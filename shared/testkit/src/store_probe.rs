@@ -257,9 +257,9 @@ pub(crate) mod tests {
             let picture = sqlx::query(
                 "INSERT INTO picture (spool, sequence, hash, arrival, device, bytes, content_type, width, height,
                      cause, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised,
-                     pressed_error_us, captured_after_us, attempt, settings_version, stored_us, conflict, damaged,
-                     thumbnail, thumbnail_attempts)
-                 VALUES (?, ?, ?, ?, 'porch', 1, '', 1, 1, '', X'', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+                     pressed_error_us, captured_after_us, attempt, settings_version, stored_us, sort_us, conflict,
+                     damaged, thumbnail, thumbnail_attempts)
+                 VALUES (?, ?, ?, ?, 'porch', 1, '', 1, 1, '', X'', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
             );
             self.execute(key(picture).bind(arrival));
             let whole = sqlx::query("INSERT INTO picture_bytes (arrival, bytes) VALUES (?, ?)");

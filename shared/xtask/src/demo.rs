@@ -163,7 +163,7 @@ impl Cloud {
     fn pictures_after(&self, mut arrival: u64) -> Result<Vec<String>> {
         let mut ids = Vec::new();
         loop {
-            let page = self.get(&format!("/api/v1/pictures?after={arrival}&limit=500"))?;
+            let page = self.get(&format!("/api/v1/pictures?arrived_after={arrival}&limit=500"))?;
             let pictures = page["pictures"].as_array().context("a list of pictures")?;
             for picture in pictures {
                 ids.push(picture["id"].as_str().context("a picture has an id")?.to_owned());

@@ -14,7 +14,7 @@ use crate::http::api::dto;
 use crate::http::app_state::AppState;
 use crate::http::error::{HttpResult, Problem};
 use crate::ops::event_bus::ChangeEvent;
-use crate::store::{PageQuery, Picture, Thumbnail};
+use crate::store::{PageQuery, Picture, PictureCursor, Thumbnail};
 
 const LIMIT_DEFAULT: u32 = 100;
 const LIMIT_MAX: u32 = 500;
@@ -22,16 +22,17 @@ const LIMIT_MAX: u32 = 500;
 #[derive(Debug, Deserialize)]
 pub(crate) struct PicturesQuery {
     device: Option<String>,
-    after: Option<i64>,
-    before: Option<i64>,
+    after: Option<PictureCursor>,
+    before: Option<PictureCursor>,
+    arrived_after: Option<i64>,
     limit: Option<u32>,
 }
 
 #[derive(Serialize)]
 pub(crate) struct Pictures {
     pictures: Vec<dto::Picture>,
-    /// The arrival to go on from in the same direction; absent at the end.
-    next: Option<i64>,
+    /// Continues the list in the same direction, as the same parameter; absent at the end.
+    next: Option<String>,
 }
 
 /// A picture is bytes from elsewhere: opened by itself, whatever a browser takes it for, it runs and loads nothing.
@@ -53,16 +54,23 @@ pub(crate) async fn list(
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::bad_request(format!("limit is 1 to {LIMIT_MAX}.")));
     }
-    let page = match asked.after {
-        Some(after) => PageQuery::After(after),
-        None => PageQuery::Before(asked.before),
-    };
     // One more than asked for tells whether there is a next page.
-    let mut pictures = state.store.pictures(device.as_ref(), page, limit + 1).await?;
+    let mut pictures = match (asked.arrived_after, asked.after) {
+        (Some(_), _) if device.is_some() => {
+            return Err(Problem::bad_request("arrived_after lists the pictures of all cameras."));
+        }
+        (Some(arrival), _) => state.store.pictures_arrived_after(arrival, limit + 1).await?,
+        (None, Some(after)) => state.store.pictures(device.as_ref(), PageQuery::After(after), limit + 1).await?,
+        (None, None) => state.store.pictures(device.as_ref(), PageQuery::Before(asked.before), limit + 1).await?,
+    };
     let more = pictures.len() > limit as usize;
     pictures.truncate(limit as usize);
+    let next = |picture: &Picture| match asked.arrived_after {
+        Some(_) => picture.arrival.to_string(),
+        None => picture.cursor().to_string(),
+    };
     Ok(Json(Pictures {
-        next: pictures.last().filter(|_| more).map(|picture| picture.arrival),
+        next: pictures.last().filter(|_| more).map(next),
         pictures: pictures.into_iter().map(dto::Picture::from).collect(),
     }))
 }

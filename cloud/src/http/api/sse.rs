@@ -26,7 +26,7 @@ use crate::http::auth::request_context::RequestContext;
 use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
 use crate::ops::event_bus::ChangeEvent;
-use crate::store::{PageQuery, StoreError};
+use crate::store::StoreError;
 
 /// News that come together are told together.
 const GATHER: Duration = Duration::from_millis(250);
@@ -48,7 +48,7 @@ pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpRes
         .and_then(|id| id.to_str().ok())
         .and_then(|id| id.parse().ok());
     // A store restored from an older copy gives out lower numbers than the page has heard of.
-    let newest = newest(&state).await?;
+    let newest = state.store.last_arrival().await?;
     let told = told.map_or(newest, |told: i64| told.min(newest));
     let stop = state.stop.clone().cancelled_owned();
     let teller = EventStream {
@@ -70,11 +70,6 @@ pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpRes
     let beat = KeepAlive::new().interval(BEAT).event(Event::default().event("beat").data("{}"));
     let sse = Sse::new(events).keep_alive(beat);
     Ok(([("x-accel-buffering", "no")], sse).into_response())
-}
-
-async fn newest(state: &AppState) -> Result<i64, StoreError> {
-    let newest = state.store.pictures(None, PageQuery::Before(None), 1).await?;
-    Ok(newest.first().map_or(0, |picture| picture.arrival))
 }
 
 struct EventStream {
@@ -136,7 +131,7 @@ impl EventStream {
         let store = &self.state.store;
         let from = self.told;
         loop {
-            let page = store.pictures(None, PageQuery::After(self.told), PAGE).await?;
+            let page = store.pictures_arrived_after(self.told, PAGE).await?;
             self.behind = page.len() == PAGE as usize;
             for picture in page {
                 self.told = picture.arrival;

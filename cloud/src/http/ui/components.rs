@@ -223,7 +223,7 @@ pub(crate) fn grid(lang: Language, pictures: &[PictureView], named: bool) -> Mar
     html! {
         ul.grid {
             @for picture in pictures {
-                li #{ "tile-" (picture.id) } data-stored=(picture.stored_us / 1000) {
+                li #{ "tile-" (picture.id) } data-sort=(picture.sort_us / 1000) {
                     a.tile href=(picture_url(&picture.id)) {
                         (image(lang, picture, false, &html! { @if !named { (picture.device) } }))
                         (badges(lang, picture))
@@ -232,7 +232,7 @@ pub(crate) fn grid(lang: Language, pictures: &[PictureView], named: bool) -> Mar
                             span.tile-time {
                                 @if capture_time::late(picture) { (shape(Tone::Wait)) span.hear { (t!(lang, "arrived-late")) } }
                                 // With its date if that is not the day it stands under.
-                                (capture_time::short(lang, picture, picture.stored_us))
+                                (capture_time::short(lang, picture, picture.sort_us))
                             }
                         }
                     }

@@ -22,7 +22,7 @@ use crate::http::error::{HttpResult, Problem, is_page};
 use crate::http::ui::templates;
 use crate::now_us;
 use crate::store;
-use crate::store::PageQuery;
+use crate::store::{PageQuery, PictureCursor};
 
 /// Entries in each list of a camera's page.
 const LISTED: u32 = 50;
@@ -89,8 +89,8 @@ pub(crate) async fn save_settings(
 #[derive(Debug, Deserialize)]
 pub(crate) struct GalleryQuery {
     device: Option<String>,
-    before: Option<i64>,
-    after: Option<i64>,
+    before: Option<PictureCursor>,
+    after: Option<PictureCursor>,
 }
 
 pub(crate) async fn gallery(
@@ -380,8 +380,7 @@ async fn gallery_view(state: &AppState, asked: &GalleryQuery) -> HttpResult<temp
         }
         PageQuery::Before(before) => (before.is_some(), more),
     };
-    let cursor =
-        |picture: Option<&store::Picture>, there: bool| picture.filter(|_| there).map(|picture| picture.arrival);
+    let cursor = |picture: Option<&store::Picture>, there: bool| picture.filter(|_| there).map(store::Picture::cursor);
     let cameras = store.presences(now_us()).await?;
     Ok(templates::GalleryView {
         cameras: cameras.into_iter().map(|(device, _)| device).collect(),
@@ -400,9 +399,9 @@ async fn picture_detail(state: &AppState, id: &str) -> HttpResult<templates::Pic
     let all = store.pictures_of(id.capture).await?;
     let (mut found, twins): (Vec<_>, Vec<_>) = all.into_iter().partition(|picture| picture.id() == id);
     let picture = found.pop().ok_or_else(missing)?;
-    let (device, arrival) = (Some(&picture.device), picture.arrival);
-    let newer = store.pictures(device, PageQuery::After(arrival), 1).await?;
-    let older = store.pictures(device, PageQuery::Before(Some(arrival)), 1).await?;
+    let (device, cursor) = (Some(&picture.device), picture.cursor());
+    let newer = store.pictures(device, PageQuery::After(cursor), 1).await?;
+    let older = store.pictures(device, PageQuery::Before(Some(cursor)), 1).await?;
     Ok(templates::PictureDetailView {
         newer: newer.first().map(store::Picture::id),
         older: older.first().map(store::Picture::id),
@@ -457,6 +456,7 @@ fn picture_view(picture: store::Picture) -> templates::PictureView {
         saved_after_us: picture.saved_after_us,
         sent_after_us: picture.sent_after_us,
         stored_us: picture.stored_us,
+        sort_us: picture.sort_us,
         attempt: picture.attempt,
         thumbnail: match picture.thumbnail {
             store::Thumbnail::Pending => templates::Thumbnail::Pending,

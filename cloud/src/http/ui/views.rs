@@ -10,6 +10,7 @@ use keepsake_protocol::status::{Health, LedStatus, Presence, Queue};
 
 use crate::auth::{Role, TokenScope};
 use crate::http::ui::language::Language;
+use crate::store::PictureCursor;
 
 /// The data around the content of every page. All times are microseconds UTC since 1970.
 #[derive(Debug, Clone)]
@@ -145,6 +146,8 @@ pub struct PictureView {
     pub sent_after_us: Option<u64>,
     /// The commit, by the cloud's clock.
     pub stored_us: i64,
+    /// The place in the order of capture time.
+    pub sort_us: i64,
     /// 0 = the first try.
     pub attempt: u32,
     pub thumbnail: Thumbnail,
@@ -274,7 +277,7 @@ pub struct FaultView {
     pub told_us: i64,
 }
 
-/// `/pictures?device=&before=&after=`, newest arrival first.
+/// `/pictures?device=&before=&after=`, newest capture first.
 #[derive(Debug, Clone)]
 pub struct GalleryView {
     /// All cameras, for the filter.
@@ -286,16 +289,16 @@ pub struct GalleryView {
     /// The number of pictures with this filter.
     pub total: u64,
     /// Value of `?after=` that leads to the 100 pictures next to these on the newer side; absent on the first page.
-    pub newer: Option<i64>,
+    pub newer: Option<PictureCursor>,
     /// Value of `?before=` that leads to older ones; absent on the last page.
-    pub older: Option<i64>,
+    pub older: Option<PictureCursor>,
 }
 
 /// `/pictures/{id}`.
 #[derive(Debug, Clone)]
 pub struct PictureDetailView {
     pub picture: PictureView,
-    /// Neighbours of the same camera by arrival.
+    /// Neighbours of the same camera by capture time.
     pub newer: Option<PictureId>,
     pub older: Option<PictureId>,
     /// Other pictures with the same CaptureId.

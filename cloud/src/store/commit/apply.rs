@@ -1,14 +1,14 @@
 //! Commits a batch of operations in one transaction.
 
 use keepsake_protocol::capture::FrameHeader;
-use keepsake_protocol::inventory::Inventory;
-use keepsake_protocol::receipt::InventoryAck;
+use keepsake_protocol::id::PictureId;
+use keepsake_protocol::receipt::{InventoryAck, Receipt};
 use keepsake_protocol::status::{Presence, Status};
 use keepsake_protocol::topic::{MessageKind, Topic};
-use keepsake_protocol::{DeviceId, Hash};
+use keepsake_protocol::{CaptureId, DeviceId, Hash};
 use sqlx::AnyConnection;
 
-use crate::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry};
+use crate::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry, picture_id};
 use crate::store::bind::Key;
 use crate::store::commit::part::PartOutcome;
 use crate::store::commit::totals::BatchTotals;
@@ -16,8 +16,9 @@ use crate::store::commit::upload::Upload;
 use crate::store::commit::{
     boot_clock, device, event, fate, inventory, part, picture, quarantine, spool, tombstone, upload_dedup,
 };
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
 use crate::store::open::Store;
+use crate::store::picture::Picture;
 use crate::store::query::commands;
 
 /// How long a camera waits before it offers again what this cloud has no place for, seconds.
@@ -37,7 +38,7 @@ impl Store {
                 outcomes.push(self.apply(&mut tx, &mut totals, operation, now_us).await?);
             }
             totals.finish(&mut tx).await?;
-            tx.commit().await.context("commit a batch")?;
+            tx.commit("commit a batch").await?;
             Ok(outcomes)
         })
         .await
@@ -62,20 +63,28 @@ impl Store {
             IngestOp::Tombstone { device, tombstone, hash, payload } => {
                 spool::touch_spool(tx, device, tombstone.spool, tombstone.last().next(), now_us).await?;
                 tombstone::insert(tx, device, tombstone, *hash, payload, now_us).await?;
-                Ok(CommitOutcome::TombstoneStored {
-                    install: tombstone.spool,
-                    sequence: tombstone.sequence,
-                    hash: hash.prefix(),
-                })
+                let capture = CaptureId { spool: tombstone.spool, sequence: tombstone.sequence };
+                Ok(CommitOutcome::TombstoneStored(PictureId { capture, hash: hash.prefix() }))
             }
             IngestOp::Event { device, kind, hash, payload, line, install } => {
                 event::insert(tx, device, kind, *hash, payload, now_us, self.limits.events_max).await?;
                 if let Some(line) = line {
                     boot_clock::insert(tx, device, line, *hash, now_us).await?;
+                    picture::sort_boot(tx, device, line.boot).await?;
                 }
                 Ok(CommitOutcome::EventStored { awaited: install.map(|install| (install, hash.prefix())) })
             }
-            IngestOp::Inventory { device, inventory } => apply_inventory(tx, device, inventory, now_us).await,
+            IngestOp::Inventory { device, inventory } => {
+                spool::touch_spool(tx, device, inventory.spool, inventory.next, now_us).await?;
+                let (stored, want) = inventory::answer_inventory(tx, inventory).await?;
+                Ok(CommitOutcome::InventoryAnswered(Receipt {
+                    stored,
+                    want,
+                    inventory_ack: Some(InventoryAck { id: inventory.id, page: inventory.page }),
+                    next: fate::next(tx, inventory.spool).await?,
+                    ..Receipt::new(self.id, inventory.spool)
+                }))
+            }
             IngestOp::Status { device, status, retained } => {
                 self.apply_status(tx, device, status, *retained, now_us).await
             }
@@ -101,17 +110,13 @@ impl Store {
                 };
                 apply_upload(tx, totals, device, &upload, *hash, *maybe_repeat, now_us).await
             }
-            IngestOp::Quarantine(suspect) => {
-                quarantine::insert(tx, suspect, now_us, &self.limits).await?;
+            IngestOp::Quarantine(entry) => {
+                quarantine::insert(tx, entry, now_us, &self.limits).await?;
                 Ok(CommitOutcome::Quarantined)
             }
-            IngestOp::TooLarge { install, sequence, hash, reason, .. } => Ok(CommitOutcome::Refused {
-                install: *install,
-                sequence: *sequence,
-                hash: *hash,
-                reason: reason.clone(),
-                retry_after: RETRY_S,
-            }),
+            IngestOp::TooLarge { id, reason, .. } => {
+                Ok(CommitOutcome::Refused { id: *id, reason: reason.clone(), retry_after: RETRY_S })
+            }
         }
     }
 
@@ -127,15 +132,13 @@ impl Store {
     ) -> Result<CommitOutcome> {
         let record = &header.capture;
         spool::touch_spool(tx, device, record.spool, record.sequence.next(), now_us).await?;
-        let stored = |arrival| CommitOutcome::Stored {
-            install: record.spool,
-            sequence: record.sequence,
-            hash: record.hash.prefix(),
-            arrival,
+        let stored = |new: Option<Picture>| CommitOutcome::Stored {
+            id: picture_id(record),
+            arrival: new.map(|picture| picture.arrival),
         };
         if header.offset == 0 && header.len == record.total {
-            let arrival = picture::insert(tx, totals, device, header, bytes, now_us, false).await?;
-            return Ok(stored(arrival));
+            let new = picture::insert(tx, totals, device, header, bytes, now_us, false).await?;
+            return Ok(stored(new));
         }
         if fate::is_settled(tx, Key::of(record)).await? {
             return Ok(stored(None));
@@ -143,11 +146,11 @@ impl Store {
         match part::insert(tx, device, header, bytes, now_us, &self.limits).await? {
             PartOutcome::Unfinished => Ok(CommitOutcome::PartStored),
             PartOutcome::Whole(whole) => {
-                let arrival = picture::insert(tx, totals, device, header, &whole, now_us, false).await?;
-                Ok(stored(arrival))
+                let new = picture::insert(tx, totals, device, header, &whole, now_us, false).await?;
+                Ok(stored(new))
             }
             PartOutcome::WrongHash(whole) => {
-                let suspect = QuarantineEntry {
+                let entry = QuarantineEntry {
                     device: Some(device.clone()),
                     topic: Topic::new(device, MessageKind::Frame).to_string(),
                     reason: format!(
@@ -157,7 +160,7 @@ impl Store {
                     hash: Hash::of(&whole),
                     bytes: whole.into(),
                 };
-                quarantine::insert(tx, &suspect, now_us, &self.limits).await?;
+                quarantine::insert(tx, &entry, now_us, &self.limits).await?;
                 Ok(CommitOutcome::WrongHash)
             }
         }
@@ -187,7 +190,7 @@ impl Store {
         Ok(CommitOutcome::StatusStored { wants })
     }
 
-    /// What an operation becomes that would need one camera too many.
+    /// Rejects an operation that would need one camera too many.
     async fn reject_for_space(
         &self,
         tx: &mut AnyConnection,
@@ -197,24 +200,18 @@ impl Store {
         const REASON: &str = "this cloud has no room for another camera";
         if let IngestOp::Upload { device, hash, bytes, .. } = operation {
             // Nobody keeps it and offers it again.
-            let suspect = QuarantineEntry {
+            let entry = QuarantineEntry {
                 device: None,
                 topic: format!("an upload of {device}"),
                 reason: REASON.to_owned(),
                 hash: *hash,
                 bytes: bytes.clone(),
             };
-            quarantine::insert(tx, &suspect, now_us, &self.limits).await?;
+            quarantine::insert(tx, &entry, now_us, &self.limits).await?;
             return Ok(CommitOutcome::Quarantined);
         }
-        Ok(match operation.capture() {
-            Some((install, sequence, hash)) => CommitOutcome::Refused {
-                install,
-                sequence,
-                hash,
-                reason: REASON.to_owned(),
-                retry_after: RETRY_S,
-            },
+        Ok(match operation.receipt_id() {
+            Some(id) => CommitOutcome::Refused { id, reason: REASON.to_owned(), retry_after: RETRY_S },
             None => CommitOutcome::Dropped,
         })
     }
@@ -235,30 +232,12 @@ async fn apply_upload(
     }
     let (install, sequence) = spool::next_upload(tx, device, now_us).await?;
     let header = upload.header(install, sequence, now_us);
-    let arrival = picture::insert(tx, totals, device, &header, upload.bytes, now_us, false).await?;
+    let new = picture::insert(tx, totals, device, &header, upload.bytes, now_us, false).await?;
     upload_dedup::remember(tx, device, hash, now_us).await?;
-    Ok(CommitOutcome::UploadStored { arrival })
+    Ok(CommitOutcome::UploadStored { arrival: new.map(|picture| picture.arrival) })
 }
 
-/// Answers which captures of an inventory are here, and which are wanted.
-async fn apply_inventory(
-    tx: &mut AnyConnection,
-    device: &DeviceId,
-    have: &Inventory,
-    now_us: i64,
-) -> Result<CommitOutcome> {
-    spool::touch_spool(tx, device, have.spool, have.next, now_us).await?;
-    let (stored, want) = inventory::answer_inventory(tx, have).await?;
-    Ok(CommitOutcome::InventoryAnswered {
-        install: have.spool,
-        stored,
-        want,
-        answers: InventoryAck { id: have.id, page: have.page },
-        next: fate::next(tx, have.spool).await?,
-    })
-}
-
-/// The camera that made this operation, and whether that is a sign of life.
+/// Returns the camera of an operation, and whether the operation proves that the camera is alive.
 fn speaker(operation: &IngestOp) -> Option<(&DeviceId, bool)> {
     match operation {
         // The broker speaks in a last will, and repeats what it retained; neither is the camera speaking.

@@ -1,23 +1,18 @@
-//! Table `boot_clock`: the clock offsets that cameras report for their boots. A picture is corrected when it is read, so that a
-//! line that comes late needs no rewriting of what is stored already, and a list costs one query more for each hundred of
-//! its boots.
-
-use std::collections::{BTreeSet, HashMap};
+//! Table `boot_clock`: the clock offsets that cameras report for their boots. The capture time of a picture is computed
+//! when it is read, by the offsets that are known then; only its place in lists is stored.
 
 use keepsake_protocol::event::BootClockOffset;
 use keepsake_protocol::{BootId, DeviceId, Hash};
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AnyConnection, Row};
 
 use crate::store::bind::{from_bigint, id, to_bigint};
-use crate::store::error::{ErrorContext, Result};
-use crate::store::picture::Picture;
+use crate::store::error::Result;
+use crate::store::statement::{keep_newest, sql};
 
 /// Lines of one boot. A camera bounds itself to fewer; one that does not has its latest lines made into one.
 const LINES_MAX: u64 = 32;
 /// Lines of one camera; beyond, those heard of longest ago go, and what they corrected is guessed again.
 const LINES_OF_DEVICE_MAX: u64 = 4_000;
-/// Boots asked for in one query.
-const BOOTS_MAX: usize = 100;
 
 /// Keeps a line once.
 pub(crate) async fn insert(
@@ -36,46 +31,28 @@ pub(crate) async fn insert(
         && let Some((known, latest)) = lines.iter().rfind(|(_, known)| known.estimated == line.estimated)
     {
         line = covering(latest, &line);
-        sqlx::query("DELETE FROM boot_clock WHERE boot = ? AND device = ? AND hash = ?")
-            .bind(line.boot.0.as_slice())
-            .bind(device.as_str())
-            .bind(known.0.as_slice())
-            .execute(&mut *tx)
-            .await
-            .context("join boot lines")?;
+        sql("DELETE FROM boot_clock WHERE boot = ? AND device = ? AND hash = ?")
+            .bind((line.boot, device, *known))
+            .execute(&mut *tx, "join boot lines")
+            .await?;
     }
-    sqlx::query(
+    sql(
         "INSERT INTO boot_clock (boot, device, hash, offset_us, error_us, measured_us, estimated, received_us) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(line.boot.0.as_slice())
-    .bind(device.as_str())
-    .bind(hash.0.as_slice())
-    .bind(line.offset_us)
-    .bind(to_bigint(line.error_us))
-    .bind(line.at_us.map(to_bigint))
-    .bind(i64::from(line.estimated))
-    .bind(now_us)
-    .execute(&mut *tx)
-    .await
-    .context("note a boot line")?;
-    let oldest: Option<i64> = sqlx::query_scalar(
-        "SELECT received_us FROM boot_clock WHERE device = ? ORDER BY received_us DESC LIMIT 1 OFFSET ?",
-    )
-    .bind(device.as_str())
-    .bind(to_bigint(LINES_OF_DEVICE_MAX))
-    .fetch_optional(&mut *tx)
-    .await
-    .context("count boot lines")?;
-    if let Some(oldest) = oldest {
-        sqlx::query("DELETE FROM boot_clock WHERE device = ? AND received_us <= ?")
-            .bind(device.as_str())
-            .bind(oldest)
-            .execute(tx)
-            .await
-            .context("drop old boot lines")?;
-    }
-    Ok(())
+    .bind((
+        line.boot,
+        device,
+        hash,
+        line.offset_us,
+        line.error_us,
+        line.at_us.map(to_bigint),
+        line.estimated,
+        now_us,
+    ))
+    .execute(&mut *tx, "note a boot line")
+    .await?;
+    keep_newest(tx, "boot_clock", "received_us", device, LINES_OF_DEVICE_MAX).await
 }
 
 /// One line that holds wherever one of the two does, for the whole boot.
@@ -103,20 +80,29 @@ fn covering(one: &BootClockOffset, other: &BootClockOffset) -> BootClockOffset {
 /// A month.
 const LONG_BOOT_US: u64 = 30 * 24 * 3600 * 1_000_000;
 
+/// Returns the clock offsets of a boot.
+pub(crate) async fn offsets(
+    connection: &mut AnyConnection,
+    device: &DeviceId,
+    boot: BootId,
+) -> Result<Vec<BootClockOffset>> {
+    let offsets = of_boot(connection, device, boot).await?;
+    Ok(offsets.into_iter().map(|(_, offset)| offset).collect())
+}
+
+/// Returns the clock offsets of a boot with the hashes of their events, oldest first.
 async fn of_boot(
     connection: &mut AnyConnection,
     device: &DeviceId,
     boot: BootId,
 ) -> Result<Vec<(Hash, BootClockOffset)>> {
-    let rows = sqlx::query(
+    let rows = sql(
         "SELECT hash, offset_us, error_us, measured_us, estimated FROM boot_clock WHERE boot = ? AND device = ? \
          ORDER BY received_us, hash",
     )
-    .bind(boot.0.as_slice())
-    .bind(device.as_str())
-    .fetch_all(connection)
-    .await
-    .context("read the lines of a boot")?;
+    .bind((boot, device))
+    .fetch_all(connection, "read the lines of a boot")
+    .await?;
     rows.iter()
         .map(|row| {
             let line = BootClockOffset {
@@ -130,46 +116,6 @@ async fn of_boot(
             Ok((id(row.get::<&[u8], _>(0), "a hash")?, line))
         })
         .collect()
-}
-
-/// Says of these pictures when they were taken, by all that is known by now.
-pub(crate) async fn correct(connection: &mut AnyConnection, pictures: &mut [Picture]) -> Result<()> {
-    let boots: Vec<BootId> = pictures
-        .iter()
-        .map(|picture| picture.pressed.boot.0)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .map(BootId)
-        .collect();
-    let mut lines: HashMap<(BootId, String), Vec<BootClockOffset>> = HashMap::new();
-    for boots in boots.chunks(BOOTS_MAX) {
-        let marks = vec!["?"; boots.len()].join(", ");
-        let statement = format!(
-            "SELECT boot, device, offset_us, error_us, measured_us, estimated FROM boot_clock WHERE boot IN ({marks})"
-        );
-        let mut query = sqlx::query(AssertSqlSafe(statement));
-        for boot in boots {
-            query = query.bind(boot.0.as_slice());
-        }
-        let rows = query.fetch_all(&mut *connection).await.context("read the lines of boots")?;
-        for row in &rows {
-            let boot: BootId = id(row.get::<&[u8], _>(0), "a boot id")?;
-            let line = BootClockOffset {
-                boot,
-                offset_us: row.get(2),
-                error_us: from_bigint(row.get(3)),
-                at_us: row.get::<Option<i64>, _>(4).map(from_bigint),
-                estimated: row.get::<i64, _>(5) != 0,
-                spool: None,
-            };
-            lines.entry((boot, row.get(1))).or_default().push(line);
-        }
-    }
-    for picture in pictures {
-        let of = (picture.pressed.boot, picture.device.as_str().to_owned());
-        picture.set_capture_time(lines.get(&of).map_or(&[], Vec::as_slice));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::store::bind::Key;
 use crate::store::commit::{fate, picture, totals};
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
 use crate::store::open::Store;
 use crate::store::picture::Picture;
 
@@ -25,7 +25,7 @@ impl Store {
                 picture::remove(&mut tx, picture.arrival).await?;
                 totals::count(&mut tx, &picture.device, -1).await?;
             }
-            tx.commit().await.context("commit deleting")?;
+            tx.commit("commit deleting").await?;
             Ok(deleted)
         })
         .await

@@ -5,7 +5,8 @@ use keepsake_protocol::status::{Presence, Status};
 use sqlx::AnyConnection;
 
 use crate::store::bind::from_bigint;
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
+use crate::store::statement::sql;
 
 /// Notes that there is such a camera, and if `alive` that it has just spoken. Returns false, and notes nothing, if it
 /// would be one more than `devices_max`.
@@ -16,35 +17,26 @@ pub(crate) async fn touch_device(
     alive: bool,
     devices_max: u64,
 ) -> Result<bool> {
-    let known: Option<i64> = sqlx::query_scalar("SELECT last_seen_us FROM device WHERE id = ?")
-        .bind(device.as_str())
-        .fetch_optional(&mut *tx)
-        .await
-        .context("look for a camera")?;
+    let known: Option<i64> = sql("SELECT last_seen_us FROM device WHERE id = ?")
+        .bind(device)
+        .optional_scalar(&mut *tx, "look for a camera")
+        .await?;
     match known {
         None => {
-            let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM device")
-                .fetch_one(&mut *tx)
-                .await
-                .context("count cameras")?;
+            let all: i64 = sql("SELECT COUNT(*) FROM device").scalar(&mut *tx, "count cameras").await?;
             if from_bigint(all) >= devices_max {
                 return Ok(false);
             }
-            sqlx::query("INSERT INTO device (id, first_seen_us, last_seen_us, online) VALUES (?, ?, ?, 0)")
-                .bind(device.as_str())
-                .bind(now_us)
-                .bind(now_us)
-                .execute(tx)
-                .await
-                .context("note a camera")?;
+            sql("INSERT INTO device (id, first_seen_us, last_seen_us, online) VALUES (?, ?, ?, 0)")
+                .bind((device, now_us, now_us))
+                .execute(tx, "note a camera")
+                .await?;
         }
         Some(_) if alive => {
-            sqlx::query("UPDATE device SET last_seen_us = ? WHERE id = ?")
-                .bind(now_us)
-                .bind(device.as_str())
-                .execute(tx)
-                .await
-                .context("note that a camera has spoken")?;
+            sql("UPDATE device SET last_seen_us = ? WHERE id = ?")
+                .bind((now_us, device))
+                .execute(tx, "note that a camera has spoken")
+                .await?;
         }
         Some(_) => {}
     }
@@ -64,21 +56,16 @@ pub(crate) async fn store_status(
         Presence::Online => !retained,
         Presence::Offline => false,
     };
-    sqlx::query("UPDATE device SET online = ? WHERE id = ?")
-        .bind(i64::from(online))
-        .bind(device.as_str())
-        .execute(&mut *tx)
-        .await
-        .context("note the presence of a camera")?;
+    sql("UPDATE device SET online = ? WHERE id = ?")
+        .bind((online, device))
+        .execute(&mut *tx, "note the presence of a camera")
+        .await?;
     if status.reported_at.is_some() {
         let json = serde_json::to_string(status).expect("a status has no map with odd keys");
-        sqlx::query("UPDATE device SET status = ?, status_us = ? WHERE id = ?")
-            .bind(json)
-            .bind(now_us)
-            .bind(device.as_str())
-            .execute(tx)
-            .await
-            .context("keep the status of a camera")?;
+        sql("UPDATE device SET status = ?, status_us = ? WHERE id = ?")
+            .bind((json, now_us, device))
+            .execute(tx, "keep the status of a camera")
+            .await?;
     }
     Ok(())
 }

@@ -4,10 +4,11 @@
 use keepsake_protocol::{Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::bind::{BindKey, Key, from_bigint, id, sequence, to_bigint};
+use crate::store::bind::{Key, from_bigint, id, sequence};
 use crate::store::commit::spool;
 use crate::store::commit::spool::CounterDelta;
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
+use crate::store::statement::sql;
 
 pub(crate) const TOMBSTONE: i64 = 1;
 pub(crate) const STORED: i64 = 2;
@@ -23,22 +24,19 @@ pub(crate) enum PriorFate {
 
 /// Whether this very picture is stored or deleted.
 pub(crate) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool> {
-    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE spool = ? AND sequence = ? AND hash = ?")
-        .key(key)
-        .fetch_optional(tx)
-        .await
-        .context("read a fate")?;
+    let fate: Option<i64> = sql("SELECT fate FROM fate WHERE spool = ? AND sequence = ? AND hash = ?")
+        .bind(key)
+        .optional_scalar(tx, "read a fate")
+        .await?;
     Ok(fate.is_some_and(|fate| fate >= STORED))
 }
 
 /// Makes the fate of a picture `stored`, unless it is that or deleted already.
 pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<PriorFate> {
-    let rows = sqlx::query("SELECT hash, fate FROM fate WHERE spool = ? AND sequence = ?")
-        .bind(key.install.0.as_slice())
-        .bind(to_bigint(key.sequence.get()))
-        .fetch_all(&mut *tx)
-        .await
-        .context("read the fates of a capture")?;
+    let rows = sql("SELECT hash, fate FROM fate WHERE spool = ? AND sequence = ?")
+        .bind((key.install, key.sequence))
+        .fetch_all(&mut *tx, "read the fates of a capture")
+        .await?;
     let mut told = 0;
     let mut conflict = false;
     for row in &rows {
@@ -51,13 +49,10 @@ pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<Prio
         }
     }
     if told > 0 {
-        sqlx::query("DELETE FROM fate WHERE spool = ? AND sequence = ? AND fate = ?")
-            .bind(key.install.0.as_slice())
-            .bind(to_bigint(key.sequence.get()))
-            .bind(TOMBSTONE)
-            .execute(&mut *tx)
-            .await
-            .context("raise the fate of a capture")?;
+        sql("DELETE FROM fate WHERE spool = ? AND sequence = ? AND fate = ?")
+            .bind((key.install, key.sequence, TOMBSTONE))
+            .execute(&mut *tx, "raise the fate of a capture")
+            .await?;
     }
     insert(tx, key, STORED).await?;
     let by = CounterDelta {
@@ -72,20 +67,17 @@ pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<Prio
 
 /// Makes the fate of a stored picture `deleted`. Returns whether it was stored.
 pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<bool> {
-    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE spool = ? AND sequence = ? AND hash = ?")
-        .key(key)
-        .fetch_optional(&mut *tx)
-        .await
-        .context("read a fate")?;
+    let fate: Option<i64> = sql("SELECT fate FROM fate WHERE spool = ? AND sequence = ? AND hash = ?")
+        .bind(key)
+        .optional_scalar(&mut *tx, "read a fate")
+        .await?;
     if fate != Some(STORED) {
         return Ok(false);
     }
-    sqlx::query("UPDATE fate SET fate = ? WHERE spool = ? AND sequence = ? AND hash = ?")
-        .bind(DELETED)
-        .key(key)
-        .execute(&mut *tx)
-        .await
-        .context("raise a fate to deleted")?;
+    sql("UPDATE fate SET fate = ? WHERE spool = ? AND sequence = ? AND hash = ?")
+        .bind((DELETED, key))
+        .execute(&mut *tx, "raise a fate to deleted")
+        .await?;
     let by = CounterDelta { stored: -1, deleted: 1, ..CounterDelta::default() };
     spool::add_to_counters(tx, key.install, by).await?;
     Ok(true)
@@ -118,49 +110,38 @@ pub(crate) async fn mark_tombstone(
 }
 
 async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
-    sqlx::query("INSERT INTO fate (spool, sequence, hash, fate) VALUES (?, ?, ?, ?)")
-        .key(key)
-        .bind(fate)
-        .execute(tx)
-        .await
-        .context("note a fate")?;
+    sql("INSERT INTO fate (spool, sequence, hash, fate) VALUES (?, ?, ?, ?)")
+        .bind((key, fate))
+        .execute(tx, "note a fate")
+        .await?;
     Ok(())
 }
 
 /// One more than the highest sequence with a fate.
 pub(crate) async fn next(tx: &mut AnyConnection, install: SpoolId) -> Result<Option<Sequence>> {
-    let last: Option<i64> = sqlx::query_scalar("SELECT MAX(sequence) FROM fate WHERE spool = ?")
-        .bind(install.0.as_slice())
-        .fetch_one(tx)
-        .await
-        .context("read the highest fate")?;
+    let last: Option<i64> = sql("SELECT MAX(sequence) FROM fate WHERE spool = ?")
+        .bind(install)
+        .scalar(tx, "read the highest fate")
+        .await?;
     last.map(|last| Ok(sequence(last)?.next())).transpose()
 }
 
 /// The sequences within `first..=last` that have any fate, in order, each once.
 async fn with_fate(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64, u64)) -> Result<Vec<u64>> {
-    let found: Vec<i64> = sqlx::query_scalar(
-        "SELECT DISTINCT sequence FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ? ORDER BY sequence",
-    )
-    .bind(install.0.as_slice())
-    .bind(to_bigint(first))
-    .bind(to_bigint(last))
-    .fetch_all(tx)
-    .await
-    .context("read which sequences have a fate")?;
+    let found: Vec<i64> =
+        sql("SELECT DISTINCT sequence FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ? ORDER BY sequence")
+            .bind((install, first, last))
+            .scalars(tx, "read which sequences have a fate")
+            .await?;
     Ok(found.into_iter().map(from_bigint).collect())
 }
 
 /// How many sequences within `first..=last` have any fate.
 pub(crate) async fn count_within(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64, u64)) -> Result<u64> {
-    let found: i64 =
-        sqlx::query_scalar("SELECT COUNT(DISTINCT sequence) FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ?")
-            .bind(install.0.as_slice())
-            .bind(to_bigint(first))
-            .bind(to_bigint(last))
-            .fetch_one(tx)
-            .await
-            .context("count fates")?;
+    let found: i64 = sql("SELECT COUNT(DISTINCT sequence) FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ?")
+        .bind((install, first, last))
+        .scalar(tx, "count fates")
+        .await?;
     Ok(from_bigint(found))
 }
 
@@ -207,15 +188,10 @@ pub(crate) async fn settled(
     install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
-    let rows =
-        sqlx::query("SELECT sequence, hash FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ? AND fate >= ?")
-            .bind(install.0.as_slice())
-            .bind(to_bigint(first.get()))
-            .bind(to_bigint(last.get()))
-            .bind(STORED)
-            .fetch_all(tx)
-            .await
-            .context("read fates")?;
+    let rows = sql("SELECT sequence, hash FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ? AND fate >= ?")
+        .bind((install, first, last, STORED))
+        .fetch_all(tx, "read fates")
+        .await?;
     rows.iter()
         .map(|row| {
             let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;

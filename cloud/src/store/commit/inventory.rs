@@ -9,7 +9,8 @@ use sqlx::{AnyConnection, Row};
 
 use crate::store::bind::{Key, id, sequence, to_bigint};
 use crate::store::commit::{fate, part, tombstone};
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
+use crate::store::statement::sql;
 
 /// A card that has been silent for so long while another speaks in its place was replaced, microseconds.
 const REPLACED_US: i64 = 24 * 3600 * 1_000_000;
@@ -28,12 +29,10 @@ pub(crate) async fn replace(
     let Some(card) = installs.first().map(|current| current.spool) else {
         return Ok(());
     };
-    let known = sqlx::query("SELECT device, card, spool, at_us FROM inventory WHERE device = ? OR card = ?")
-        .bind(device.as_str())
-        .bind(card.0.as_slice())
-        .fetch_all(&mut *tx)
-        .await
-        .context("read what was said of the card")?;
+    let known = sql("SELECT device, card, spool, at_us FROM inventory WHERE device = ? OR card = ?")
+        .bind((device, card))
+        .fetch_all(&mut *tx, "read what was said of the card")
+        .await?;
     for row in &known {
         let (speaker, its_card): (&str, &[u8]) = (row.get(0), row.get(1));
         let install: SpoolId = id(row.get::<&[u8], _>(2), "an install")?;
@@ -45,41 +44,21 @@ pub(crate) async fn replace(
         if !gone {
             continue;
         }
-        sqlx::query(
-            "UPDATE inventory SET waiting = '[]', retained = '[]', coarse = 0, at_us = ?, \
+        sql("UPDATE inventory SET waiting = '[]', retained = '[]', coarse = 0, at_us = ?, \
              next = (SELECT next FROM spool WHERE spool.spool = inventory.spool) \
-             WHERE device = ? AND card = ? AND spool = ?",
-        )
-        .bind(now_us)
-        .bind(speaker)
-        .bind(its_card)
-        .bind(install.0.as_slice())
-        .execute(&mut *tx)
-        .await
-        .context("note that nothing of an install is on a card")?;
+             WHERE device = ? AND card = ? AND spool = ?")
+        .bind((now_us, speaker, its_card, install))
+        .execute(&mut *tx, "note that nothing of an install is on a card")
+        .await?;
     }
     for held in installs {
-        sqlx::query("DELETE FROM inventory WHERE device = ? AND card = ? AND spool = ?")
-            .bind(device.as_str())
-            .bind(card.0.as_slice())
-            .bind(held.spool.0.as_slice())
-            .execute(&mut *tx)
-            .await
-            .context("replace what is on a card")?;
-        sqlx::query(
+        sql("DELETE FROM inventory WHERE device = ? AND card = ? AND spool = ?")
+            .bind((device, card, held.spool))
+            .execute(&mut *tx, "replace what is on a card")
+            .await?;
+        sql(
             "INSERT INTO inventory (device, card, spool, next, waiting, retained, coarse, at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(device.as_str())
-        .bind(card.0.as_slice())
-        .bind(held.spool.0.as_slice())
-        .bind(to_bigint(held.next.get()))
-        .bind(json(&held.waiting))
-        .bind(json(&held.kept))
-        .bind(i64::from(held.coarse))
-        .bind(now_us)
-        .execute(&mut *tx)
-        .await
-        .context("note what is on a card")?;
+        ).bind((device, card, held.spool, held.next, json(&held.waiting), json(&held.kept), held.coarse, now_us)).execute(&mut *tx, "note what is on a card").await?;
     }
     Ok(())
 }

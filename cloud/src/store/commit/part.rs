@@ -7,10 +7,11 @@ use keepsake_protocol::capture::FrameHeader;
 use keepsake_protocol::{CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::bind::{BindKey, Key, from_bigint, id, sequence, to_bigint};
-use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::bind::{Key, from_bigint, id, sequence, to_bigint};
+use crate::store::error::{Result, StoreError};
 use crate::store::limits::Limits;
 use crate::store::open::Store;
+use crate::store::statement::sql;
 
 pub(crate) enum PartOutcome {
     Unfinished,
@@ -31,28 +32,21 @@ pub(crate) async fn insert(
 ) -> Result<PartOutcome> {
     let record = &header.capture;
     let key = Key::of(record);
-    let known = sqlx::query("SELECT total FROM partial WHERE spool = ? AND sequence = ? AND hash = ?")
-        .key(key)
-        .fetch_optional(&mut *tx)
-        .await
-        .context("look for an unfinished capture")?;
+    let known = sql("SELECT total FROM partial WHERE spool = ? AND sequence = ? AND hash = ?")
+        .bind(key)
+        .fetch_optional(&mut *tx, "look for an unfinished capture")
+        .await?;
     let known_total = known.map(|row| from_bigint(row.get(0)));
     // One of the two messages lies about the length. Which one cannot be known, so the new one starts over.
     if known_total.is_some_and(|total| total != record.total) {
         delete_parts(tx, key).await?;
     }
     if known_total != Some(record.total) {
-        sqlx::query(
-            "INSERT INTO partial (spool, sequence, hash, device, total, parts, bytes, progress_us) \
-             VALUES (?, ?, ?, ?, ?, 0, 0, ?)",
-        )
-        .key(key)
-        .bind(device.as_str())
-        .bind(to_bigint(record.total))
-        .bind(now_us)
-        .execute(&mut *tx)
-        .await
-        .context("begin an unfinished capture")?;
+        sql("INSERT INTO partial (spool, sequence, hash, device, total, parts, bytes, progress_us) \
+             VALUES (?, ?, ?, ?, ?, 0, 0, ?)")
+        .bind((key, device, record.total, now_us))
+        .execute(&mut *tx, "begin an unfinished capture")
+        .await?;
     }
     if !put(tx, header, bytes, now_us).await? {
         return Ok(PartOutcome::Unfinished);
@@ -74,63 +68,45 @@ pub(crate) async fn insert(
 /// Writes the part unless a part that starts there reaches as far. Returns whether anything changed.
 async fn put(tx: &mut AnyConnection, header: &FrameHeader, bytes: &[u8], now_us: i64) -> Result<bool> {
     let key = Key::of(&header.capture);
-    let there: Option<i64> =
-        sqlx::query_scalar("SELECT len FROM part WHERE spool = ? AND sequence = ? AND hash = ? AND start = ?")
-            .key(key)
-            .bind(to_bigint(header.offset))
-            .fetch_optional(&mut *tx)
-            .await
-            .context("look for a part")?;
+    let there: Option<i64> = sql("SELECT len FROM part WHERE spool = ? AND sequence = ? AND hash = ? AND start = ?")
+        .bind((key, header.offset))
+        .optional_scalar(&mut *tx, "look for a part")
+        .await?;
     let len = to_bigint(header.len);
-    let (parts, grown) = match there {
+    let (parts, grown): (i64, i64) = match there {
         Some(there) if there >= len => return Ok(false),
         Some(there) => {
-            sqlx::query("DELETE FROM part WHERE spool = ? AND sequence = ? AND hash = ? AND start = ?")
-                .key(key)
-                .bind(to_bigint(header.offset))
-                .execute(&mut *tx)
-                .await
-                .context("replace a shorter part")?;
+            sql("DELETE FROM part WHERE spool = ? AND sequence = ? AND hash = ? AND start = ?")
+                .bind((key, header.offset))
+                .execute(&mut *tx, "replace a shorter part")
+                .await?;
             (0, len - there)
         }
         None => (1, len),
     };
-    sqlx::query("INSERT INTO part (spool, sequence, hash, start, len, bytes) VALUES (?, ?, ?, ?, ?, ?)")
-        .key(key)
-        .bind(to_bigint(header.offset))
-        .bind(len)
-        .bind(bytes)
-        .execute(&mut *tx)
-        .await
-        .context("keep a part")?;
-    sqlx::query(
-        "UPDATE partial SET parts = parts + ?, bytes = bytes + ?, progress_us = ? \
-         WHERE spool = ? AND sequence = ? AND hash = ?",
-    )
-    .bind(parts)
-    .bind(grown)
-    .bind(now_us)
-    .key(key)
-    .execute(tx)
-    .await
-    .context("note the progress of a capture")?;
+    sql("INSERT INTO part (spool, sequence, hash, start, len, bytes) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind((key, header.offset, len, bytes))
+        .execute(&mut *tx, "keep a part")
+        .await?;
+    sql("UPDATE partial SET parts = parts + ?, bytes = bytes + ?, progress_us = ? \
+         WHERE spool = ? AND sequence = ? AND hash = ?")
+    .bind((parts, grown, now_us, key))
+    .execute(tx, "note the progress of a capture")
+    .await?;
     Ok(true)
 }
 
 /// The bytes of an unfinished capture that no part has, as `[start, end)`.
 pub(crate) async fn missing(tx: &mut AnyConnection, key: Key) -> Result<Vec<(u64, u64)>> {
-    let total: Option<i64> =
-        sqlx::query_scalar("SELECT total FROM partial WHERE spool = ? AND sequence = ? AND hash = ?")
-            .key(key)
-            .fetch_optional(&mut *tx)
-            .await
-            .context("read an unfinished capture")?;
+    let total: Option<i64> = sql("SELECT total FROM partial WHERE spool = ? AND sequence = ? AND hash = ?")
+        .bind(key)
+        .optional_scalar(&mut *tx, "read an unfinished capture")
+        .await?;
     let total = from_bigint(total.unwrap_or(0));
-    let parts = sqlx::query("SELECT start, len FROM part WHERE spool = ? AND sequence = ? AND hash = ? ORDER BY start")
-        .key(key)
-        .fetch_all(tx)
-        .await
-        .context("read which parts are here")?;
+    let parts = sql("SELECT start, len FROM part WHERE spool = ? AND sequence = ? AND hash = ? ORDER BY start")
+        .bind(key)
+        .fetch_all(tx, "read which parts are here")
+        .await?;
     let mut gaps = Vec::new();
     let mut reached = 0;
     for part in &parts {
@@ -148,21 +124,16 @@ pub(crate) async fn missing(tx: &mut AnyConnection, key: Key) -> Result<Vec<(u64
 
 /// Reads the parts one by one into the whole picture; there is no gap.
 async fn assemble(tx: &mut AnyConnection, key: Key) -> Result<Vec<u8>> {
-    let starts: Vec<i64> =
-        sqlx::query_scalar("SELECT start FROM part WHERE spool = ? AND sequence = ? AND hash = ? ORDER BY start")
-            .key(key)
-            .fetch_all(&mut *tx)
-            .await
-            .context("list the parts of a capture")?;
+    let starts: Vec<i64> = sql("SELECT start FROM part WHERE spool = ? AND sequence = ? AND hash = ? ORDER BY start")
+        .bind(key)
+        .scalars(&mut *tx, "list the parts of a capture")
+        .await?;
     let mut whole = Vec::new();
     for start in starts {
-        let part: Vec<u8> =
-            sqlx::query_scalar("SELECT bytes FROM part WHERE spool = ? AND sequence = ? AND hash = ? AND start = ?")
-                .key(key)
-                .bind(start)
-                .fetch_one(&mut *tx)
-                .await
-                .context("read a part")?;
+        let part: Vec<u8> = sql("SELECT bytes FROM part WHERE spool = ? AND sequence = ? AND hash = ? AND start = ?")
+            .bind((key, start))
+            .scalar(&mut *tx, "read a part")
+            .await?;
         let overlap = (whole.len() as u64).saturating_sub(from_bigint(start));
         let overlap = usize::try_from(overlap).unwrap_or(usize::MAX);
         whole.extend_from_slice(part.get(overlap..).unwrap_or_default());
@@ -183,24 +154,19 @@ async fn hashed(bytes: Vec<u8>) -> Result<(Vec<u8>, Hash)> {
 /// Drops what has been without progress for longest until the camera is within its limits. The capture just
 /// `touched` goes only if it is beyond them alone, as one cut into absurdly many parts is.
 async fn make_room(tx: &mut AnyConnection, device: &DeviceId, touched: Key, limits: &Limits) -> Result<()> {
-    let sums = sqlx::query(
-        "SELECT CAST(COALESCE(SUM(parts), 0) AS SIGNED), CAST(COALESCE(SUM(bytes), 0) AS SIGNED) \
-         FROM partial WHERE device = ?",
-    )
-    .bind(device.as_str())
-    .fetch_one(&mut *tx)
-    .await
-    .context("measure the unfinished captures of a camera")?;
+    let sums = sql("SELECT CAST(COALESCE(SUM(parts), 0) AS SIGNED), CAST(COALESCE(SUM(bytes), 0) AS SIGNED) \
+         FROM partial WHERE device = ?")
+    .bind(device)
+    .fetch_one(&mut *tx, "measure the unfinished captures of a camera")
+    .await?;
     let (mut parts, mut bytes) = (from_bigint(sums.get(0)), from_bigint(sums.get(1)));
     if parts <= limits.parts_max && bytes <= limits.part_bytes_max {
         return Ok(());
     }
-    let oldest =
-        sqlx::query("SELECT spool, sequence, hash, parts, bytes FROM partial WHERE device = ? ORDER BY progress_us")
-            .bind(device.as_str())
-            .fetch_all(&mut *tx)
-            .await
-            .context("list the unfinished captures of a camera")?;
+    let oldest = sql("SELECT spool, sequence, hash, parts, bytes FROM partial WHERE device = ? ORDER BY progress_us")
+        .bind(device)
+        .fetch_all(&mut *tx, "list the unfinished captures of a camera")
+        .await?;
     let mut candidates = Vec::with_capacity(oldest.len());
     for row in &oldest {
         candidates.push((Key::read(row)?, from_bigint(row.get(3)), from_bigint(row.get(4))));
@@ -224,13 +190,10 @@ pub(crate) async fn unfinished(
     install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix, Hash)>> {
-    let rows = sqlx::query("SELECT sequence, hash FROM partial WHERE spool = ? AND sequence BETWEEN ? AND ?")
-        .bind(install.0.as_slice())
-        .bind(to_bigint(first.get()))
-        .bind(to_bigint(last.get()))
-        .fetch_all(tx)
-        .await
-        .context("list unfinished captures")?;
+    let rows = sql("SELECT sequence, hash FROM partial WHERE spool = ? AND sequence BETWEEN ? AND ?")
+        .bind((install, first, last))
+        .fetch_all(tx, "list unfinished captures")
+        .await?;
     rows.iter()
         .map(|row| {
             let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;
@@ -241,11 +204,10 @@ pub(crate) async fn unfinished(
 
 /// Drops all unfinished captures without progress since `before_us`. Returns how many.
 pub(crate) async fn drop_before(tx: &mut AnyConnection, before_us: i64) -> Result<u64> {
-    let stale = sqlx::query("SELECT spool, sequence, hash FROM partial WHERE progress_us < ? LIMIT 1000")
+    let stale = sql("SELECT spool, sequence, hash FROM partial WHERE progress_us < ? LIMIT 1000")
         .bind(before_us)
-        .fetch_all(&mut *tx)
-        .await
-        .context("list captures without progress")?;
+        .fetch_all(&mut *tx, "list captures without progress")
+        .await?;
     for row in &stale {
         delete_parts(tx, Key::read(row)?).await?;
     }
@@ -257,37 +219,24 @@ async fn delete_parts(tx: &mut AnyConnection, key: Key) -> Result<()> {
         "DELETE FROM part WHERE spool = ? AND sequence = ? AND hash = ?",
         "DELETE FROM partial WHERE spool = ? AND sequence = ? AND hash = ?",
     ] {
-        sqlx::query(statement)
-            .key(key)
-            .execute(&mut *tx)
-            .await
-            .context("drop the parts of a capture")?;
+        sql(statement).bind(key).execute(&mut *tx, "drop the parts of a capture").await?;
     }
     Ok(())
 }
 
 impl Store {
     /// How many bytes of an unfinished capture are here, and its length.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn progress(&self, capture: CaptureId) -> Result<Option<(u64, u64)>> {
-        self.with_timeout(async {
-            let row = sqlx::query(
-                "SELECT bytes, total FROM partial WHERE spool = ? AND sequence = ? ORDER BY progress_us DESC LIMIT 1",
-            )
-            .bind(capture.spool.0.as_slice())
-            .bind(to_bigint(capture.sequence.get()))
-            .fetch_optional(&self.readers)
-            .await
-            .context("read the progress of a capture")?;
-            Ok(row.map(|row| {
-                let (bytes, total) = (from_bigint(row.get(0)), from_bigint(row.get(1)));
-                // Parts that overlap are counted twice.
-                (bytes.min(total), total)
-            }))
-        })
-        .await
+        let row =
+            sql("SELECT bytes, total FROM partial WHERE spool = ? AND sequence = ? ORDER BY progress_us DESC LIMIT 1")
+                .bind((capture.spool, capture.sequence))
+                .row(self, "read the progress of a capture")
+                .await?;
+        Ok(row.map(|row| {
+            let (bytes, total) = (from_bigint(row.get(0)), from_bigint(row.get(1)));
+            // Parts that overlap are counted twice.
+            (bytes.min(total), total)
+        }))
     }
 }
 
@@ -301,7 +250,7 @@ impl Store {
         self.with_timeout(async {
             let mut tx = self.begin("begin dropping old parts").await?;
             let dropped = drop_before(&mut tx, now_us.saturating_sub(age)).await?;
-            tx.commit().await.context("commit dropping old parts")?;
+            tx.commit("commit dropping old parts").await?;
             Ok(dropped)
         })
         .await

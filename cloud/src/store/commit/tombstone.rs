@@ -4,10 +4,11 @@ use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
 use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::bind::{BindKey, Key, id, sequence, to_bigint};
+use crate::store::bind::{Key, id, sequence};
 use crate::store::commit::fate;
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
 use crate::store::open::Store;
+use crate::store::statement::sql;
 
 /// Keeps a tombstone once, and makes the fates that have none yet `told`.
 pub(crate) async fn insert(
@@ -19,28 +20,18 @@ pub(crate) async fn insert(
     now_us: i64,
 ) -> Result<()> {
     let key = Key { install: tombstone.spool, sequence: tombstone.sequence, hash };
-    let known: Option<i64> =
-        sqlx::query_scalar("SELECT at_us FROM tombstone WHERE spool = ? AND sequence = ? AND hash = ?")
-            .key(key)
-            .fetch_optional(&mut *tx)
-            .await
-            .context("look for a tombstone")?;
+    let known: Option<i64> = sql("SELECT at_us FROM tombstone WHERE spool = ? AND sequence = ? AND hash = ?")
+        .bind(key)
+        .optional_scalar(&mut *tx, "look for a tombstone")
+        .await?;
     if known.is_some() {
         return Ok(());
     }
-    sqlx::query(
-        "INSERT INTO tombstone (spool, sequence, hash, through, device, reason, payload, at_us) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .key(key)
-    .bind(to_bigint(tombstone.last().get()))
-    .bind(device.as_str())
-    .bind(name(tombstone.reason))
-    .bind(payload)
-    .bind(now_us)
-    .execute(&mut *tx)
-    .await
-    .context("note a tombstone")?;
+    sql("INSERT INTO tombstone (spool, sequence, hash, through, device, reason, payload, at_us) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+    .bind((key, tombstone.last().get(), device, name(tombstone.reason), payload, now_us))
+    .execute(&mut *tx, "note a tombstone")
+    .await?;
     let span = (tombstone.sequence, tombstone.last());
     fate::mark_tombstone(tx, tombstone.spool, span, hash).await
 }
@@ -51,13 +42,10 @@ pub(crate) async fn within(
     install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
-    let rows = sqlx::query("SELECT sequence, hash FROM tombstone WHERE spool = ? AND sequence BETWEEN ? AND ?")
-        .bind(install.0.as_slice())
-        .bind(to_bigint(first.get()))
-        .bind(to_bigint(last.get()))
-        .fetch_all(tx)
-        .await
-        .context("read tombstones")?;
+    let rows = sql("SELECT sequence, hash FROM tombstone WHERE spool = ? AND sequence BETWEEN ? AND ?")
+        .bind((install, first, last))
+        .fetch_all(tx, "read tombstones")
+        .await?;
     rows.iter()
         .map(|row| {
             let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;
@@ -76,30 +64,21 @@ fn name(reason: TombstoneReason) -> String {
 
 impl Store {
     /// The tombstones of a camera that were stored last, and when, microseconds UTC; at most `limit`.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`].
     pub async fn tombstones(&self, device: &DeviceId, limit: u32) -> Result<Vec<(Tombstone, i64)>> {
-        self.with_timeout(async {
-            let rows = sqlx::query(
-                "SELECT payload, at_us FROM tombstone WHERE device = ? ORDER BY at_us DESC, sequence DESC LIMIT ?",
-            )
-            .bind(device.as_str())
-            .bind(i64::from(limit))
-            .fetch_all(&self.readers)
-            .await
-            .context("list tombstones")?;
-            Ok(rows
-                .iter()
-                .filter_map(|row| {
-                    // It was read before it was stored; only a much older program could have stored anything else.
-                    match keepsake_protocol::codec::decode(row.get::<&[u8], _>(0)).ok()? {
-                        Event::Tombstone(tombstone) => Some((tombstone, row.get(1))),
-                        Event::Fault(_) | Event::Boot(_) => None,
-                    }
-                })
-                .collect())
-        })
-        .await
+        let rows =
+            sql("SELECT payload, at_us FROM tombstone WHERE device = ? ORDER BY at_us DESC, sequence DESC LIMIT ?")
+                .bind((device, limit))
+                .rows(self, "list tombstones")
+                .await?;
+        Ok(rows
+            .iter()
+            .filter_map(|row| {
+                // It was read before it was stored; only a much older program could have stored anything else.
+                match keepsake_protocol::codec::decode(row.get::<&[u8], _>(0)).ok()? {
+                    Event::Tombstone(tombstone) => Some((tombstone, row.get(1))),
+                    Event::Fault(_) | Event::Boot(_) => None,
+                }
+            })
+            .collect())
     }
 }

@@ -6,8 +6,9 @@ use keepsake_protocol::DeviceId;
 use sqlx::AnyConnection;
 
 use crate::store::commit::device;
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
 use crate::store::meta;
+use crate::store::statement::sql;
 
 /// The contacts, arrival numbers and counts that one transaction gathers.
 #[derive(Debug, Default)]
@@ -69,11 +70,9 @@ const ARRIVAL: &str = "arrival";
 
 /// Counts pictures of a camera: counting rows takes the longer the more there are.
 pub(crate) async fn count(tx: &mut AnyConnection, device: &DeviceId, more: i64) -> Result<()> {
-    sqlx::query("UPDATE device SET pictures = pictures + ? WHERE id = ?")
-        .bind(more)
-        .bind(device.as_str())
-        .execute(tx)
-        .await
-        .context("count the pictures of a camera")?;
+    sql("UPDATE device SET pictures = pictures + ? WHERE id = ?")
+        .bind((more, device))
+        .execute(tx, "count the pictures of a camera")
+        .await?;
     Ok(())
 }

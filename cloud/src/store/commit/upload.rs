@@ -5,7 +5,7 @@ use keepsake_protocol::{DeviceId, Hash, Sequence, SpoolId};
 
 use crate::store::commit::totals::BatchTotals;
 use crate::store::commit::{device, picture, spool};
-use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::error::{Result, StoreError};
 use crate::store::open::Store;
 use crate::store::picture::Picture;
 
@@ -36,7 +36,7 @@ impl Upload<'_> {
                 cause: keepsake_protocol::capture::Cause::Upload,
                 command: None,
                 pressed: keepsake_protocol::clock::ClockReading {
-                    boot: keepsake_protocol::BootId([0; 16]),
+                    boot: picture::NO_BOOT,
                     boottime_us: 0,
                     wall_us: now_us,
                     synchronised: true,
@@ -71,12 +71,12 @@ impl Store {
             let header = upload.header(install, sequence, now_us);
             let damaged = upload.damaged;
             let mut totals = BatchTotals::default();
-            let kept = picture::insert(&mut tx, &mut totals, camera, &header, upload.bytes, now_us, damaged).await?;
-            let arrival = kept.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
+            let new = picture::insert(&mut tx, &mut totals, camera, &header, upload.bytes, now_us, damaged).await?;
+            let picture = new.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
             totals.finish(&mut tx).await?;
-            tx.commit().await.context("commit an upload")?;
+            tx.commit("commit an upload").await?;
             // Not read back: it is stored now, and a client that got an error would send it again.
-            Ok(Picture::stored(arrival, camera, header, now_us, damaged))
+            Ok(picture)
         })
         .await
     }

@@ -4,7 +4,8 @@
 use keepsake_protocol::{DeviceId, Hash};
 use sqlx::AnyConnection;
 
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
+use crate::store::statement::sql;
 
 /// A broker that brings a message again does so within this, or it is a new one: microseconds.
 const RECENT_US: i64 = 24 * 3600 * 1_000_000;
@@ -18,33 +19,20 @@ pub(crate) async fn is_repeat(tx: &mut AnyConnection, device: &DeviceId, hash: H
 
 /// Notes that the camera has sent it now, and forgets what it sent more than a day ago.
 pub(crate) async fn remember(tx: &mut AnyConnection, device: &DeviceId, hash: Hash, now_us: i64) -> Result<()> {
-    sqlx::query("DELETE FROM upload_dedup WHERE device = ? AND seen_us <= ?")
-        .bind(device.as_str())
-        .bind(now_us.saturating_sub(RECENT_US))
-        .execute(&mut *tx)
-        .await
-        .context("forget old uploads")?;
+    sql("DELETE FROM upload_dedup WHERE device = ? AND seen_us <= ?")
+        .bind((device, now_us.saturating_sub(RECENT_US)))
+        .execute(&mut *tx, "forget old uploads")
+        .await?;
     let statement = match seen(tx, device, hash).await? {
-        Some(_) => sqlx::query("UPDATE upload_dedup SET seen_us = ? WHERE device = ? AND hash = ?"),
-        None => sqlx::query("INSERT INTO upload_dedup (seen_us, device, hash) VALUES (?, ?, ?)"),
+        Some(_) => sql("UPDATE upload_dedup SET seen_us = ? WHERE device = ? AND hash = ?"),
+        None => sql("INSERT INTO upload_dedup (seen_us, device, hash) VALUES (?, ?, ?)"),
     };
-    statement
-        .bind(now_us)
-        .bind(device.as_str())
-        .bind(hash.0.as_slice())
-        .execute(tx)
-        .await
-        .context("note an upload")?;
+    statement.bind((now_us, device, hash)).execute(tx, "note an upload").await?;
     Ok(())
 }
 
 async fn seen(tx: &mut AnyConnection, device: &DeviceId, hash: Hash) -> Result<Option<i64>> {
-    sqlx::query_scalar(SEEN)
-        .bind(device.as_str())
-        .bind(hash.0.to_vec())
-        .fetch_optional(tx)
-        .await
-        .context("look for an upload")
+    sql(SEEN).bind((device, hash)).optional_scalar(tx, "look for an upload").await
 }
 
 const SEEN: &str = "SELECT seen_us FROM upload_dedup WHERE device = ? AND hash = ?";

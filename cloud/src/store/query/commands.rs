@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::store::bind::{from_bigint, id, sequence, to_bigint};
-use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::bind::{from_bigint, id, sequence};
+use crate::store::error::{Result, StoreError};
 use crate::store::open::Store;
+use crate::store::statement::sql;
 
 /// A command and its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,29 +54,24 @@ macro_rules! select {
 
 impl Store {
     /// Notes a command before it is sent.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn insert_command(&self, command: &Command) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin a command").await?;
-            sqlx::query("INSERT INTO command (id, device, command, created_us, expires_us) VALUES (?, ?, ?, ?, ?)")
-                .bind(&command.id)
-                .bind(command.device.as_str())
-                .bind(command.command.as_str())
-                .bind(command.created_us)
-                .bind(command.expires_us)
-                .execute(&mut *tx)
-                .await
-                .context("note a command")?;
-            let oldest: Option<i64> = sqlx::query_scalar(
-                "SELECT created_us FROM command WHERE device = ? ORDER BY created_us DESC LIMIT 1 OFFSET ?",
-            )
-            .bind(command.device.as_str())
-            .bind(to_bigint(self.limits.commands_max))
-            .fetch_optional(&mut *tx)
-            .await
-            .context("count commands")?;
+            sql("INSERT INTO command (id, device, command, created_us, expires_us) VALUES (?, ?, ?, ?, ?)")
+                .bind((
+                    &command.id,
+                    &command.device,
+                    command.command.as_str(),
+                    command.created_us,
+                    command.expires_us,
+                ))
+                .execute(&mut *tx, "note a command")
+                .await?;
+            let oldest: Option<i64> =
+                sql("SELECT created_us FROM command WHERE device = ? ORDER BY created_us DESC LIMIT 1 OFFSET ?")
+                    .bind((&command.device, self.limits.commands_max))
+                    .optional_scalar(&mut *tx, "count commands")
+                    .await?;
             if let Some(oldest) = oldest {
                 for statement in [
                     "DELETE FROM command_result WHERE command IN \
@@ -84,72 +80,48 @@ impl Store {
                      (SELECT id FROM command WHERE device = ? AND created_us <= ?)",
                     "DELETE FROM command WHERE device = ? AND created_us <= ?",
                 ] {
-                    sqlx::query(statement)
-                        .bind(command.device.as_str())
-                        .bind(oldest)
-                        .execute(&mut *tx)
-                        .await
-                        .context("drop old commands")?;
+                    sql(statement)
+                        .bind((&command.device, oldest))
+                        .execute(&mut *tx, "drop old commands")
+                        .await?;
                 }
             }
-            tx.commit().await.context("commit a command")
+            tx.commit("commit a command").await
         })
         .await
     }
 
     /// Notes that a command was handed to the broker.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn mark_command_sent(&self, id: &str, now_us: i64) -> Result<()> {
-        self.with_timeout(async {
-            let mut tx = self.begin("begin noting that a command was sent").await?;
-            sqlx::query("UPDATE command SET sent_us = ? WHERE id = ? AND sent_us IS NULL")
-                .bind(now_us)
-                .bind(id)
-                .execute(&mut *tx)
-                .await
-                .context("note that a command was sent")?;
-            tx.commit().await.context("commit that a command was sent")
-        })
-        .await
+        sql("UPDATE command SET sent_us = ? WHERE id = ? AND sent_us IS NULL")
+            .bind((now_us, id))
+            .commit(self, "mark a command as sent")
+            .await?;
+        Ok(())
     }
 
     /// The commands of a camera that it has not answered and that have not expired, the oldest first; at most 50. That
     /// the broker was handed one proves nothing: the camera may have been gone by then.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn waiting_commands(&self, device: &DeviceId, now_us: i64) -> Result<Vec<Command>> {
-        self.with_timeout(async {
-            let rows = sqlx::query(select!(
-                "WHERE device = ? AND expires_us > ? \
-                 AND NOT EXISTS (SELECT 1 FROM command_stage WHERE command_stage.command = command.id) \
-                 ORDER BY created_us, id LIMIT 50"
-            ))
-            .bind(device.as_str())
-            .bind(now_us)
-            .fetch_all(&self.readers)
-            .await
-            .context("list the commands that wait")?;
-            rows.iter().map(|row| read(row, device)).collect()
-        })
-        .await
+        let rows = sql(select!(
+            "WHERE device = ? AND expires_us > ? \
+             AND NOT EXISTS (SELECT 1 FROM command_stage WHERE command_stage.command = command.id) \
+             ORDER BY created_us, id LIMIT 50"
+        ))
+        .bind((device, now_us))
+        .rows(self, "list the commands that wait")
+        .await?;
+        rows.iter().map(|row| read(row, device)).collect()
     }
 
     /// The last commands of a camera, the newest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn commands(&self, device: &DeviceId, limit: u32) -> Result<Vec<Command>> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("list commands")?;
-            let rows = sqlx::query(select!("WHERE device = ? ORDER BY created_us DESC, id DESC LIMIT ?"))
-                .bind(device.as_str())
-                .bind(i64::from(limit))
-                .fetch_all(&mut *connection)
-                .await
-                .context("list commands")?;
+            let mut connection = self.reader("list commands").await?;
+            let rows = sql(select!("WHERE device = ? ORDER BY created_us DESC, id DESC LIMIT ?"))
+                .bind((device, limit))
+                .fetch_all(&mut *connection, "list commands")
+                .await?;
             let mut commands = Vec::with_capacity(rows.len());
             for row in &rows {
                 let mut command = read(row, device)?;
@@ -194,40 +166,35 @@ pub(crate) async fn record_stage(
     reply: &CommandReply,
     now_us: i64,
 ) -> Result<()> {
-    let owner: Option<String> = sqlx::query_scalar("SELECT device FROM command WHERE id = ?")
+    let owner: Option<String> = sql("SELECT device FROM command WHERE id = ?")
         .bind(&reply.id)
-        .fetch_optional(&mut *tx)
-        .await
-        .context("look for a command")?;
+        .optional_scalar(&mut *tx, "look for a command")
+        .await?;
     if owner.as_deref() != Some(device.as_str()) {
         return Ok(());
     }
     if let Some(capture) = reply.capture {
-        sqlx::query("UPDATE command SET spool = ?, sequence = ? WHERE id = ?")
-            .bind(capture.spool.0.as_slice())
-            .bind(to_bigint(capture.sequence.get()))
-            .bind(&reply.id)
-            .execute(&mut *tx)
-            .await
-            .context("note the capture of a command")?;
+        sql("UPDATE command SET spool = ?, sequence = ? WHERE id = ?")
+            .bind((capture.spool, capture.sequence, &reply.id))
+            .execute(&mut *tx, "note the capture of a command")
+            .await?;
     }
-    let known: Option<i64> = sqlx::query_scalar("SELECT at_us FROM command_stage WHERE command = ? AND stage = ?")
-        .bind(&reply.id)
-        .bind(reply.stage.as_str())
-        .fetch_optional(&mut *tx)
-        .await
-        .context("look for a stage")?;
+    let known: Option<i64> = sql("SELECT at_us FROM command_stage WHERE command = ? AND stage = ?")
+        .bind((&reply.id, reply.stage.as_str()))
+        .optional_scalar(&mut *tx, "look for a stage")
+        .await?;
     if known.is_none() {
         let text = reply.text.as_deref();
-        sqlx::query("INSERT INTO command_stage (command, stage, at_us, after_us, text) VALUES (?, ?, ?, ?, ?)")
-            .bind(&reply.id)
-            .bind(reply.stage.as_str())
-            .bind(now_us)
-            .bind(to_bigint(reply.after_us))
-            .bind(text.map(|text| &text[..text.floor_char_boundary(TEXT_MAX)]))
-            .execute(&mut *tx)
-            .await
-            .context("note a stage")?;
+        sql("INSERT INTO command_stage (command, stage, at_us, after_us, text) VALUES (?, ?, ?, ?, ?)")
+            .bind((
+                &reply.id,
+                reply.stage.as_str(),
+                now_us,
+                reply.after_us,
+                text.map(|text| &text[..text.floor_char_boundary(TEXT_MAX)]),
+            ))
+            .execute(&mut *tx, "note a stage")
+            .await?;
         if let Some(result) = &reply.result {
             keep_result(tx, &reply.id, result).await?;
         }
@@ -237,28 +204,24 @@ pub(crate) async fn record_stage(
 
 /// The first one counts, and the length of what a camera says was looked at before.
 async fn keep_result(tx: &mut AnyConnection, command: &str, result: &Map<String, Value>) -> Result<()> {
-    let known: Option<String> = sqlx::query_scalar("SELECT command FROM command_result WHERE command = ?")
+    let known: Option<String> = sql("SELECT command FROM command_result WHERE command = ?")
         .bind(command)
-        .fetch_optional(&mut *tx)
-        .await
-        .context("look for the result of a command")?;
+        .optional_scalar(&mut *tx, "look for the result of a command")
+        .await?;
     if known.is_none() {
-        sqlx::query("INSERT INTO command_result (command, result) VALUES (?, ?)")
-            .bind(command)
-            .bind(Value::Object(result.clone()).to_string())
-            .execute(tx)
-            .await
-            .context("keep the result of a command")?;
+        sql("INSERT INTO command_result (command, result) VALUES (?, ?)")
+            .bind((command, Value::Object(result.clone()).to_string()))
+            .execute(tx, "keep the result of a command")
+            .await?;
     }
     Ok(())
 }
 
 async fn result(connection: &mut AnyConnection, command: &str) -> Result<Option<Map<String, Value>>> {
-    let json: Option<String> = sqlx::query_scalar("SELECT result FROM command_result WHERE command = ?")
+    let json: Option<String> = sql("SELECT result FROM command_result WHERE command = ?")
         .bind(command)
-        .fetch_optional(connection)
-        .await
-        .context("read the result of a command")?;
+        .optional_scalar(connection, "read the result of a command")
+        .await?;
     json.map(|json| {
         serde_json::from_str(&json).map_err(|error| StoreError::Corrupt(format!("the result of a command: {error}")))
     })
@@ -266,13 +229,10 @@ async fn result(connection: &mut AnyConnection, command: &str) -> Result<Option<
 }
 
 async fn stages(connection: &mut AnyConnection, command: &str) -> Result<Vec<StageReached>> {
-    let rows = sqlx::query(
-        "SELECT stage, at_us, after_us, text FROM command_stage WHERE command = ? ORDER BY at_us, after_us",
-    )
-    .bind(command)
-    .fetch_all(connection)
-    .await
-    .context("read the stages of a command")?;
+    let rows = sql("SELECT stage, at_us, after_us, text FROM command_stage WHERE command = ? ORDER BY at_us, after_us")
+        .bind(command)
+        .fetch_all(connection, "read the stages of a command")
+        .await?;
     let mut stages: Vec<StageReached> = rows
         .iter()
         .map(|row| StageReached {

@@ -1,15 +1,15 @@
 //! Table `device`: the cameras, and all that the pages show of one.
 
+use keepsake_protocol::DeviceId;
 use keepsake_protocol::status::{Presence, Status};
-use keepsake_protocol::{DeviceId, SpoolId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::ops::presence::presence;
-use crate::store::commit::picture;
-use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::error::{Result, StoreError};
 use crate::store::open::Store;
-use crate::store::query::spools;
+use crate::store::query::{pictures, spools};
+use crate::store::statement::sql;
 use crate::store::{Counters, Picture, SpoolState};
 
 /// A camera as the cloud knows it.
@@ -33,16 +33,12 @@ pub struct Device {
 
 impl Store {
     /// All cameras by name.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn devices(&self, now_us: i64) -> Result<Vec<Device>> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("list cameras")?;
-            let rows = sqlx::query("SELECT id, last_seen_us, online, status, status_us FROM device ORDER BY id")
-                .fetch_all(&mut *connection)
-                .await
-                .context("list cameras")?;
+            let mut connection = self.reader("list cameras").await?;
+            let rows = sql("SELECT id, last_seen_us, online, status, status_us FROM device ORDER BY id")
+                .fetch_all(&mut *connection, "list cameras")
+                .await?;
             let mut devices = Vec::with_capacity(rows.len());
             for row in &rows {
                 devices.push(read(&mut connection, row, now_us).await?);
@@ -53,17 +49,13 @@ impl Store {
     }
 
     /// One camera.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn device(&self, device: &DeviceId, now_us: i64) -> Result<Option<Device>> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("read a camera")?;
-            let row = sqlx::query("SELECT id, last_seen_us, online, status, status_us FROM device WHERE id = ?")
-                .bind(device.as_str())
-                .fetch_optional(&mut *connection)
-                .await
-                .context("read a camera")?;
+            let mut connection = self.reader("read a camera").await?;
+            let row = sql("SELECT id, last_seen_us, online, status, status_us FROM device WHERE id = ?")
+                .bind(device)
+                .fetch_optional(&mut *connection, "read a camera")
+                .await?;
             match row {
                 Some(row) => Ok(Some(read(&mut connection, &row, now_us).await?)),
                 None => Ok(None),
@@ -73,18 +65,11 @@ impl Store {
     }
 
     /// The names of all cameras, and whether each is there.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn presences(&self, now_us: i64) -> Result<Vec<(DeviceId, Presence)>> {
-        self.with_timeout(async {
-            let rows = sqlx::query("SELECT id, last_seen_us, online FROM device ORDER BY id")
-                .fetch_all(&self.readers)
-                .await
-                .context("list who is there")?;
-            rows.iter().map(|row| Ok((name(row)?, device_presence(row, now_us)))).collect()
-        })
-        .await
+        let rows = sql("SELECT id, last_seen_us, online FROM device ORDER BY id")
+            .rows(self, "list who is there")
+            .await?;
+        rows.iter().map(|row| Ok((name(row)?, device_presence(row, now_us)))).collect()
     }
 }
 
@@ -96,8 +81,7 @@ async fn read(connection: &mut AnyConnection, row: &AnyRow, now_us: i64) -> Resu
         .transpose()
         .map_err(|error| StoreError::Corrupt(format!("a status: {error}")))?;
     let installs = spools::list_for_device(connection, &device).await?;
-    let spools: Vec<SpoolId> = installs.iter().map(|spool| spool.install).collect();
-    let (conflicts, damaged, latest) = picture::summary(connection, &device, &spools).await?;
+    let (conflicts, damaged, latest) = pictures::summary(connection, &device).await?;
     Ok(Device {
         presence: device_presence(row, now_us),
         last_seen_us: row.get(1),

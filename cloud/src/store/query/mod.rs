@@ -1,10 +1,13 @@
 //! Reads for pages and the API, and the small transactions of users, sessions, tokens, commands and settings.
 
+mod boot_clocks;
 pub(crate) mod commands;
 pub(crate) mod devices;
+pub(crate) mod pictures;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 mod space;
 pub(crate) mod spools;
+mod thumbnails;
 pub(crate) mod tokens;
 pub(crate) mod users;

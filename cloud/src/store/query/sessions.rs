@@ -6,8 +6,9 @@ use sqlx::{AnyConnection, Row};
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role};
 use crate::store::bind::{id, role};
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
 use crate::store::open::Store;
+use crate::store::statement::{Statement, sql};
 
 /// Without a request for so long a session is over: two weeks, as a camera one looks at on Sundays should not ask for a
 /// password each time.
@@ -58,51 +59,36 @@ impl Store {
         let agent: String = agent.chars().take(AGENT_MAX).collect();
         self.with_timeout(async {
             let mut tx = self.begin("begin a session").await?;
-            sqlx::query("DELETE FROM session WHERE used_us < ? OR created_us < ?")
-                .bind(now_us - IDLE_US)
-                .bind(now_us - ABSOLUTE_US)
-                .execute(&mut *tx)
-                .await
-                .context("forget sessions that are over")?;
+            sql("DELETE FROM session WHERE used_us < ? OR created_us < ?")
+                .bind((now_us - IDLE_US, now_us - ABSOLUTE_US))
+                .execute(&mut *tx, "forget sessions that are over")
+                .await?;
             for login in of(&mut tx, user).await?.iter().skip(LOGINS_MAX - 1) {
-                end(&mut tx, &login.secret).await?;
+                end(&login.secret).execute(&mut *tx, "end the oldest session").await?;
             }
-            sqlx::query(
-                "INSERT INTO session (token_hash, user_id, created_us, used_us, address, agent) VALUES (?, ?, ?, ?, ?, ?)",
-            )
-            .bind(secret.0.as_slice())
-            .bind(user.0.as_slice())
-            .bind(now_us)
-            .bind(now_us)
-            .bind(address)
-            .bind(agent)
-            .execute(&mut *tx)
-            .await
-            .context("note a session")?;
-            record_user_seen(&mut tx, user, now_us).await?;
-            tx.commit().await.context("commit a session")
+            sql("INSERT INTO session (token_hash, user_id, created_us, used_us, address, agent) \
+                 VALUES (?, ?, ?, ?, ?, ?)")
+            .bind((secret, user, now_us, now_us, address, agent))
+            .execute(&mut *tx, "note a session")
+            .await?;
+            sql("UPDATE user_account SET seen_us = ? WHERE id = ?")
+                .bind((now_us, user))
+                .execute(&mut *tx, "record when a user logged in")
+                .await?;
+            tx.commit("commit a session").await
         })
         .await
     }
 
     /// The session of this secret, unless it is over.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`].
     pub async fn session(&self, secret: &TokenHash, now_us: i64) -> Result<Option<LoginSession>> {
-        self.with_timeout(async {
-            let row = sqlx::query(
-                "SELECT token_hash, user_id, name, role, session.created_us, used_us, address, agent \
-                 FROM session JOIN user_account ON user_account.id = session.user_id WHERE token_hash = ?",
-            )
-            .bind(secret.0.as_slice())
-            .fetch_optional(&self.readers)
-            .await
-            .context("look for a session")?;
-            let found = row.as_ref().map(login).transpose()?;
-            Ok(found.filter(|login| !login.is_over(now_us)))
-        })
-        .await
+        let row = sql("SELECT token_hash, user_id, name, role, session.created_us, used_us, address, agent \
+             FROM session JOIN user_account ON user_account.id = session.user_id WHERE token_hash = ?")
+        .bind(secret)
+        .row(self, "look for a session")
+        .await?;
+        let found = row.as_ref().map(login).transpose()?;
+        Ok(found.filter(|login| !login.is_over(now_us)))
     }
 
     /// Notes that a session is used; at most once a minute, so that looking at pages hardly writes.
@@ -113,26 +99,17 @@ impl Store {
         if now_us - login.used_us < RECORD_USE_EVERY_US {
             return Ok(());
         }
-        self.with_timeout(async {
-            let mut tx = self.begin("begin noting use").await?;
-            sqlx::query("UPDATE session SET used_us = ? WHERE token_hash = ?")
-                .bind(now_us)
-                .bind(login.secret.0.as_slice())
-                .execute(&mut *tx)
-                .await
-                .context("note the use of a session")?;
-            tx.commit().await.context("commit the use of a session")
-        })
-        .await
+        sql("UPDATE session SET used_us = ? WHERE token_hash = ?")
+            .bind((now_us, login.secret))
+            .commit(self, "record the use of a session")
+            .await?;
+        Ok(())
     }
 
     /// Returns the sessions of a user, last used first.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`].
     pub async fn sessions(&self, user: PrincipalId, now_us: i64) -> Result<Vec<LoginSession>> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("list sessions")?;
+            let mut connection = self.reader("list sessions").await?;
             let mut all = of(&mut connection, user).await?;
             all.retain(|login| !login.is_over(now_us));
             Ok(all)
@@ -145,12 +122,8 @@ impl Store {
     /// # Errors
     /// [`crate::store::StoreError`]: it goes on.
     pub async fn end_session(&self, secret: &TokenHash) -> Result<()> {
-        self.with_timeout(async {
-            let mut tx = self.begin("begin ending a session").await?;
-            end(&mut tx, secret).await?;
-            tx.commit().await.context("commit the end of a session")
-        })
-        .await
+        end(secret).commit(self, "end a session").await?;
+        Ok(())
     }
 
     /// Ends all sessions of a user.
@@ -158,45 +131,28 @@ impl Store {
     /// # Errors
     /// [`crate::store::StoreError`]: they go on.
     pub async fn end_sessions(&self, user: PrincipalId, kept: Option<&TokenHash>) -> Result<()> {
-        self.with_timeout(async {
-            let mut tx = self.begin("begin ending all sessions").await?;
-            end_all(&mut tx, user, kept).await?;
-            tx.commit().await.context("commit the end of all sessions")
-        })
-        .await
+        end_all(user, kept).commit(self, "end the sessions of a user").await?;
+        Ok(())
     }
 }
 
-pub(crate) async fn end_all(tx: &mut AnyConnection, user: PrincipalId, kept: Option<&TokenHash>) -> Result<()> {
+/// Ends all sessions of a user but the one kept.
+pub(in crate::store) fn end_all(user: PrincipalId, kept: Option<&TokenHash>) -> Statement {
     // No session has an empty secret.
     let kept = kept.map_or(&[][..], |kept| kept.0.as_slice());
-    sqlx::query("DELETE FROM session WHERE user_id = ? AND token_hash <> ?")
-        .bind(user.0.as_slice())
-        .bind(kept)
-        .execute(tx)
-        .await
-        .context("end the sessions of a user")?;
-    Ok(())
+    sql("DELETE FROM session WHERE user_id = ? AND token_hash <> ?").bind((user, kept))
 }
 
-async fn end(tx: &mut AnyConnection, secret: &TokenHash) -> Result<()> {
-    sqlx::query("DELETE FROM session WHERE token_hash = ?")
-        .bind(secret.0.as_slice())
-        .execute(tx)
-        .await
-        .context("end a session")?;
-    Ok(())
+fn end(secret: &TokenHash) -> Statement {
+    sql("DELETE FROM session WHERE token_hash = ?").bind(secret)
 }
 
 async fn of(connection: &mut AnyConnection, user: PrincipalId) -> Result<Vec<LoginSession>> {
-    let rows = sqlx::query(
-        "SELECT token_hash, user_id, name, role, session.created_us, used_us, address, agent \
-         FROM session JOIN user_account ON user_account.id = session.user_id WHERE user_id = ? ORDER BY used_us DESC",
-    )
-    .bind(user.0.as_slice())
-    .fetch_all(connection)
-    .await
-    .context("list sessions")?;
+    let rows = sql("SELECT token_hash, user_id, name, role, session.created_us, used_us, address, agent \
+         FROM session JOIN user_account ON user_account.id = session.user_id WHERE user_id = ? ORDER BY used_us DESC")
+    .bind(user)
+    .fetch_all(connection, "list sessions")
+    .await?;
     rows.iter().map(login).collect()
 }
 
@@ -212,14 +168,4 @@ fn login(row: &AnyRow) -> Result<LoginSession> {
         address: row.get(6),
         agent: row.get(7),
     })
-}
-
-async fn record_user_seen(tx: &mut AnyConnection, user: PrincipalId, now_us: i64) -> Result<()> {
-    sqlx::query("UPDATE user_account SET seen_us = ? WHERE id = ?")
-        .bind(now_us)
-        .bind(user.0.as_slice())
-        .execute(tx)
-        .await
-        .context("note when a user signed in")?;
-    Ok(())
 }

@@ -4,9 +4,10 @@ use keepsake_protocol::DeviceId;
 use serde_json::{Map, Value};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::bind::{from_bigint, to_bigint};
-use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::bind::from_bigint;
+use crate::store::error::{Result, StoreError};
 use crate::store::open::Store;
+use crate::store::statement::{keep_newest, sql};
 
 /// All wishes for one camera, as of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +33,9 @@ const VERSION_MAX: u64 = (1 << 53) - 2;
 
 impl Store {
     /// What is wished of a camera now, if anything ever was.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn settings(&self, device: &DeviceId) -> Result<Option<DeviceSettings>> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("read settings")?;
+            let mut connection = self.reader("read settings").await?;
             latest(&mut connection, device).await
         })
         .await
@@ -82,8 +80,8 @@ impl Store {
                 changed_us: now_us,
             };
             note(&mut tx, device, &desired).await?;
-            drop_old(&mut tx, device, self.limits.settings_max).await?;
-            tx.commit().await.context("commit settings")?;
+            keep_newest(&mut tx, "device_settings", "version", device, self.limits.settings_max).await?;
+            tx.commit("commit settings").await?;
             Ok(SettingsUpdate::To(desired))
         })
         .await
@@ -91,13 +89,9 @@ impl Store {
 }
 
 async fn latest(connection: &mut AnyConnection, device: &DeviceId) -> Result<Option<DeviceSettings>> {
-    let row = sqlx::query(
+    let row = sql(
         "SELECT version, revision, desired, changed_us FROM device_settings WHERE device = ? ORDER BY version DESC LIMIT 1",
-    )
-    .bind(device.as_str())
-    .fetch_optional(connection)
-    .await
-    .context("read settings")?;
+    ).bind(device).fetch_optional(connection, "read settings").await?;
     row.map(|row| {
         Ok(DeviceSettings {
             version: from_bigint(row.get(0)),
@@ -112,34 +106,9 @@ async fn latest(connection: &mut AnyConnection, device: &DeviceId) -> Result<Opt
 
 async fn note(tx: &mut AnyConnection, device: &DeviceId, desired: &DeviceSettings) -> Result<()> {
     let wished = Value::Object(desired.values.clone()).to_string();
-    sqlx::query("INSERT INTO device_settings (device, version, revision, desired, changed_us) VALUES (?, ?, ?, ?, ?)")
-        .bind(device.as_str())
-        .bind(to_bigint(desired.version))
-        .bind(to_bigint(desired.revision))
-        .bind(wished)
-        .bind(desired.changed_us)
-        .execute(tx)
-        .await
-        .context("note settings")?;
-    Ok(())
-}
-
-async fn drop_old(tx: &mut AnyConnection, device: &DeviceId, most: u64) -> Result<()> {
-    let oldest: Option<i64> = sqlx::query_scalar(
-        "SELECT version FROM device_settings WHERE device = ? ORDER BY version DESC LIMIT 1 OFFSET ?",
-    )
-    .bind(device.as_str())
-    .bind(to_bigint(most))
-    .fetch_optional(&mut *tx)
-    .await
-    .context("count settings")?;
-    if let Some(oldest) = oldest {
-        sqlx::query("DELETE FROM device_settings WHERE device = ? AND version <= ?")
-            .bind(device.as_str())
-            .bind(oldest)
-            .execute(tx)
-            .await
-            .context("drop old settings")?;
-    }
+    sql("INSERT INTO device_settings (device, version, revision, desired, changed_us) VALUES (?, ?, ?, ?, ?)")
+        .bind((device, desired.version, desired.revision, wished, desired.changed_us))
+        .execute(tx, "note settings")
+        .await?;
     Ok(())
 }

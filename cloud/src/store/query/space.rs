@@ -2,8 +2,9 @@
 
 use crate::store::address::Address;
 use crate::store::bind::from_bigint;
-use crate::store::error::{ErrorContext, Result};
+use crate::store::error::Result;
 use crate::store::open::Store;
+use crate::store::statement::sql;
 
 impl Store {
     /// Returns the bytes that new pictures can use without growing the database file: the free pages of SQLite. Zero for
@@ -15,17 +16,11 @@ impl Store {
         if matches!(self.connector.address(), Address::Server(_)) {
             return Ok(0);
         }
-        self.with_timeout(async {
-            let bytes: i64 = sqlx::query_scalar(
-                "SELECT CAST(f.freelist_count * p.page_size AS INTEGER) \
-                 FROM pragma_freelist_count AS f, pragma_page_size AS p",
-            )
-            .fetch_one(&self.readers)
-            .await
-            .context("count the free pages of the database")?;
-            Ok(from_bigint(bytes))
-        })
-        .await
+        let bytes = sql("SELECT CAST(f.freelist_count * p.page_size AS INTEGER) \
+             FROM pragma_freelist_count AS f, pragma_page_size AS p")
+        .value(self, "count the free pages of the database")
+        .await?;
+        Ok(bytes.map_or(0, from_bigint))
     }
 }
 

@@ -6,7 +6,8 @@ use sqlx::{AnyConnection, Row};
 
 use crate::store::bind::{from_bigint, id, sequence};
 use crate::store::commit::fate;
-use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::error::{Result, StoreError};
+use crate::store::statement::sql;
 
 /// A report this much younger than the highest number heard of knows of that number, microseconds. Below, a picture may
 /// have overtaken the status that speaks of it, as they travel in two sessions.
@@ -62,14 +63,11 @@ pub struct SpoolState {
 
 /// All installs of a camera, the one that last gave out a number first.
 pub(crate) async fn list_for_device(connection: &mut AnyConnection, device: &DeviceId) -> Result<Vec<SpoolState>> {
-    let rows = sqlx::query(
-        "SELECT spool, next, next_us, sequences, failed, pictures, deleted, uploads FROM spool \
-         WHERE device = ? ORDER BY next_us DESC, spool",
-    )
-    .bind(device.as_str())
-    .fetch_all(&mut *connection)
-    .await
-    .context("read the installs of a camera")?;
+    let rows = sql("SELECT spool, next, next_us, sequences, failed, pictures, deleted, uploads FROM spool \
+         WHERE device = ? ORDER BY next_us DESC, spool")
+    .bind(device)
+    .fetch_all(&mut *connection, "read the installs of a camera")
+    .await?;
     let mut installs = Vec::with_capacity(rows.len());
     for row in rows {
         let install: SpoolId = id(row.get::<&[u8], _>(0), "an install")?;
@@ -108,11 +106,10 @@ async fn held(
     next_us: i64,
     sequences: u64,
 ) -> Result<(u64, bool)> {
-    let rows = sqlx::query("SELECT next, waiting, retained, coarse, at_us FROM inventory WHERE spool = ?")
-        .bind(install.0.as_slice())
-        .fetch_all(&mut *connection)
-        .await
-        .context("read what is on the cards")?;
+    let rows = sql("SELECT next, waiting, retained, coarse, at_us FROM inventory WHERE spool = ?")
+        .bind(install)
+        .fetch_all(&mut *connection, "read what is on the cards")
+        .await?;
     let mut on_cards: Vec<(Sequence, Sequence)> = Vec::new();
     // Numbers nobody has reported on yet: a press is on the card before its number leaves the camera, so they are held
     // until a report says otherwise.

@@ -7,9 +7,10 @@ use sqlx::any::AnyRow;
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, TokenScope};
 use crate::store::bind::{id, role};
-use crate::store::error::{ErrorContext, Result, StoreError, UserError};
+use crate::store::error::{Result, StoreError, UserError};
 use crate::store::open::Store;
 use crate::store::query::sessions::RECORD_USE_EVERY_US;
+use crate::store::statement::sql;
 
 /// Keys of one cloud: one for each of its cameras, and some for programs (P4).
 const TOKENS_MAX: i64 = 2_000;
@@ -47,46 +48,27 @@ impl Store {
         };
         self.with_timeout(async {
             let mut tx = self.begin("begin a key").await?;
-            let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM api_token")
-                .fetch_one(&mut *tx)
-                .await
-                .context("count keys")?;
+            let there: i64 = sql("SELECT COUNT(*) FROM api_token").scalar(&mut *tx, "count keys").await?;
             if there >= TOKENS_MAX {
                 return Err(UserError::TooMany.into());
             }
-            sqlx::query(
-                "INSERT INTO api_token (id, name, token_hash, role, device, created_us) VALUES (?, ?, ?, ?, ?, ?)",
-            )
-            .bind(token.id.0.as_slice())
-            .bind(name)
-            .bind(secret.0.as_slice())
-            .bind(scope)
-            .bind(device)
-            .bind(now_us)
-            .execute(&mut *tx)
-            .await
-            .context("note a key")?;
-            tx.commit().await.context("commit a key")?;
+            sql("INSERT INTO api_token (id, name, token_hash, role, device, created_us) VALUES (?, ?, ?, ?, ?, ?)")
+                .bind((token.id, name, secret, scope, device, now_us))
+                .execute(&mut *tx, "note a key")
+                .await?;
+            tx.commit("commit a key").await?;
             Ok(token)
         })
         .await
     }
 
     /// The key of this secret, unless it was revoked.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn token(&self, secret: &TokenHash) -> Result<Option<ApiToken>> {
-        self.with_timeout(async {
-            let row =
-                sqlx::query("SELECT id, name, role, device, created_us, used_us FROM api_token WHERE token_hash = ?")
-                    .bind(secret.0.as_slice())
-                    .fetch_optional(&self.readers)
-                    .await
-                    .context("look for a key")?;
-            row.as_ref().map(token).transpose()
-        })
-        .await
+        let row = sql("SELECT id, name, role, device, created_us, used_us FROM api_token WHERE token_hash = ?")
+            .bind(secret)
+            .row(self, "look for a key")
+            .await?;
+        row.as_ref().map(token).transpose()
     }
 
     /// Notes that a key is used, at most once a minute.
@@ -97,34 +79,20 @@ impl Store {
         if token.used_us.is_some_and(|used| now_us - used < RECORD_USE_EVERY_US) {
             return Ok(());
         }
-        self.with_timeout(async {
-            let mut tx = self.begin("begin noting use").await?;
-            sqlx::query("UPDATE api_token SET used_us = ? WHERE id = ?")
-                .bind(now_us)
-                .bind(token.id.0.as_slice())
-                .execute(&mut *tx)
-                .await
-                .context("note the use of a key")?;
-            tx.commit().await.context("commit the use of a key")
-        })
-        .await
+        sql("UPDATE api_token SET used_us = ? WHERE id = ?")
+            .bind((now_us, token.id))
+            .commit(self, "record the use of an API token")
+            .await?;
+        Ok(())
     }
 
     /// All keys, the newest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn tokens(&self) -> Result<Vec<ApiToken>> {
-        self.with_timeout(async {
-            let rows = sqlx::query(
-                "SELECT id, name, role, device, created_us, used_us FROM api_token ORDER BY created_us DESC, id",
-            )
-            .fetch_all(&self.readers)
-            .await
-            .context("list keys")?;
-            rows.iter().map(token).collect()
-        })
-        .await
+        let rows =
+            sql("SELECT id, name, role, device, created_us, used_us FROM api_token ORDER BY created_us DESC, id")
+                .rows(self, "list keys")
+                .await?;
+        rows.iter().map(token).collect()
     }
 
     /// Revokes a key; returns whether it was there.
@@ -132,17 +100,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: it is still good.
     pub async fn revoke_token(&self, token: PrincipalId) -> Result<bool> {
-        self.with_timeout(async {
-            let mut tx = self.begin("begin revoking a key").await?;
-            let gone = sqlx::query("DELETE FROM api_token WHERE id = ?")
-                .bind(token.0.as_slice())
-                .execute(&mut *tx)
-                .await
-                .context("revoke a key")?;
-            tx.commit().await.context("commit a revoked key")?;
-            Ok(gone.rows_affected() > 0)
-        })
-        .await
+        let deleted = sql("DELETE FROM api_token WHERE id = ?")
+            .bind(token)
+            .commit(self, "revoke an API token")
+            .await?;
+        Ok(deleted > 0)
     }
 }
 

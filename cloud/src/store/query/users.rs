@@ -6,9 +6,10 @@ use sqlx::{AnyConnection, Row};
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role, UserName};
 use crate::store::bind::{id, role};
-use crate::store::error::{ErrorContext, Result, UserError};
+use crate::store::error::{Result, UserError};
 use crate::store::open::Store;
 use crate::store::query::sessions;
+use crate::store::statement::sql;
 
 /// People of one cloud (P4).
 const PEOPLE_MAX: i64 = 500;
@@ -28,12 +29,9 @@ pub struct User {
 
 impl Store {
     /// Returns true if a user with a password is an owner. Once true, it stays true.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`].
     pub async fn has_owner(&self) -> Result<bool> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("look for an owner")?;
+            let mut connection = self.reader("look for an owner").await?;
             Ok(owners(&mut connection).await? > 0)
         })
         .await
@@ -58,7 +56,7 @@ impl Store {
                 None => insert(&mut tx, name, Role::Owner, Some(password), now_us).await?,
             };
             let user = known(&mut tx, user).await?;
-            tx.commit().await.context("commit the owner")?;
+            tx.commit("commit the owner").await?;
             Ok(user)
         })
         .await
@@ -76,33 +74,24 @@ impl Store {
             }
             let user = insert(&mut tx, name, role, password, now_us).await?;
             let user = known(&mut tx, user).await?;
-            tx.commit().await.context("commit an added user")?;
+            tx.commit("commit an added user").await?;
             Ok(user)
         })
         .await
     }
 
     /// Everybody, by name.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`].
     pub async fn users(&self) -> Result<Vec<User>> {
-        self.with_timeout(async {
-            let rows =
-                sqlx::query("SELECT id, name, role, password, created_us, seen_us FROM user_account ORDER BY name_key")
-                    .fetch_all(&self.readers)
-                    .await
-                    .context("list people")?;
-            rows.iter().map(user).collect()
-        })
-        .await
+        let rows = sql("SELECT id, name, role, password, created_us, seen_us FROM user_account ORDER BY name_key")
+            .rows(self, "list people")
+            .await?;
+        rows.iter().map(user).collect()
     }
 
-    /// # Errors
-    /// [`crate::store::StoreError`].
+    /// Returns the user with this name.
     pub async fn user_named(&self, name: &UserName) -> Result<Option<User>> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("look up a user")?;
+            let mut connection = self.reader("look up a user").await?;
             named(&mut connection, name).await
         })
         .await
@@ -118,7 +107,7 @@ impl Store {
             let before = known(&mut tx, user).await?;
             set_role(&mut tx, user, role).await?;
             keep_an_owner(&mut tx, &before).await?;
-            tx.commit().await.context("commit a changed role")
+            tx.commit("commit a changed role").await
         })
         .await
     }
@@ -131,15 +120,14 @@ impl Store {
         self.with_timeout(async {
             let mut tx = self.begin("begin removing a user").await?;
             let before = known(&mut tx, user).await?;
-            sessions::end_all(&mut tx, user, None).await?;
+            sessions::end_all(user, None).execute(&mut *tx, "end the sessions of a user").await?;
             forget_invitation(&mut tx, user).await?;
-            sqlx::query("DELETE FROM user_account WHERE id = ?")
-                .bind(user.0.as_slice())
-                .execute(&mut *tx)
-                .await
-                .context("remove a user")?;
+            sql("DELETE FROM user_account WHERE id = ?")
+                .bind(user)
+                .execute(&mut *tx, "remove a user")
+                .await?;
             keep_an_owner(&mut tx, &before).await?;
-            tx.commit().await.context("commit a removed user")
+            tx.commit("commit a removed user").await
         })
         .await
     }
@@ -154,8 +142,8 @@ impl Store {
             known(&mut tx, user).await?;
             set_password(&mut tx, user, Some(password)).await?;
             forget_invitation(&mut tx, user).await?;
-            sessions::end_all(&mut tx, user, kept).await?;
-            tx.commit().await.context("commit a changed password")
+            sessions::end_all(user, kept).execute(&mut *tx, "end the sessions of a user").await?;
+            tx.commit("commit a changed password").await
         })
         .await
     }
@@ -169,31 +157,25 @@ impl Store {
         self.with_timeout(async {
             let mut tx = self.begin("begin an invitation").await?;
             let before = known(&mut tx, user).await?;
-            sessions::end_all(&mut tx, user, None).await?;
+            sessions::end_all(user, None).execute(&mut *tx, "end the sessions of a user").await?;
             forget_invitation(&mut tx, user).await?;
             let only_owner = before.role == Role::Owner && before.password.is_some() && owners(&mut tx).await? == 1;
             if !only_owner {
                 set_password(&mut tx, user, None).await?;
             }
-            sqlx::query("INSERT INTO invitation (user_id, token_hash, expires_us) VALUES (?, ?, ?)")
-                .bind(user.0.as_slice())
-                .bind(secret.0.as_slice())
-                .bind(expires_us)
-                .execute(&mut *tx)
-                .await
-                .context("note an invitation")?;
-            tx.commit().await.context("commit an invitation")
+            sql("INSERT INTO invitation (user_id, token_hash, expires_us) VALUES (?, ?, ?)")
+                .bind((user, secret, expires_us))
+                .execute(&mut *tx, "note an invitation")
+                .await?;
+            tx.commit("commit an invitation").await
         })
         .await
     }
 
     /// Whom an invitation is for, while it is valid.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`].
     pub async fn invited(&self, secret: &TokenHash, now_us: i64) -> Result<Option<User>> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("read an invitation")?;
+            let mut connection = self.reader("read an invitation").await?;
             invited(&mut connection, secret, now_us).await
         })
         .await
@@ -211,8 +193,8 @@ impl Store {
             };
             set_password(&mut tx, user.id, Some(password)).await?;
             forget_invitation(&mut tx, user.id).await?;
-            sessions::end_all(&mut tx, user.id, None).await?;
-            tx.commit().await.context("commit an accepted invitation")?;
+            sessions::end_all(user.id, None).execute(&mut *tx, "end the sessions of a user").await?;
+            tx.commit("commit an accepted invitation").await?;
             Ok(Some(user))
         })
         .await
@@ -220,10 +202,9 @@ impl Store {
 }
 
 async fn owners(connection: &mut AnyConnection) -> Result<i64> {
-    sqlx::query_scalar("SELECT COUNT(*) FROM user_account WHERE role = 'owner' AND password IS NOT NULL")
-        .fetch_one(connection)
+    sql("SELECT COUNT(*) FROM user_account WHERE role = 'owner' AND password IS NOT NULL")
+        .scalar(connection, "count owners")
         .await
-        .context("count owners")
 }
 
 /// An owner who can sign in can be removed only if there is another one.
@@ -236,33 +217,27 @@ async fn keep_an_owner(tx: &mut AnyConnection, before: &User) -> Result<()> {
 }
 
 async fn named(connection: &mut AnyConnection, name: &UserName) -> Result<Option<User>> {
-    let row = sqlx::query("SELECT id, name, role, password, created_us, seen_us FROM user_account WHERE name_key = ?")
+    let row = sql("SELECT id, name, role, password, created_us, seen_us FROM user_account WHERE name_key = ?")
         .bind(name.key())
-        .fetch_optional(connection)
-        .await
-        .context("look up a user by name")?;
+        .fetch_optional(connection, "look up a user by name")
+        .await?;
     row.as_ref().map(user).transpose()
 }
 
 async fn known(connection: &mut AnyConnection, id: PrincipalId) -> Result<User> {
-    let row = sqlx::query("SELECT id, name, role, password, created_us, seen_us FROM user_account WHERE id = ?")
-        .bind(id.0.as_slice())
-        .fetch_optional(connection)
-        .await
-        .context("look up a user")?;
+    let row = sql("SELECT id, name, role, password, created_us, seen_us FROM user_account WHERE id = ?")
+        .bind(id)
+        .fetch_optional(connection, "look up a user")
+        .await?;
     row.as_ref().map_or(Err(UserError::Unknown.into()), user)
 }
 
 async fn invited(connection: &mut AnyConnection, secret: &TokenHash, now_us: i64) -> Result<Option<User>> {
-    let row = sqlx::query(
-        "SELECT user_account.id, name, role, password, created_us, seen_us FROM user_account \
-         JOIN invitation ON invitation.user_id = user_account.id WHERE invitation.token_hash = ? AND expires_us > ?",
-    )
-    .bind(secret.0.as_slice())
-    .bind(now_us)
-    .fetch_optional(connection)
-    .await
-    .context("read an invitation")?;
+    let row = sql("SELECT user_account.id, name, role, password, created_us, seen_us FROM user_account \
+         JOIN invitation ON invitation.user_id = user_account.id WHERE invitation.token_hash = ? AND expires_us > ?")
+    .bind((secret, now_us))
+    .fetch_optional(connection, "read an invitation")
+    .await?;
     row.as_ref().map(user).transpose()
 }
 
@@ -273,53 +248,39 @@ async fn insert(
     password: Option<&str>,
     now_us: i64,
 ) -> Result<PrincipalId> {
-    let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM user_account")
-        .fetch_one(&mut *tx)
-        .await
-        .context("count people")?;
+    let there: i64 = sql("SELECT COUNT(*) FROM user_account").scalar(&mut *tx, "count people").await?;
     if there >= PEOPLE_MAX {
         return Err(UserError::TooMany.into());
     }
     let id = PrincipalId::new();
-    sqlx::query("INSERT INTO user_account (id, name, name_key, role, password, created_us) VALUES (?, ?, ?, ?, ?, ?)")
-        .bind(id.0.as_slice())
-        .bind(name.as_str())
-        .bind(name.key())
-        .bind(role.as_str())
-        .bind(password)
-        .bind(now_us)
-        .execute(tx)
-        .await
-        .context("store a user")?;
+    sql("INSERT INTO user_account (id, name, name_key, role, password, created_us) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind((id, name.as_str(), name.key(), role.as_str(), password, now_us))
+        .execute(tx, "store a user")
+        .await?;
     Ok(id)
 }
 
 async fn set_role(tx: &mut AnyConnection, id: PrincipalId, role: Role) -> Result<()> {
-    sqlx::query("UPDATE user_account SET role = ? WHERE id = ?")
-        .bind(role.as_str())
-        .bind(id.0.as_slice())
-        .execute(tx)
-        .await
-        .context("change a role")?;
+    sql("UPDATE user_account SET role = ? WHERE id = ?")
+        .bind((role.as_str(), id))
+        .execute(tx, "change a role")
+        .await?;
     Ok(())
 }
 
 async fn set_password(tx: &mut AnyConnection, id: PrincipalId, password: Option<&str>) -> Result<()> {
-    sqlx::query("UPDATE user_account SET password = ? WHERE id = ?")
-        .bind(password)
-        .bind(id.0.as_slice())
-        .execute(tx)
-        .await
-        .context("change a password")?;
+    sql("UPDATE user_account SET password = ? WHERE id = ?")
+        .bind((password, id))
+        .execute(tx, "change a password")
+        .await?;
     Ok(())
 }
 
 async fn forget_invitation(tx: &mut AnyConnection, id: PrincipalId) -> Result<()> {
-    sqlx::query("DELETE FROM invitation WHERE user_id = ?")
-        .bind(id.0.as_slice())
-        .execute(tx)
-        .await
-        .context("forget an invitation")?;
+    sql("DELETE FROM invitation WHERE user_id = ?")
+        .bind(id)
+        .execute(tx, "forget an invitation")
+        .await?;
     Ok(())
 }
 

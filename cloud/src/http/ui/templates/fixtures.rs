@@ -87,11 +87,13 @@ pub(crate) fn picture(device: &str, sequence: u64, stored_us: i64) -> PictureVie
         saved_after_us: Some(1_000_000),
         sent_after_us: Some(1_600_000),
         stored_us,
+        sort_us: stored_us,
         attempt: 0,
         thumbnail: Thumbnail::Ready,
         color: Some(0x8a_6f_4d),
     };
     picture.taken = taken(&picture, None, &[]);
+    picture.sort_us = picture.taken.best_us;
     picture
 }
 

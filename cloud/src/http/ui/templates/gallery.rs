@@ -1,4 +1,4 @@
-//! `/pictures`: all pictures, newest arrival first, a hundred at a time.
+//! `/pictures`: all pictures, newest capture first, a hundred at a time.
 
 use maud::{Markup, html};
 
@@ -7,11 +7,11 @@ use crate::http::ui::format::{TimeFormat, time};
 use crate::http::ui::messages::t;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::views::{GalleryView, PageContext, PictureView};
+use crate::store::PictureCursor;
 
 /// `/pictures?device=&before=&after=`.
 ///
-/// Days are those of the arrival, because that is the order: what waited on a card for a day stands where it came in,
-/// with its own date on it. The browser regroups the days in its own time zone.
+/// Days are those of the capture time. The browser regroups them in its own time zone.
 pub fn gallery_page(page: &PageContext, view: &GalleryView) -> Markup {
     let lang = page.visitor.language;
     let device = view.device.as_ref().map(|device| device.as_str());
@@ -42,7 +42,7 @@ pub fn gallery_page(page: &PageContext, view: &GalleryView) -> Markup {
             div #days {
                 @for day in days(&view.pictures) {
                     section.day {
-                        h2 { (time(lang, day[0].stored_us, TimeFormat::Day, page.now_us)) }
+                        h2 { (time(lang, day[0].sort_us, TimeFormat::Day, page.now_us)) }
                         (grid(lang, day, device.is_none()))
                     }
                 }
@@ -69,13 +69,13 @@ pub fn gallery_page(page: &PageContext, view: &GalleryView) -> Markup {
 }
 
 /// A device name needs no escaping in a URL: its letters are `A-Z a-z 0-9 . _ -`.
-fn address(device: Option<&str>, cursor: Option<(&str, i64)>) -> String {
+fn address(device: Option<&str>, cursor: Option<(&str, PictureCursor)>) -> String {
     let mut query = Vec::new();
     if let Some(device) = device {
         query.push(format!("device={device}"));
     }
-    if let Some((name, arrival)) = cursor {
-        query.push(format!("{name}={arrival}"));
+    if let Some((name, cursor)) = cursor {
+        query.push(format!("{name}={cursor}"));
     }
     if query.is_empty() {
         "/pictures".to_owned()
@@ -84,9 +84,9 @@ fn address(device: Option<&str>, cursor: Option<(&str, i64)>) -> String {
     }
 }
 
-/// Pictures that came in on the same day (UTC), in their order.
+/// Groups the pictures by day (UTC), in their order.
 fn days(pictures: &[PictureView]) -> impl Iterator<Item = &[PictureView]> {
-    let day = |picture: &PictureView| picture.stored_us.div_euclid(86_400_000_000);
+    let day = |picture: &PictureView| picture.sort_us.div_euclid(86_400_000_000);
     pictures.chunk_by(move |a, b| day(a) == day(b))
 }
 
@@ -124,8 +124,8 @@ pub(super) mod tests {
         let all = gallery();
         let filtered = GalleryView {
             device: Some(id("boat-shed")),
-            newer: Some(900),
-            older: Some(700),
+            newer: Some(cursor(900)),
+            older: Some(cursor(700)),
             pictures: all.pictures.iter().take(30).cloned().collect(),
             ..all.clone()
         };
@@ -144,6 +144,10 @@ pub(super) mod tests {
         ]
     }
 
+    fn cursor(arrival: i64) -> PictureCursor {
+        PictureCursor { sort_us: NOW_US, arrival }
+    }
+
     fn gallery() -> GalleryView {
         let names = ["porch", "boat-shed", "north-field", "greenhouse"];
         let pictures = (0..100_u64)
@@ -160,6 +164,7 @@ pub(super) mod tests {
                     _ => {}
                 }
                 picture.taken = taken(&picture, None, &[]);
+                picture.sort_us = picture.taken.best_us;
                 picture
             })
             .collect();
@@ -169,7 +174,7 @@ pub(super) mod tests {
             pictures,
             total: 12_431,
             newer: None,
-            older: Some(901),
+            older: Some(cursor(901)),
         }
     }
 }

@@ -1,0 +1,55 @@
+//! Table `boot_clock`: the capture times of pictures that are read, by all clock offsets that are known now.
+
+use std::collections::{BTreeSet, HashMap};
+
+use keepsake_protocol::BootId;
+use keepsake_protocol::event::BootClockOffset;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use crate::store::bind::{from_bigint, id};
+use crate::store::error::Result;
+use crate::store::picture::Picture;
+use crate::store::statement::sql;
+
+/// Boots in one query.
+const BOOTS_MAX: usize = 100;
+
+/// Sets the capture times of these pictures.
+pub(crate) async fn correct(connection: &mut AnyConnection, pictures: &mut [Picture]) -> Result<()> {
+    let boots: Vec<BootId> = pictures
+        .iter()
+        .map(|picture| picture.pressed.boot.0)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(BootId)
+        .collect();
+    let mut lines: HashMap<(BootId, String), Vec<BootClockOffset>> = HashMap::new();
+    for boots in boots.chunks(BOOTS_MAX) {
+        let marks = vec!["?"; boots.len()].join(", ");
+        let statement = format!(
+            "SELECT boot, device, offset_us, error_us, measured_us, estimated FROM boot_clock WHERE boot IN ({marks})"
+        );
+        let mut query = sql(AssertSqlSafe(statement));
+        for boot in boots {
+            query = query.bind(*boot);
+        }
+        let rows = query.fetch_all(&mut *connection, "read the clock offsets of boots").await?;
+        for row in &rows {
+            let boot: BootId = id(row.get::<&[u8], _>(0), "a boot id")?;
+            let line = BootClockOffset {
+                boot,
+                offset_us: row.get(2),
+                error_us: from_bigint(row.get(3)),
+                at_us: row.get::<Option<i64>, _>(4).map(from_bigint),
+                estimated: row.get::<i64, _>(5) != 0,
+                spool: None,
+            };
+            lines.entry((boot, row.get(1))).or_default().push(line);
+        }
+    }
+    for picture in pictures {
+        let of = (picture.pressed.boot, picture.device.as_str().to_owned());
+        picture.set_capture_time(lines.get(&of).map_or(&[], Vec::as_slice));
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! SQL statements: binds the store's own types, runs, and names the attempt in the error.
+
+use keepsake_protocol::{BootId, DeviceId, Hash, Sequence, SpoolId};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Decode, Executor, Row, SqlSafeStr, Type};
+
+use crate::auth::PrincipalId;
+use crate::auth::token::TokenHash;
+use crate::store::bind::{Key, to_bigint};
+use crate::store::error::{ErrorContext, Result};
+use crate::store::open::Store;
+
+/// A statement with its values. `what` of each function is what is attempted, for the error.
+pub(in crate::store) struct Statement(Query<'static, Any, AnyArguments>);
+
+pub(in crate::store) fn sql(text: impl SqlSafeStr) -> Statement {
+    Statement(sqlx::query(text))
+}
+
+impl Statement {
+    /// Binds the next value, or the values of a tuple in their order.
+    pub(in crate::store) fn bind(self, values: impl Bind) -> Self {
+        values.bind(self)
+    }
+
+    /// Returns the number of rows that were inserted, found for an update, or deleted.
+    pub(in crate::store) async fn execute<'c>(
+        self,
+        on: impl Executor<'c, Database = Any>,
+        what: &'static str,
+    ) -> Result<u64> {
+        Ok(self.0.execute(on).await.context(what)?.rows_affected())
+    }
+
+    pub(in crate::store) async fn fetch_all<'c>(
+        self,
+        on: impl Executor<'c, Database = Any>,
+        what: &'static str,
+    ) -> Result<Vec<AnyRow>> {
+        self.0.fetch_all(on).await.context(what)
+    }
+
+    pub(in crate::store) async fn fetch_optional<'c>(
+        self,
+        on: impl Executor<'c, Database = Any>,
+        what: &'static str,
+    ) -> Result<Option<AnyRow>> {
+        self.0.fetch_optional(on).await.context(what)
+    }
+
+    pub(in crate::store) async fn fetch_one<'c>(
+        self,
+        on: impl Executor<'c, Database = Any>,
+        what: &'static str,
+    ) -> Result<AnyRow> {
+        self.0.fetch_one(on).await.context(what)
+    }
+
+    /// Returns the first column of the only row.
+    pub(in crate::store) async fn scalar<'c, T>(
+        self,
+        on: impl Executor<'c, Database = Any>,
+        what: &'static str,
+    ) -> Result<T>
+    where
+        T: for<'r> Decode<'r, Any> + Type<Any>,
+    {
+        self.fetch_one(on, what).await?.try_get(0).context(what)
+    }
+
+    /// Returns the first column of the row, if there is one.
+    pub(in crate::store) async fn optional_scalar<'c, T>(
+        self,
+        on: impl Executor<'c, Database = Any>,
+        what: &'static str,
+    ) -> Result<Option<T>>
+    where
+        T: for<'r> Decode<'r, Any> + Type<Any>,
+    {
+        let row = self.fetch_optional(on, what).await?;
+        row.map(|row| row.try_get(0)).transpose().context(what)
+    }
+
+    /// Returns the first column of all rows.
+    pub(in crate::store) async fn scalars<'c, T>(
+        self,
+        on: impl Executor<'c, Database = Any>,
+        what: &'static str,
+    ) -> Result<Vec<T>>
+    where
+        T: for<'r> Decode<'r, Any> + Type<Any>,
+    {
+        let rows = self.fetch_all(on, what).await?;
+        rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>().context(what)
+    }
+
+    /// Executes the statement in a transaction of its own.
+    pub(in crate::store) async fn commit(self, store: &Store, what: &'static str) -> Result<u64> {
+        store
+            .with_timeout(async {
+                let mut tx = store.begin(what).await?;
+                let rows = self.execute(&mut *tx, what).await?;
+                tx.commit(what).await?;
+                Ok(rows)
+            })
+            .await
+    }
+
+    /// Reads all rows with a connection of its own.
+    pub(in crate::store) async fn rows(self, store: &Store, what: &'static str) -> Result<Vec<AnyRow>> {
+        store.with_timeout(self.fetch_all(&store.readers, what)).await
+    }
+
+    /// Reads the row, if there is one, with a connection of its own.
+    pub(in crate::store) async fn row(self, store: &Store, what: &'static str) -> Result<Option<AnyRow>> {
+        store.with_timeout(self.fetch_optional(&store.readers, what)).await
+    }
+
+    /// Reads the first column of the row, if there is one, with a connection of its own.
+    pub(in crate::store) async fn value<T>(self, store: &Store, what: &'static str) -> Result<Option<T>>
+    where
+        T: for<'r> Decode<'r, Any> + Type<Any>,
+    {
+        let row = self.row(store, what).await?;
+        row.map(|row| row.try_get(0)).transpose().context(what)
+    }
+}
+
+/// Keeps the `max` newest rows of a camera, by `column`, and deletes the older ones (P4).
+pub(in crate::store) async fn keep_newest(
+    tx: &mut AnyConnection,
+    table: &'static str,
+    column: &'static str,
+    device: &DeviceId,
+    max: u64,
+) -> Result<()> {
+    let first_beyond = format!("SELECT {column} FROM {table} WHERE device = ? ORDER BY {column} DESC LIMIT 1 OFFSET ?");
+    let first_beyond: Option<i64> = sql(AssertSqlSafe(first_beyond))
+        .bind((device, max))
+        .optional_scalar(&mut *tx, "count the rows of a camera")
+        .await?;
+    if let Some(first_beyond) = first_beyond {
+        sql(AssertSqlSafe(format!("DELETE FROM {table} WHERE device = ? AND {column} <= ?")))
+            .bind((device, first_beyond))
+            .execute(tx, "delete the oldest rows of a camera")
+            .await?;
+    }
+    Ok(())
+}
+
+/// A value, or several, that a statement binds.
+pub(in crate::store) trait Bind {
+    fn bind(self, statement: Statement) -> Statement;
+}
+
+macro_rules! bind_as {
+    ($($type:ty: |$value:ident| $as:expr),+ $(,)?) => {
+        $(impl Bind for $type {
+            fn bind(self, statement: Statement) -> Statement {
+                let $value = self;
+                Statement(statement.0.bind($as))
+            }
+        })+
+    };
+}
+
+bind_as! {
+    i64: |number| number,
+    Option<i64>: |number| number,
+    u32: |number| i64::from(number),
+    u64: |number| to_bigint(number),
+    Option<u64>: |number| number.map(to_bigint),
+    bool: |yes| i64::from(yes),
+    &str: |text| text,
+    Option<&str>: |text| text,
+    String: |text| text,
+    &String: |text| text.as_str(),
+    Vec<u8>: |bytes| bytes,
+    &[u8]: |bytes| bytes,
+    Sequence: |sequence| to_bigint(sequence.get()),
+    SpoolId: |id| id.0.as_slice(),
+    BootId: |id| id.0.as_slice(),
+    Hash: |hash| hash.0.as_slice(),
+    PrincipalId: |id| id.0.as_slice(),
+    TokenHash: |hash| hash.0.as_slice(),
+    &TokenHash: |hash| hash.0.as_slice(),
+    &DeviceId: |device| device.as_str(),
+}
+
+impl Bind for Key {
+    fn bind(self, statement: Statement) -> Statement {
+        statement.bind((self.install, self.sequence, self.hash))
+    }
+}
+
+macro_rules! bind_tuples {
+    ($($first:ident $($name:ident)*;)+) => {
+        $(impl<$first: Bind $(, $name: Bind)*> Bind for ($first, $($name,)*) {
+            fn bind(self, statement: Statement) -> Statement {
+                #[expect(non_snake_case, reason = "the names of the types are those of the values, too")]
+                let ($first, $($name,)*) = self;
+                statement.bind($first)$(.bind($name))*
+            }
+        })+
+    };
+}
+
+bind_tuples! {
+    A B;
+    A B C;
+    A B C D;
+    A B C D E;
+    A B C D E F;
+    A B C D E F G;
+    A B C D E F G H;
+    A B C D E F G H I;
+    A B C D E F G H I J;
+    A B C D E F G H I J K;
+    A B C D E F G H I J K L;
+    A B C D E F G H I J K L M;
+    A B C D E F G H I J K L M N;
+}
