@@ -118,9 +118,9 @@ async fn what_no_camera_would_take_never_goes_out() {
         (json!({"capture_interval_s": "60"}), "must be 0 or a whole number"),
         (json!({"light.mode": "party"}), "must be one of"),
         (json!({"cloud.url": "gopher://x"}), "begins with gopher://"),
-        (json!({"spool.dir": "/"}), "only set at the camera"),
-        (json!({"device": "x"}), "only set at the camera"),
-        (json!({"nonsense": 1}), "is no setting"),
+        (json!({"spool.dir": "/"}), "only be set on the camera"),
+        (json!({"device": "x"}), "only be set on the camera"),
+        (json!({"nonsense": 1}), "is not a setting"),
         (json!({"light.quiet_hours": "\u{0}"}), "22:00-06:30"),
         (json!({"cloud.user": "x".repeat(300)}), "longer than 256"),
     ] {

@@ -38,7 +38,7 @@ impl TombstoneReason {
             Self::PowerLostWhileSaving => "power lost while saving",
             Self::CardDamaged => "the card damaged the picture",
             Self::CardFull => "the card was full",
-            Self::MadeRoom => "given up to make room on a full card",
+            Self::MadeRoom => "deleted to make room on a full card",
         }
     }
 }

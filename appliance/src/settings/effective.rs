@@ -510,13 +510,13 @@ mod tests {
             ("capture_interval_s", "must be 0 or a whole number"),
             ("picture.width_max", "must be 0 or a whole number"),
             ("capture_intervall_s", "did you mean capture_interval_s?"),
-            ("spool.dir", "only set at the camera"),
-            ("device", "only set at the camera"),
-            ("button.pin", "only set at the camera"),
+            ("spool.dir", "only be set on the camera"),
+            ("device", "only be set on the camera"),
+            ("button.pin", "only be set on the camera"),
             ("light.mode", "set by the command line"),
             ("cloud.part_bytes_max", "must be a whole number"),
             ("camera.width", "must be a whole number"),
-            ("simulated.enabled", "only set at the camera"),
+            ("simulated.enabled", "only be set on the camera"),
             ("light.quiet_hours", "must be text"),
         ] {
             let found = told.iter().find(|told| told.starts_with(&format!("{name} ")));

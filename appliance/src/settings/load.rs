@@ -66,7 +66,7 @@ impl Loaded {
             });
         };
         if setting.scope == Scope::Local {
-            return Err("is only set at the camera, in camera.toml".to_owned());
+            return Err("can only be set on the camera, in camera.toml".to_owned());
         }
         for (layer, origin) in [
             (&self.layers.command_line, Origin::CommandLine),

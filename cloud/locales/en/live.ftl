@@ -10,5 +10,5 @@ command-snap = { $camera }: picture requested.
 command-identify = { $camera }: the LED blinks for 10 s.
 command-restart = { $camera } is restarting. This takes a few seconds.
 command-diagnostics = { $camera }: diagnostics requested.
-command-failed = The command failed ({ $status }).
+command-failed = The command could not be sent ({ $status }).
 command-no-response = No response from the cloud. Check the command list before trying again.

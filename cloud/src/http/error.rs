@@ -89,7 +89,7 @@ impl From<StoreError> for Problem {
             return Self::new(status, error.to_string());
         }
         if let StoreError::TooManyDevices(_) = error {
-            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "The limit of cameras is reached.");
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "The maximum number of cameras is reached.");
         }
         let mut detail = error.sentence();
         detail[..1].make_ascii_uppercase();

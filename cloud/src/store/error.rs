@@ -115,7 +115,7 @@ pub enum UserError {
     LastOwner,
     #[error("An owner already exists.")]
     HasOwner,
-    #[error("There are too many; remove some first.")]
+    #[error("The limit is reached; remove some first.")]
     TooMany,
 }
 

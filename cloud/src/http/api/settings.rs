@@ -241,11 +241,11 @@ fn validate(wanted: Map<String, Value>, before: Option<&DeviceSettings>) -> Http
     let mut wrong = Vec::new();
     for (name, value) in wanted {
         let Some(setting) = Setting::find(&name) else {
-            wrong.push(format!("{} is no setting", shortened(&name)));
+            wrong.push(format!("{} is not a setting", shortened(&name)));
             continue;
         };
         if setting.scope == Scope::Local {
-            wrong.push(format!("{name} is only set at the camera itself"));
+            wrong.push(format!("{name} can only be set on the camera"));
         } else if value.is_null() {
             // The same as leaving it out.
         } else if setting.secret && value == HIDDEN {
@@ -413,7 +413,7 @@ mod tests {
         );
         let Problem { status, detail, .. } = wrong.unwrap_err();
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-        for says in ["capture_interval_s must be 0 or", "device is only set", "nonsense is no setting"] {
+        for says in ["capture_interval_s must be 0 or", "device can only be set", "nonsense is not a setting"] {
             assert!(detail.contains(says), "{detail}");
         }
     }

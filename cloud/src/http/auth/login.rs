@@ -315,7 +315,7 @@ fn page_with_error(problem: &Problem, page: impl FnOnce(String) -> Markup) -> Re
 
 pub(crate) fn new_name(name: &str) -> HttpResult<UserName> {
     name.parse()
-        .map_err(|_| Problem::bad_request("A name has 1–64 letters, digits or . _ - + @"))
+        .map_err(|_| Problem::bad_request("A name must consist of 1–64 letters, digits or . _ - + @"))
 }
 
 /// Programs send JSON, and are answered in it.

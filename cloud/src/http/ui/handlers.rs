@@ -48,7 +48,7 @@ pub(crate) async fn settings(state: RequestContext, Path(device): Path<String>) 
     let view = async {
         let (camera, desired) = settings::find(&state, &device).await?;
         let view = settings_view(&camera, desired.as_ref());
-        view.ok_or_else(|| Problem::not_found("setting this camera would take"))
+        view.ok_or_else(|| Problem::not_found("setting that this camera accepts"))
     };
     draw(&state, view.await, templates::settings_page).await
 }
@@ -65,14 +65,14 @@ pub(crate) async fn save_settings(
         let version = fields.iter().find(|(name, _)| name == "version");
         let version = version
             .and_then(|(_, text)| text.parse().ok())
-            .ok_or_else(|| Problem::bad_request("The form does not say which version it is about."))?;
+            .ok_or_else(|| Problem::bad_request("The form does not name the version of the settings."))?;
         let values = settings::values_from_form(&fields, desired.as_ref());
         let changed = settings::change(&state, &camera, desired.as_ref(), version, values).await;
         let Err(problem) = changed else {
             return Ok(None);
         };
         let view = settings_view(&camera, desired.as_ref())
-            .ok_or_else(|| Problem::not_found("setting this camera would take"))?;
+            .ok_or_else(|| Problem::not_found("setting that this camera accepts"))?;
         Ok(Some((problem.status, submitted_values(view, &fields, problem.detail))))
     };
     match saved.await {

@@ -202,7 +202,7 @@ fn a_sentence_from_elsewhere_is_translated_by_its_english() {
             "실패한 시도가 너무 많습니다. 12초 후에 다시 시도하십시오.",
         ),
         (
-            "Nothing was changed: device is only set at the camera itself; x is no setting.",
+            "Nothing was changed: device can only be set on the camera; x is not a setting.",
             "변경하지 않았습니다: device: 카메라에서만 설정할 수 있습니다; x: 없는 설정입니다",
         ),
         ("A new sentence of a newer camera", "A new sentence of a newer camera"),
