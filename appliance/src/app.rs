@@ -256,7 +256,7 @@ impl Transport {
             certificate_time: certificate_time::certificate_time(known_us),
             device: device.clone(),
             current_spool,
-            reconnect: Backoff::for_connections(&config.backoff),
+            reconnect: Backoff::from_secs(config.backoff.reconnect_initial_s, config.backoff.reconnect_max_s),
         };
         (Self { task: transport::spawn(settings, events_in, stops), stop }, events)
     }

@@ -19,10 +19,7 @@ fn limits() -> Limits {
         window_bytes: WINDOW,
         part_bytes_max: PART_MAX,
         unacknowledged_bytes_max: UNACKNOWLEDGED,
-        backoff: Backoff {
-            initial: Duration::from_secs(10),
-            max: Duration::from_secs(6 * 3600),
-        },
+        backoff: Backoff::from_secs(10, 6 * 3600),
     }
 }
 

@@ -12,7 +12,7 @@ use keepsake_protocol::event::TombstoneReason;
 use parking_lot::Mutex;
 
 use crate::error::display_chain;
-use crate::hardware::{Camera, CameraError};
+use crate::hardware::Camera;
 use crate::imaging::frame::Frame;
 use crate::imaging::resize;
 use crate::settings::{self, Config, PictureSettings};
@@ -144,7 +144,7 @@ impl Pipeline {
         }
         let captured_after_us = boottime_us().saturating_sub(pressed.boottime_us);
         let frame = match framed
-            .map_err(|error| tombstone_reason(&error))
+            .map_err(|error| (error.reason(), display_chain(&error)))
             .and_then(|frame| self.fit_to_budget(frame, &settings.picture))
         {
             Ok(frame) => frame,
@@ -211,8 +211,4 @@ impl Pipeline {
         resize::fit_to_budget(frame, budget, picture.width_max, picture.quality)
             .map_err(|error| (TombstoneReason::FrameTooLarge, display_chain(&error)))
     }
-}
-
-fn tombstone_reason(error: &CameraError) -> (TombstoneReason, String) {
-    (error.reason(), display_chain(error))
 }

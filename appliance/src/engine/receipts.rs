@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use keepsake_protocol::command::{CommandReply, CommandStage};
 use keepsake_protocol::receipt::{InventoryAck, Receipt};
+use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{CaptureId, HashPrefix};
 
+use super::transport_events::decode;
 use super::{Engine, JOURNAL_WAIT_MIN, UnconfirmedCapture};
 use crate::light::indicator::LightEvent;
 use crate::status::events::Event;
@@ -15,7 +17,10 @@ use crate::time::clock::boottime_us;
 const DEFERRED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Engine {
-    pub(super) fn on_receipt(&mut self, receipt: &Receipt) {
+    pub(super) fn on_receipt(&mut self, payload: &[u8]) {
+        let Some(receipt) = decode::<Receipt>(MessageKind::Receipt, payload) else {
+            return;
+        };
         if !self.is_our_cloud(receipt.store) {
             return;
         }
@@ -35,8 +40,8 @@ impl Engine {
             let id = CaptureId { spool: receipt.spool, sequence: *sequence };
             self.on_stored(id, *hash, now_us);
         }
-        self.requeue_wanted(receipt);
-        self.defer_rejected(receipt);
+        self.requeue_wanted(&receipt);
+        self.defer_rejected(&receipt);
         if let Some(answer) = &receipt.inventory_ack {
             self.on_inventory_answer(answer);
         }

@@ -63,15 +63,8 @@ pub(super) fn write_orientation(frame: &mut Frame, orientation: Orientation) -> 
 
 /// A quarter of a turn is part of it.
 pub(super) fn swaps_axes(orientation: Orientation) -> bool {
-    match orientation {
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
-            true
-        }
-        Orientation::NoTransforms
-        | Orientation::Rotate180
-        | Orientation::FlipHorizontal
-        | Orientation::FlipVertical => false,
-    }
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
 /// Which end of a number comes first.

@@ -97,14 +97,11 @@ impl std::fmt::Display for FileName {
 }
 
 /// Why a file could not be made.
-#[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
     /// Nothing is left behind; the disk may merely be full.
-    #[error("write {path}")]
-    Write { path: PathBuf, source: io::Error },
+    Write(io::Error),
     /// What the disk holds now is unknown: a failed fsync is never tried again.
-    #[error("make {path} durable")]
-    Sync { path: PathBuf, source: io::Error },
+    Sync(io::Error),
 }
 
 /// Writes a new file and returns once it would survive a power cut: file first, then its directory (P1).
@@ -126,12 +123,10 @@ pub(super) fn write_durably(folder: &Path, name: &FileName, chunks: &[&[u8]]) ->
             if source.kind() != io::ErrorKind::AlreadyExists {
                 let _ = std::fs::remove_file(&path);
             }
-            return Err(WriteError::Write { path, source });
+            return Err(WriteError::Write(source));
         }
     };
-    file.sync_data()
-        .and_then(|()| sync_folder(folder))
-        .map_err(|source| WriteError::Sync { path, source })
+    file.sync_data().and_then(|()| sync_folder(folder)).map_err(WriteError::Sync)
 }
 
 /// The trailer of one record, [`TRAILER_BYTES`] long.

@@ -60,7 +60,7 @@ impl From<&Config> for Limits {
             window_bytes: cloud.window_bytes,
             part_bytes_max: part_bytes_max.max(PART_BYTES_MIN),
             unacknowledged_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
-            backoff: Backoff::for_captures(&config.backoff),
+            backoff: Backoff::from_secs(config.backoff.initial_s, config.backoff.max_s),
         }
     }
 }
