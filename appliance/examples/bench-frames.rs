@@ -1,4 +1,4 @@
-//! What a frame of each format costs until it is a JPEG, 1920 x 1080 pixels, on this machine: `cargo bench-frames`.
+//! Measures the conversion of a frame of each format to a JPEG, 1920 x 1080 pixels, on this machine: `cargo bench-frames`.
 
 use std::hint::black_box;
 use std::time::Instant;

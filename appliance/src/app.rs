@@ -42,7 +42,7 @@ use crate::upload::rate_limiter::RateLimiter;
 /// How long a clean stop may take.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// What is known before the parts are built.
+/// The input from which the parts are built.
 pub(crate) struct Start {
     /// Settings and what the cloud wished of them.
     pub settings: EffectiveSettings,
@@ -164,12 +164,12 @@ impl App {
     }
 
     fn report_ready(&self, device: &DeviceId, events: &EventWriter) {
-        let (install, next) = {
+        let (spool, next) = {
             let spool = self.spool.lock();
             (spool.spool_id(), spool.next())
         };
-        events.emit(&Event::Ready { device, install, next });
-        tracing::info!(%device, %install, next = next.get(), waiting = self.engine.waiting(), "ready for a press");
+        events.emit(&Event::Ready { device, spool, next });
+        tracing::info!(%device, %spool, next = next.get(), waiting = self.engine.waiting(), "ready for a press");
         self.light.send(LightEvent::Starting(false));
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }

@@ -1,4 +1,4 @@
-//! Whether this computer has a network at all: the difference between "no cloud" and "no Wi-Fi" (fault 2).
+//! The addresses of this computer, which has no network if it has none: the difference between "no cloud" and "no Wi-Fi" (fault 2).
 
 use std::net::IpAddr;
 

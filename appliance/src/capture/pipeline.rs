@@ -1,4 +1,4 @@
-//! What one press does: a frame, a capture, the spool. Blocks, and so lives on a thread of its own.
+//! Takes one picture: a frame, a capture, the spool. It blocks, so it lives on a thread of its own.
 //!
 //! A press is never silently nothing: it ends as a capture on the card (P1), as a tombstone that says why there is no
 //! picture, or, when the card takes not even that, as a refusal that the light shows.

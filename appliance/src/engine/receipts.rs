@@ -27,8 +27,8 @@ impl Engine {
         self.confirm_connection();
         self.drain.cloud_responded();
         let now_us = self.known_time_us();
-        if let Some(said_us) = receipt.sent_us {
-            self.journal.on_cloud_time(said_us, &self.clock.now());
+        if let Some(cloud_us) = receipt.sent_us {
+            self.journal.on_cloud_time(cloud_us, &self.clock.now());
         }
         if !receipt.events.is_empty() {
             let now = self.clock.now();
@@ -100,7 +100,7 @@ impl Engine {
         let _span = self.capture_span(id).entered();
         tracing::info!(after_us, "stored");
         self.events
-            .emit(&Event::Stored { install: id.spool, sequence: id.sequence, hash, after_us });
+            .emit(&Event::Stored { spool: id.spool, sequence: id.sequence, hash, after_us });
         if let Some(UnconfirmedCapture { press, command, .. }) = taken {
             if let Some(press) = press {
                 self.light.send(LightEvent::Stored(press));

@@ -14,9 +14,9 @@ const JOURNAL_WAIT_MAX: Duration = Duration::from_secs(6 * 3600);
 impl Engine {
     /// Keeps what the clock says that is news, and sends what of the notes is due.
     pub(super) fn check_clock(&mut self) {
-        let install = self.spool.lock().spool_id();
+        let spool = self.spool.lock().spool_id();
         let now = self.clock.now();
-        if tokio::task::block_in_place(|| self.journal.observe(&now, install)) {
+        if tokio::task::block_in_place(|| self.journal.observe(&now, spool)) {
             tracing::info!("the time is known: pictures of this boot are corrected");
             self.state.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
         }
@@ -67,8 +67,8 @@ impl Engine {
         }
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         let id = self.state.connection.inventory_requests;
-        for (page, (install, next, captures)) in (0..).zip(pages) {
-            let inventory = Inventory { spool: install, next, id, page, pages: count, captures };
+        for (page, (spool, next, captures)) in (0..).zip(pages) {
+            let inventory = Inventory { spool, next, id, page, pages: count, captures };
             if publisher
                 .publish(MessageKind::Have, keepsake_protocol::codec::encode(&inventory), None)
                 .is_err()

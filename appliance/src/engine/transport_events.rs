@@ -146,9 +146,9 @@ impl Engine {
     }
 
     /// The cloud knows higher numbers of this install than this card: the card is a copy, or was restored from one.
-    pub(super) fn detect_cloned_card(&mut self, install: SpoolId, next: keepsake_protocol::Sequence) {
+    pub(super) fn detect_cloned_card(&mut self, spool_id: SpoolId, next: keepsake_protocol::Sequence) {
         let mut spool = self.spool.lock();
-        if install != spool.spool_id() || next <= spool.next() {
+        if spool_id != spool.spool_id() || next <= spool.next() {
             return;
         }
         let ours = spool.next();

@@ -11,7 +11,7 @@ const EXIF_MARKER: u8 = 0xe1;
 /// Marker and length stand before the content of a segment.
 const HEAD: usize = 4;
 
-/// As its Exif says.
+/// Returns the orientation that its Exif states.
 pub(super) fn orientation(frame: &Frame) -> Orientation {
     find_exif(frame)
         .and_then(|segment| {
@@ -40,7 +40,7 @@ pub(super) fn find_exif(frame: &Frame) -> Option<Segment<'_>> {
         .find(|segment| segment.marker == EXIF_MARKER && segment.bytes[HEAD..].starts_with(EXIF))
 }
 
-/// Whether it could be written.
+/// Returns true if it could be written.
 pub(super) fn write_orientation(frame: &mut Frame, orientation: Orientation) -> bool {
     if frame.content_type != ContentType::Jpeg {
         return false;

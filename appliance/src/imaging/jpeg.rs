@@ -3,7 +3,7 @@
 //! A decoder accepts a file that was cut in half and paints the rest grey. A camera that hands out such a frame should
 //! be asked again, so the markers are followed from the first to the last.
 
-/// What is wrong with the bytes.
+/// Why the bytes are no whole JPEG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JpegError {
     #[error("read a JPEG: it does not begin as one")]

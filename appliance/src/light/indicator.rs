@@ -740,16 +740,16 @@ mod tests {
                 }
             }
             // One that fails while the others get their answer is answered next.
-            let told = |m: &Member| m.has_feedback && self.failed.contains(&m.press);
-            if group.members.iter().any(told) {
+            let failed_and_answered = |m: &Member| m.has_feedback && self.failed.contains(&m.press);
+            if group.members.iter().any(failed_and_answered) {
                 assert!(!matches!(pattern, Pattern::Stored | Pattern::Saved), "{pattern:?}");
             }
             for answer in self.indicator.take_feedback() {
                 assert!(!answer.presses.is_empty());
                 for press in answer.presses {
-                    let said = &mut self.answered[usize::try_from(press).unwrap()];
-                    assert_eq!(*said, None, "press {press} is answered once");
-                    *said = Some((answer.pattern, answer.at));
+                    let given = &mut self.answered[usize::try_from(press).unwrap()];
+                    assert_eq!(*given, None, "press {press} is answered once");
+                    *given = Some((answer.pattern, answer.at));
                     match answer.pattern {
                         Pattern::Stored => assert!(self.stored.contains(&press)),
                         Pattern::Saved => {

@@ -7,14 +7,14 @@ use super::paths::Paths;
 use crate::durable_file;
 use crate::settings::Network;
 
-fn file(places: &Paths) -> PathBuf {
-    places.data.join("wifi-that-worked.json")
+fn file(paths: &Paths) -> PathBuf {
+    paths.data.join("wifi-that-worked.json")
 }
 
 /// Saves the network that just worked with its password: the current settings may contain a wrong one for the same name.
-pub(super) fn remember(places: &Paths, network: &(String, String)) {
+pub(super) fn remember(paths: &Paths, network: &(String, String)) {
     let (name, password) = network;
-    let before = read(places);
+    let before = read(paths);
     if before.first().is_some_and(|kept| (&kept.name, &kept.password) == (name, password)) {
         return;
     }
@@ -22,14 +22,14 @@ pub(super) fn remember(places: &Paths, network: &(String, String)) {
     let pair = [network];
     if let Err(error) = serde_json::to_vec(&pair)
         .map_err(std::io::Error::other)
-        .and_then(|bytes| durable_file::replace_privately(&file(places), &bytes))
+        .and_then(|bytes| durable_file::replace_privately(&file(paths), &bytes))
     {
         tracing::warn!(%error, "keep the Wi-Fi that works");
     }
 }
 
-pub(super) fn read(places: &Paths) -> Vec<Network> {
-    let pairs: Vec<(String, String)> = fs::read(file(places))
+pub(super) fn read(paths: &Paths) -> Vec<Network> {
+    let pairs: Vec<(String, String)> = fs::read(file(paths))
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();

@@ -506,7 +506,7 @@ mod tests {
         let config = settings.config();
         // The last good value stays, the rest applies.
         assert_eq!((config.capture_interval_s, config.picture.quality), (60, 70));
-        let told = rejected(&settings);
+        let reasons = rejected(&settings);
         for (name, says) in [
             ("capture_interval_s", "must be 0 or a whole number"),
             ("picture.width_max", "must be 0 or a whole number"),
@@ -520,11 +520,11 @@ mod tests {
             ("simulated.enabled", "only set at the camera"),
             ("light.quiet_hours", "must be text"),
         ] {
-            let found = told.iter().find(|told| told.starts_with(&format!("{name} ")));
-            assert!(found.is_some_and(|told| told.contains(says)), "{name}: {told:?}");
+            let found = reasons.iter().find(|reasons| reasons.starts_with(&format!("{name} ")));
+            assert!(found.is_some_and(|reasons| reasons.contains(says)), "{name}: {reasons:?}");
         }
-        assert_eq!(told.len(), 11);
-        assert_eq!(rejected(&card.open(at(3))), told);
+        assert_eq!(reasons.len(), 11);
+        assert_eq!(rejected(&card.open(at(3))), reasons);
     }
 
     #[test]

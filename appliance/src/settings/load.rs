@@ -301,8 +301,8 @@ mod tests {
         ] {
             let loaded = of_file(&format!("[cloud]\n{text}"));
             assert!(!loaded.file_has_errors(), "{text}");
-            let said = loaded.problems[0].to_string();
-            assert!(said.contains(says), "{said}");
+            let problem = loaded.problems[0].to_string();
+            assert!(problem.contains(says), "{problem}");
         }
     }
 
@@ -337,8 +337,8 @@ mod tests {
             let loaded = of_file(text);
             assert_eq!(loaded.config, Config::default(), "{text}");
             assert!(loaded.file_has_errors() && !loaded.cli_has_errors());
-            let said = loaded.problems[0].to_string();
-            assert!(said.contains(says) && said.contains("camera.toml"), "{said}");
+            let problem = loaded.problems[0].to_string();
+            assert!(problem.contains(says) && problem.contains("camera.toml"), "{problem}");
         }
     }
 

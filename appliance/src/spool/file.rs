@@ -19,7 +19,7 @@ pub(super) const TRAILER_BYTES: u64 = 1024;
 const TRAILER_LEN: usize = 1024;
 const MAGIC: [u8; 4] = *b"KSR1";
 
-/// What a file in the spool is, by its name alone.
+/// The kind of a file in the spool, by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileKind {
     Picture(ContentType),
@@ -100,7 +100,7 @@ impl std::fmt::Display for FileName {
 pub(super) enum WriteError {
     /// Nothing is left behind; the disk may merely be full.
     Write(io::Error),
-    /// What the disk holds now is unknown: a failed fsync is never tried again.
+    /// The content of the disk is unknown now: a failed fsync is never tried again.
     Sync(io::Error),
 }
 
@@ -156,7 +156,7 @@ fn decode_trailer(trailer: &[u8]) -> Option<CaptureMetadata> {
     serde_json::from_slice(json).ok()
 }
 
-/// What reading a saved picture can come to.
+/// Why a saved picture cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("read {path}")]

@@ -71,7 +71,7 @@ pub struct NewTombstone {
 pub struct Appended {
     pub pending: PendingCapture,
     pub record: CaptureMetadata,
-    /// What made room for it.
+    /// The captures that made room for it.
     pub changes: Vec<SpoolChange>,
 }
 

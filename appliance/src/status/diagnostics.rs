@@ -101,16 +101,16 @@ pub fn describe(facts: &Facts, bytes_max: usize) -> Map<String, Value> {
         })
         .collect();
     loop {
-        let said = to_json(facts, now_us, &warnings);
-        let fits = serde_json::to_vec(&said).is_ok_and(|json| json.len() <= bytes_max);
+        let answer = to_json(facts, now_us, &warnings);
+        let fits = serde_json::to_vec(&answer).is_ok_and(|json| json.len() <= bytes_max);
         if fits || warnings.pop_front().is_none() {
-            return said;
+            return answer;
         }
     }
 }
 
 fn to_json(facts: &Facts, now_us: u64, warnings: &VecDeque<Value>) -> Map<String, Value> {
-    let said = json!({
+    let answer = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "running_for_s": facts.running_for_s,
         "settings_version": facts.settings_version,
@@ -152,8 +152,8 @@ fn to_json(facts: &Facts, now_us: u64, warnings: &VecDeque<Value>) -> Map<String
         "faults": facts.faults.iter().map(|fault| fault.number()).collect::<Vec<_>>(),
         "troubles": warnings,
     });
-    match said {
-        Value::Object(said) => without_nulls(said),
+    match answer {
+        Value::Object(answer) => without_nulls(answer),
         _ => Map::new(),
     }
 }
@@ -302,16 +302,16 @@ mod tests {
             warnings: (0..WARNINGS_MAX as u64).map(warning).collect(),
             ..Facts::example()
         };
-        let said = describe(&facts, 8000);
-        assert!(serde_json::to_vec(&said).unwrap().len() <= 8000);
-        let warnings = said["troubles"].as_array().unwrap();
+        let answer = describe(&facts, 8000);
+        assert!(serde_json::to_vec(&answer).unwrap().len() <= 8000);
+        let warnings = answer["troubles"].as_array().unwrap();
         assert!(!warnings.is_empty() && warnings.len() < WARNINGS_MAX);
         let last = warnings.last().unwrap()["text"].as_str().unwrap();
         assert!(last.starts_with("19 "), "{last}");
-        assert_eq!(said["spool"]["waiting"], 3);
-        assert_eq!(said["settings_version"], 7);
+        assert_eq!(answer["spool"]["waiting"], 3);
+        assert_eq!(answer["settings_version"], 7);
         // What is not known is not there at all.
-        assert!(said["line"].get("bytes_per_s").is_none());
+        assert!(answer["line"].get("bytes_per_s").is_none());
     }
 
     #[test]

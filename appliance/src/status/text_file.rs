@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn it_says_what_is_wrong_in_lines_any_computer_shows() {
         let text = file(&facts(), Some("connection refused"));
-        for said in [
+        for line in [
             "Camera porch\r\n",
             "Written 2026-11-22 ",
             "cannot be reached: connection refused\r\n",
@@ -102,7 +102,7 @@ mod tests {
             "Fault 3: ",
             "- 12 s after power-on: first with a second line\r\n",
         ] {
-            assert!(text.contains(said), "{said} in {text}");
+            assert!(text.contains(line), "{line} in {text}");
         }
         assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
     }

@@ -1,7 +1,7 @@
 //! The connection to a cloud by HTTP: events come out, messages go in. The only file that names hyper.
 //!
-//! What MQTT carries on `up/…` is a request here, and its answer carries what would have come on `down/…`; what the cloud
-//! says of its own accord is asked for in one long request after the other. A connection in the sense of `link` is a
+//! A message that MQTT carries on `up/…` is a request here, and its response carries the messages of `down/…`; other
+//! messages of the cloud are fetched by long polling. A connection in the sense of `link` is a
 //! client with its own pool, from the first answer of the cloud to the first failure that a second try does not heal.
 //!
 //! Intermediaries are not trusted: the page of a captive portal, a redirect, a truncated response or another status does
@@ -329,7 +329,7 @@ async fn send_message(
 enum RequestError {
     /// Who we are is not accepted.
     Unauthorized(String),
-    /// What answers cannot prove who it is.
+    /// The server cannot prove who it is.
     TlsUntrusted(String),
     /// Nobody of ours is there.
     Unreachable(String),
@@ -440,7 +440,7 @@ fn classify_error(error: &hyper_util::client::legacy::Error) -> RequestError {
     }
 }
 
-/// What a status means. Only 200 is an answer: nothing of ours redirects, and nothing of ours says 204.
+/// Classifies a status. Only 200 is an answer: our cloud never redirects, and never answers 204.
 fn check_status(status: StatusCode, retry_after: Option<&HeaderValue>, body: &Bytes) -> Result<(), RequestError> {
     let text = || format!("{status}: {}", detail(body));
     match status.as_u16() {
@@ -506,7 +506,7 @@ mod tests {
 
     #[test]
     fn the_cloud_says_when_to_come_again_within_bounds() {
-        for (said, seconds) in [
+        for (header, seconds) in [
             (None, 5),
             (Some("2"), 2),
             (Some("0"), 1),
@@ -514,8 +514,8 @@ mod tests {
             (Some("Fri, 31 Dec 1999 23:59:59 GMT"), 5),
         ] {
             let later = Err(RequestError::RetryAfter(Duration::from_secs(seconds)));
-            assert_eq!(judged(503, said, ""), later, "{said:?}");
-            assert_eq!(judged(429, said, ""), later, "{said:?}");
+            assert_eq!(judged(503, header, ""), later, "{header:?}");
+            assert_eq!(judged(429, header, ""), later, "{header:?}");
         }
     }
 }

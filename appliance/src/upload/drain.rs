@@ -1,4 +1,4 @@
-//! What to publish next. Pure: events and the time go in, the next thing to send comes out; no clock, no disk, no net.
+//! Chooses the next part to publish. Pure: events and the time go in, the next thing to send comes out; no clock, no disk, no net.
 //!
 //! A capture leaves the queue on its receipt and on nothing else (P2). On a new connection everything that had no
 //! receipt starts again, whatever the client library kept (P5): first the cloud is asked (`up/have`), then only what it
@@ -109,7 +109,7 @@ struct Item {
     tombstone: bool,
     attempt: u32,
     live_until: Duration,
-    /// What the cloud lacks; empty = all.
+    /// The byte ranges that the cloud lacks; empty = all.
     missing: Vec<(u64, u64)>,
     /// The cloud has refused it, and it has not been tried again since.
     deferred: bool,
@@ -117,7 +117,7 @@ struct Item {
 }
 
 impl Item {
-    /// Of the window: the bytes of this try, published or not. Nothing once its receipt is overdue.
+    /// Returns its share of the window: the bytes of this attempt, published or not. 0 once its receipt is overdue.
     fn claimed_bytes(&self) -> u64 {
         match &self.progress {
             Progress::Idle { .. } => 0,
@@ -163,7 +163,7 @@ pub struct Drain {
     acknowledged_at: Option<Duration>,
 }
 
-/// What has been acknowledged since the link was last idle or last measured.
+/// The bytes acknowledged since the link was last idle or last measured.
 #[derive(Debug, Default)]
 struct RateMeasurement {
     since: Duration,
