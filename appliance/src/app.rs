@@ -39,7 +39,7 @@ use crate::upload::backoff::Backoff;
 use crate::upload::drain::{self, Drain};
 use crate::upload::rate_limiter::RateLimiter;
 
-/// How long a clean stop may take.
+/// The time within which a clean stop has to end.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// The input from which the parts are built.

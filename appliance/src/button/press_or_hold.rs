@@ -14,7 +14,7 @@ pub(crate) const FORGET_FROM: Duration = Duration::from_secs(10);
 /// From here on letting go means nothing.
 pub(crate) const CANCELLED_FROM: Duration = Duration::from_secs(15);
 
-/// How far a button that is held has come.
+/// The stage of a button that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum HoldStage {
     Reconnect,

@@ -83,7 +83,7 @@ pub(crate) enum CaptureOutcome {
     Failed { request: CaptureRequest, text: String, poisoned: bool },
 }
 
-/// How pictures are taken from the next one on: the part of the settings that may change while the program runs.
+/// The settings of the next picture, which may change while the program runs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CaptureSettings {
     pub picture: PictureSettings,

@@ -221,7 +221,7 @@ impl Engine {
         self.state.connection.publisher
     }
 
-    /// How many captures have no receipt.
+    /// Returns the number of captures without a receipt.
     pub(crate) fn waiting(&self) -> usize {
         self.drain.waiting()
     }

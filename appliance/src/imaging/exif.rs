@@ -1,4 +1,4 @@
-//! How a picture wants to be held: the orientation in its Exif, read and written without touching a pixel.
+//! The orientation in the Exif of a picture, read and written without touching a pixel.
 
 use image::metadata::Orientation;
 use keepsake_protocol::capture::ContentType;
@@ -90,7 +90,8 @@ impl ByteOrder {
     }
 }
 
-/// Where in a whole segment the two bytes of the orientation stand: the value of tag 0x0112 in the first directory.
+/// Returns the offset of the two bytes of the orientation in a whole segment: the value of tag 0x0112 in the first
+/// directory.
 fn orientation_offset(segment: &[u8]) -> Option<(usize, ByteOrder)> {
     const TAG: u16 = 0x0112;
     const SHORT: u16 = 3;

@@ -68,7 +68,7 @@ impl FileName {
         }
     }
 
-    /// How long the file is when it is whole, bytes.
+    /// Returns the length of the file when it is whole, bytes.
     pub(super) fn file_bytes(&self) -> u64 {
         match self.kind {
             FileKind::Picture(_) => self.total.saturating_add(TRAILER_BYTES),

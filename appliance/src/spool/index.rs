@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable_file;
 
-/// How long sled may take to open or to close before it is given up.
+/// The time within which sled has to open or to close before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Writes that may wait for sled; more than that and it is taken for hanging.
 const WAITING_MAX: usize = 4096;

@@ -276,7 +276,7 @@ mod tests {
         true_us: i64,
         boot: u8,
         booted_us: i64,
-        /// How fast the clock of this boot runs, millionths.
+        /// The rate error of the clock of this boot, millionths.
         rate: i64,
         synchronised: Option<Sync>,
     }

@@ -37,9 +37,9 @@ const UPLOADS_MAX: usize = 4;
 const UPLOAD_KIB_MAX: u32 = 256;
 /// The cloud answers within 30 s; the rest is for a slow line.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long the cloud may keep a question for news open, seconds. Less than most proxies let a connection be idle.
+/// The longest time for which the cloud may hold a poll open, seconds. Most proxies let a connection be idle for longer.
 const POLL_WAIT_S: u64 = 25;
-/// Where even that is too long for what is in between, it becomes shorter, but not shorter than this.
+/// The shortest such time; it becomes shorter where a proxy closes the connection earlier.
 const POLL_WAIT_S_MIN: u64 = 4;
 /// Number of failed attempts in a row after which the connection counts as lost.
 const ATTEMPTS_MAX: u32 = 3;
@@ -327,7 +327,7 @@ async fn send_message(
 /// Why a request has no answer that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum RequestError {
-    /// Who we are is not accepted.
+    /// The cloud does not accept the identity of this camera.
     Unauthorized(String),
     /// The server cannot prove who it is.
     TlsUntrusted(String),

@@ -1,4 +1,4 @@
-//! How long to wait before trying again. Pure: attempts and randomness go in, a time comes out.
+//! The wait before the next attempt. Pure: attempts and randomness go in, a time comes out.
 
 use std::time::Duration;
 

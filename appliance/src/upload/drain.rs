@@ -15,7 +15,7 @@ use crate::settings::Config;
 use crate::spool::Key;
 use crate::upload::backoff::Backoff;
 
-/// How long the answer to `up/have` is waited for.
+/// The longest wait for the answer to `up/have`.
 pub const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for which a capture counts as live: a person may still be waiting at the camera.
 pub const LIVE_FOR: Duration = Duration::from_secs(10);
@@ -430,7 +430,7 @@ impl Drain {
         item.is_some_and(|item| matches!(item.progress, Progress::Sent { .. }))
     }
 
-    /// How many captures have no receipt.
+    /// Returns the number of captures without a receipt.
     pub fn waiting(&self) -> usize {
         self.items.len()
     }
