@@ -83,17 +83,15 @@ struct App {
 impl App {
     fn build(start: Start) -> anyhow::Result<(Self, mpsc::Receiver<TransportEvent>)> {
         let config = start.settings.config().clone();
-        let device = start.device;
-        let events = start.events;
+        let (device, events) = (start.device, start.events);
         let clock = open_clock(&config)?;
         let now = clock.now();
         let fingerprint = format!("{} as {device}", start.hardware.fingerprint);
-        let spool = open_spool(&config, &fingerprint, &now, &events)?;
+        let spool = Arc::new(Mutex::new(open_spool(&config, &fingerprint, &now, &events)?));
         let commands = CommandLog::open(&config.spool.dir).context("read the commands that were taken on")?;
         let journal = open_journal(&config, &now, &events);
         let light = LightHandle::start(start.hardware.led, &config.light, &events).context("start the light")?;
-        let (current_spool, current_spool_changes) = watch::channel(spool.spool_id());
-        let spool = Arc::new(Mutex::new(spool));
+        let (current_spool, current_spool_changes) = watch::channel(spool.lock().spool_id());
 
         let capture_bytes_max = Arc::new(AtomicU64::new(keepsake_protocol::codec::CAPTURE_BYTES_MAX));
         let stopping = Arc::new(AtomicBool::new(false));

@@ -14,20 +14,14 @@ const HEAD: usize = 4;
 /// Returns the orientation that its Exif states.
 pub(super) fn orientation(frame: &Frame) -> Orientation {
     find_exif(frame)
-        .and_then(|segment| {
-            let (at, order) = orientation_offset(segment.bytes)?;
-            let value = [segment.bytes[at], segment.bytes[at + 1]];
-            let value = order.read(value);
-            Orientation::from_exif(u8::try_from(value).ok()?)
-        })
+        .and_then(|segment| Orientation::from_exif_chunk(&segment.bytes[HEAD + EXIF.len()..]))
         .unwrap_or(Orientation::NoTransforms)
 }
 
 /// Makes a segment say that the picture is upright, if it says anything about it.
 pub(super) fn set_upright(segment: &mut [u8]) {
-    if let Some((at, order)) = orientation_offset(segment) {
-        let upright = order.write(Orientation::NoTransforms.to_exif().into());
-        segment[at..at + 2].copy_from_slice(&upright);
+    if let Some(exif) = segment.get_mut(HEAD + EXIF.len()..) {
+        let _ = Orientation::remove_from_exif_chunk(exif);
     }
 }
 
