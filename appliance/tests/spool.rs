@@ -376,7 +376,7 @@ fn a_file_that_is_gone_is_counted_as_lost_and_told() {
     spool.close();
     fs::remove_file(&files[0]).unwrap();
     let spool = open(root.path());
-    assert_eq!(spool.queue_depth().2, 1);
+    assert_eq!(spool.queue().lost, 1);
     assert!(
         spool.warnings().iter().any(|warning| warning.contains("gone from the card")),
         "{:?}",

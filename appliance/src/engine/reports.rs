@@ -83,39 +83,36 @@ impl Engine {
         let Some(publisher) = &self.state.connection.publisher else {
             return;
         };
-        let light = self.light.status();
-        let (settings_version, settings) = self.settings.report(self.boot_time());
-        let status = {
-            let spool = self.spool.lock();
-            let (waiting, waiting_bytes, lost) = spool.queue_depth();
-            let (card_free, card_total) = spool.space().unwrap_or_default();
-            Status {
-                presence: Presence::Online,
-                spools: spool.inventory(),
-                queue: Queue {
-                    waiting,
-                    waiting_bytes,
-                    oldest: spool.oldest_pressed(),
-                    parked: self.drain.deferred() as u64,
-                    lost,
-                    bytes_per_s: self.drain.rate(),
-                },
-                health: Health { card_free, card_total, temperature_mc: temperature_mc() },
-                led: light.clone(),
-                faults: self.state.faults.iter().map(|fault| fault.number()).collect(),
-                settings_version,
-                settings: Some(Box::new(settings)),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                reported_at: Some(self.clock.now()),
-            }
-        };
+        let status = self.status();
         if publisher
             .publish(MessageKind::Status, keepsake_protocol::codec::encode(&status), None)
             .is_ok()
         {
             self.state.report.status_sent = Some(tokio::time::Instant::now());
             self.state.report.status_due = false;
-            self.state.report.led = light;
+            self.state.report.led = status.led;
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let (settings_version, settings) = self.settings.report(self.boot_time());
+        let spool = self.spool.lock();
+        let (card_free, card_total) = spool.space().unwrap_or_default();
+        Status {
+            presence: Presence::Online,
+            spools: spool.inventory(),
+            queue: Queue {
+                parked: self.drain.deferred() as u64,
+                bytes_per_s: self.drain.rate(),
+                ..spool.queue()
+            },
+            health: Health { card_free, card_total, temperature_mc: temperature_mc() },
+            led: self.light.status(),
+            faults: self.state.faults.iter().map(|fault| fault.number()).collect(),
+            settings_version,
+            settings: Some(Box::new(settings)),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            reported_at: Some(self.clock.now()),
         }
     }
 }

@@ -388,6 +388,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::ApplyOutcome::{Applied, Outdated, Trial};
     use super::*;
     use crate::settings;
 
@@ -453,16 +454,16 @@ mod tests {
         let card = Card::new("capture_interval_s = 5");
         let mut settings = card.open(at(0));
         assert_eq!(settings.config().capture_interval_s, 5);
-        assert_eq!(apply(&mut settings, 3, json!({"capture_interval_s": 60}), 1), ApplyOutcome::Applied);
+        assert_eq!(apply(&mut settings, 3, json!({"capture_interval_s": 60}), 1), Applied);
         for old in [3, 2, 0] {
-            assert_eq!(apply(&mut settings, old, json!({"capture_interval_s": 1}), 2), ApplyOutcome::Outdated);
+            assert_eq!(apply(&mut settings, old, json!({"capture_interval_s": 1}), 2), Outdated);
         }
         let mut settings = card.open(at(3));
         assert_eq!((settings.config().capture_interval_s, settings.version()), (60, 3));
         let (version, state) = settings.report(at(3));
         assert_eq!((version, state.revision), (3, 30));
         assert_eq!(state.effective["capture_interval_s"], 60);
-        assert_eq!(apply(&mut settings, 3, json!({"capture_interval_s": 1}), 4), ApplyOutcome::Outdated);
+        assert_eq!(apply(&mut settings, 3, json!({"capture_interval_s": 1}), 4), Outdated);
         // A setting that the cloud no longer sends has the file's value again.
         apply(&mut settings, 4, json!({}), 5);
         assert_eq!(settings.config().capture_interval_s, 5);
@@ -477,7 +478,7 @@ mod tests {
             store: Some(StoreId([2; 16])),
             ..desired(1, json!({"capture_interval_s": 30}))
         };
-        assert_eq!(settings.apply(&other, at(2)).unwrap(), ApplyOutcome::Applied);
+        assert_eq!(settings.apply(&other, at(2)).unwrap(), Applied);
         assert_eq!((settings.config().capture_interval_s, settings.version()), (30, 1));
         // Renamed at the camera: the settings stay until its new account has some.
         let mut settings = card.open_as("shed", at(3));
@@ -486,7 +487,7 @@ mod tests {
             store: other.store,
             ..desired(1, json!({"capture_interval_s": 7}))
         };
-        assert_eq!(settings.apply(&first, at(4)).unwrap(), ApplyOutcome::Applied);
+        assert_eq!(settings.apply(&first, at(4)).unwrap(), Applied);
         assert_eq!(settings.config().capture_interval_s, 7);
     }
 
@@ -502,7 +503,7 @@ mod tests {
             "spool.dir": "/", "device": "other", "button.pin": 3, "light.mode": "heartbeat",
             "cloud.part_bytes_max": 1e9, "camera.width": null, "simulated.enabled": true, "light.quiet_hours": ["22:00"],
         });
-        assert_eq!(apply(&mut settings, 2, mixed, 2), ApplyOutcome::Applied);
+        assert_eq!(apply(&mut settings, 2, mixed, 2), Applied);
         let config = settings.config();
         // The last good value stays, the rest applies.
         assert_eq!((config.capture_interval_s, config.picture.quality), (60, 70));
@@ -533,7 +534,7 @@ mod tests {
         let mut settings = card.open(at(0));
         assert_eq!(
             apply(&mut settings, 1, json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}), 10),
-            ApplyOutcome::Trial
+            Trial
         );
         // The running program continues with the old one; other settings apply at once.
         assert_eq!(settings.config().cloud.url.host, "old");
@@ -553,10 +554,7 @@ mod tests {
     #[test]
     fn an_unconfirmed_connection_is_given_up_whatever_happens_in_between() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
-        assert_eq!(
-            apply(&mut card.open(at(0)), 1, json!({"cloud.url": "mqtt://new:2"}), 10),
-            ApplyOutcome::Trial
-        );
+        assert_eq!(apply(&mut card.open(at(0)), 1, json!({"cloud.url": "mqtt://new:2"}), 10), Trial);
         // Killed and started again within the time: tried for the rest of it.
         let settings = card.open(at(200));
         assert_eq!(settings.config().cloud.url.host, "new");
@@ -567,7 +565,7 @@ mod tests {
         assert!(rejected(&settings)[0].starts_with("cloud.url did not reach the cloud"));
         // The same version again changes nothing.
         let mut settings = card.open(at(312));
-        assert_eq!(apply(&mut settings, 1, json!({"cloud.url": "mqtt://new:2"}), 313), ApplyOutcome::Outdated);
+        assert_eq!(apply(&mut settings, 1, json!({"cloud.url": "mqtt://new:2"}), 313), Outdated);
         assert_eq!(settings.config().cloud.url.host, "old");
     }
 
@@ -630,7 +628,7 @@ mod tests {
         let mut settings = card.open(at(2));
         assert_eq!((settings.config().capture_interval_s, settings.version()), (0, 0));
         assert_eq!(settings.take_warnings().len(), 1);
-        assert_eq!(apply(&mut settings, 5, json!({"capture_interval_s": 9}), 3), ApplyOutcome::Applied);
+        assert_eq!(apply(&mut settings, 5, json!({"capture_interval_s": 9}), 3), Applied);
     }
 
     #[test]
