@@ -1,11 +1,13 @@
 //! The Wi-Fi network that worked last, remembered on the card.
 
-use std::fs;
 use std::path::PathBuf;
 
 use super::paths::Paths;
 use crate::durable_file;
 use crate::settings::Network;
+
+/// Larger than any valid file.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 fn file(paths: &Paths) -> PathBuf {
     paths.data.join("wifi-that-worked.json")
@@ -19,19 +21,12 @@ pub(super) fn remember(paths: &Paths, network: &(String, String)) {
         return;
     }
     // Only the network that works now is remembered.
-    let pair = [network];
-    if let Err(error) = serde_json::to_vec(&pair)
-        .map_err(std::io::Error::other)
-        .and_then(|bytes| durable_file::replace_privately(&file(paths), &bytes))
-    {
+    if let Err(error) = durable_file::write_json_privately(&file(paths), &[network]) {
         tracing::warn!(%error, "keep the Wi-Fi that works");
     }
 }
 
 pub(super) fn read(paths: &Paths) -> Vec<Network> {
-    let pairs: Vec<(String, String)> = fs::read(file(paths))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
+    let pairs: Vec<(String, String)> = durable_file::read_json(&file(paths), FILE_BYTES_MAX).unwrap_or_default();
     pairs.into_iter().map(|(name, password)| Network { name, password }).collect()
 }

@@ -22,6 +22,9 @@ const UPDATE_EVERY: Duration = Duration::from_secs(5);
 const WRITE_EVERY: Duration = Duration::from_secs(60);
 const WRITES_MAX: u32 = 20;
 const STATUS_FILE: &str = "CAMERA-STATUS.txt";
+const STARTS_FILE: &str = "starts.json";
+/// Larger than any valid file.
+const STARTS_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Remembers the Wi-Fi that works and keeps `CAMERA-STATUS.txt` up to date, for ever. Fails if `prepare` has not run.
 pub(crate) fn watch() -> Result<()> {
@@ -49,10 +52,7 @@ impl Watch {
         let note = fs::read(paths.run.join("prepared.json")).context("read what was prepared")?;
         let prepared: Prepared = serde_json::from_slice(&note).context("understand what was prepared")?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let starts = fs::read(paths.data.join("starts.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
+        let starts = durable_file::read_json(&paths.data.join(STARTS_FILE), STARTS_BYTES_MAX).unwrap_or_default();
         let secrets = secrets_of(&paths, &prepared);
         Ok(Self {
             boot: boot.trim().to_owned(),
@@ -79,10 +79,7 @@ impl Watch {
         if !may || !(is_news || shown != text.as_bytes()) {
             return;
         }
-        if let Err(error) = serde_json::to_vec(&self.starts)
-            .map_err(std::io::Error::other)
-            .and_then(|bytes| durable_file::replace_privately(&self.paths.data.join("starts.json"), &bytes))
-        {
+        if let Err(error) = durable_file::write_json_privately(&self.paths.data.join(STARTS_FILE), &self.starts) {
             tracing::warn!(%error, "note this start");
         }
         if let Err(error) = write_status(&self.paths.boot, &text) {

@@ -73,28 +73,19 @@ async fn connection(settings: &TransportSettings, events: &mpsc::Sender<Transpor
         Ok(next) => next,
         Err(end) => return end,
     };
-    let (frames_in, frames) = mpsc::channel(REQUESTS_MAX);
-    let (words_in, control) = mpsc::channel(REQUESTS_MAX);
+    let (frames, frame_queue) = Queue::new();
+    let (control, control_queue) = Queue::new();
     let open = watch::Sender::new(0_usize);
     let (abandon, mut abandoned) = watch::channel(false);
-    let publisher = Arc::new(HttpConnection {
-        frames: frames_in,
-        control: words_in,
-        open: open.clone(),
-        abandon,
-    });
+    let publisher = Arc::new(HttpConnection { frames, control, open: open.clone(), abandon });
     if events.send(TransportEvent::Connected(publisher)).await.is_err() {
         return stopping();
     }
-    let frames = Arc::new(Mutex::new(frames));
-    let room = Arc::new(Semaphore::new(UPLOAD_KIB_MAX as usize));
     // Whichever ends first ends the connection, and dropping the set ends the others.
     let mut work = JoinSet::new();
     work.spawn(poll_downlink(client.clone(), events.clone(), next));
-    work.spawn(send_control(client.clone(), events.clone(), control, open.clone()));
-    for _ in 0..UPLOADS_MAX {
-        let (client, events, open) = (client.clone(), events.clone(), open.clone());
-        work.spawn(upload(client, events, frames.clone(), room.clone(), open));
+    for queue in [control_queue].into_iter().chain(std::iter::repeat_n(frame_queue, UPLOADS_MAX)) {
+        work.spawn(deliver_all(client.clone(), events.clone(), queue, open.clone()));
     }
     tokio::select! {
         ended = work.join_next() => match ended {
@@ -121,6 +112,21 @@ struct Outgoing {
     kind: MessageKind,
     payload: Bytes,
     token: Option<u64>,
+}
+
+/// Messages that wait for their request, and the room for those on their way.
+struct Queue {
+    messages: Mutex<mpsc::Receiver<Outgoing>>,
+    /// KiB.
+    room: Semaphore,
+}
+
+impl Queue {
+    fn new() -> (mpsc::Sender<Outgoing>, Arc<Self>) {
+        let (sender, messages) = mpsc::channel(REQUESTS_MAX);
+        let (messages, room) = (Mutex::new(messages), Semaphore::new(UPLOAD_KIB_MAX as usize));
+        (sender, Arc::new(Self { messages, room }))
+    }
 }
 
 /// One connection as its [`Publisher`] sees it.
@@ -206,38 +212,21 @@ async fn poll_downlink(
     }
 }
 
-/// Says one thing after the other: presence, what the card has, how far commands got.
-async fn send_control(
+/// Delivers the messages of one queue, beside other tasks that do the same.
+async fn deliver_all(
     client: Arc<ApiClient>,
     events: mpsc::Sender<TransportEvent>,
-    mut control: mpsc::Receiver<Outgoing>,
-    open: watch::Sender<usize>,
-) -> Disconnect {
-    while let Some(outgoing) = control.recv().await {
-        if let Err(end) = deliver(&client, &events, &outgoing).await {
-            return end;
-        }
-        open.send_modify(|open| *open -= 1);
-    }
-    stopping()
-}
-
-/// Brings captures, beside others that do the same.
-async fn upload(
-    client: Arc<ApiClient>,
-    events: mpsc::Sender<TransportEvent>,
-    frames: Arc<Mutex<mpsc::Receiver<Outgoing>>>,
-    room: Arc<Semaphore>,
+    queue: Arc<Queue>,
     open: watch::Sender<usize>,
 ) -> Disconnect {
     loop {
-        let next = frames.lock().await.recv().await;
+        let next = queue.messages.lock().await.recv().await;
         let Some(outgoing) = next else {
             return stopping();
         };
         let kib = u32::try_from(outgoing.payload.len().div_ceil(1024)).unwrap_or(u32::MAX);
         // Nobody closes it, so this only waits.
-        let _room = room.acquire_many(kib.min(UPLOAD_KIB_MAX)).await;
+        let _room = queue.room.acquire_many(kib.min(UPLOAD_KIB_MAX)).await;
         if let Err(end) = deliver(&client, &events, &outgoing).await {
             return end;
         }
