@@ -39,10 +39,10 @@ use crate::upload::backoff::Backoff;
 use crate::upload::drain::{self, Drain};
 use crate::upload::rate_limiter::RateLimiter;
 
-/// How long a clean stop may take.
+/// The time within which a clean stop has to end.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// What is known before the parts are built.
+/// The input from which the parts are built.
 pub(crate) struct Start {
     /// Settings and what the cloud wished of them.
     pub settings: EffectiveSettings,
@@ -83,17 +83,15 @@ struct App {
 impl App {
     fn build(start: Start) -> anyhow::Result<(Self, mpsc::Receiver<TransportEvent>)> {
         let config = start.settings.config().clone();
-        let device = start.device;
-        let events = start.events;
+        let (device, events) = (start.device, start.events);
         let clock = open_clock(&config)?;
         let now = clock.now();
         let fingerprint = format!("{} as {device}", start.hardware.fingerprint);
-        let spool = open_spool(&config, &fingerprint, &now, &events)?;
+        let spool = Arc::new(Mutex::new(open_spool(&config, &fingerprint, &now, &events)?));
         let commands = CommandLog::open(&config.spool.dir).context("read the commands that were taken on")?;
         let journal = open_journal(&config, &now, &events);
         let light = LightHandle::start(start.hardware.led, &config.light, &events).context("start the light")?;
-        let (current_spool, current_spool_changes) = watch::channel(spool.spool_id());
-        let spool = Arc::new(Mutex::new(spool));
+        let (current_spool, current_spool_changes) = watch::channel(spool.lock().spool_id());
 
         let capture_bytes_max = Arc::new(AtomicU64::new(keepsake_protocol::codec::CAPTURE_BYTES_MAX));
         let stopping = Arc::new(AtomicBool::new(false));
@@ -164,12 +162,12 @@ impl App {
     }
 
     fn report_ready(&self, device: &DeviceId, events: &EventWriter) {
-        let (install, next) = {
+        let (spool, next) = {
             let spool = self.spool.lock();
             (spool.spool_id(), spool.next())
         };
-        events.emit(&Event::Ready { device, install, next });
-        tracing::info!(%device, %install, next = next.get(), waiting = self.engine.waiting(), "ready for a press");
+        events.emit(&Event::Ready { device, spool, next });
+        tracing::info!(%device, %spool, next = next.get(), waiting = self.engine.waiting(), "ready for a press");
         self.light.send(LightEvent::Starting(false));
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }
@@ -256,7 +254,7 @@ impl Transport {
             certificate_time: certificate_time::certificate_time(known_us),
             device: device.clone(),
             current_spool,
-            reconnect: Backoff::for_connections(&config.backoff),
+            reconnect: Backoff::from_secs(config.backoff.reconnect_initial_s, config.backoff.reconnect_max_s),
         };
         (Self { task: transport::spawn(settings, events_in, stops), stop }, events)
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Reads a JSON file of at most `bytes_max` bytes. Returns the default value if there is none.
@@ -25,6 +26,11 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Replaces a file that may contain a password: only its owner can read it.
 pub(crate) fn replace_privately(path: &Path, content: &[u8]) -> io::Result<()> {
     replace_with_mode(path, content, 0o600)
+}
+
+/// Replaces a file with a value as JSON that only its owner can read.
+pub(crate) fn write_json_privately(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    replace_privately(path, &serde_json::to_vec(value)?)
 }
 
 fn replace_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {

@@ -1,4 +1,5 @@
-//! Whether this computer has a network at all: the difference between "no cloud" and "no Wi-Fi" (fault 2).
+//! The addresses of this computer. Without one it has no network: the difference between "no cloud" and "no Wi-Fi"
+//! (fault 2).
 
 use std::net::IpAddr;
 

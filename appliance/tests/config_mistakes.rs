@@ -20,7 +20,7 @@ const SECRETS: [&str; 4] = ["the old secret", "broker secret", "hunter2", "s3cre
 
 struct Card {
     root: tempfile::TempDir,
-    places: Paths,
+    paths: Paths,
 }
 
 /// The result of a start.
@@ -35,13 +35,13 @@ struct Seen {
 impl Card {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let places = Paths::below(root.path());
-        for folder in [&places.boot, &places.data, &places.etc, &places.run, &places.root_home] {
+        let paths = Paths::below(root.path());
+        for folder in [&paths.boot, &paths.data, &paths.etc, &paths.run, &paths.root_home] {
             fs::create_dir_all(folder).unwrap();
         }
-        fs::write(&places.shipped, "# as shipped\n").unwrap();
+        fs::write(&paths.shipped, "# as shipped\n").unwrap();
         fs::create_dir(root.path().join("pictures")).unwrap();
-        Self { root, places }
+        Self { root, paths }
     }
 
     /// Creates a card that was started with good settings before.
@@ -50,12 +50,12 @@ impl Card {
         card.save("camera.toml", GOOD.as_bytes());
         let seen = card.start();
         assert!(!seen.is_bad && seen.status.contains("it has no mistakes"), "{}", seen.status);
-        fs::remove_file(card.places.boot.join("camera.toml")).unwrap();
+        fs::remove_file(card.paths.boot.join("camera.toml")).unwrap();
         card
     }
 
     fn save(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.places.boot.join(name), bytes).unwrap();
+        fs::write(self.paths.boot.join(name), bytes).unwrap();
     }
 
     fn pictures(&self) -> PathBuf {
@@ -72,14 +72,14 @@ impl Card {
 
     /// Starts the card, without the camera program.
     fn start(&self) -> Seen {
-        sd_card::prepare(&self.places).unwrap();
+        sd_card::prepare(&self.paths).unwrap();
         // A real restart has another boot ID; here the boot is recorded again.
-        let _ = fs::remove_file(self.places.data.join("starts.json"));
-        Watch::begin(self.places.clone()).unwrap().update();
-        let status = fs::read_to_string(self.places.boot.join("CAMERA-STATUS.txt")).unwrap();
+        let _ = fs::remove_file(self.paths.data.join("starts.json"));
+        Watch::begin(self.paths.clone()).unwrap().update();
+        let status = fs::read_to_string(self.paths.boot.join("CAMERA-STATUS.txt")).unwrap();
         assert_eq!(status.len(), 4096);
         let spool = self.pictures().display().to_string();
-        let file = self.places.etc.join("keepsake/camera.toml");
+        let file = self.paths.etc.join("keepsake/camera.toml");
         let loaded = settings::load(Some(&file), &[("spool.dir".to_owned(), spool)], true);
         loaded.save_as_last_good().unwrap();
         Seen {
@@ -220,7 +220,7 @@ fn every_mistake_is_explained_and_the_last_good_settings_apply() {
         } else {
             card.start()
         };
-        println!("== {did}\n{}\n", told(&seen.status));
+        println!("== {did}\n{}\n", sentences(&seen.status));
         for trouble in troubles(&seen, light, says) {
             wrong.push_str(&format!("{did}: {trouble}\n{}\n\n", seen.status));
         }
@@ -275,7 +275,7 @@ fn troubles(seen: &Seen, light: Light, says: &str) -> Vec<String> {
 }
 
 /// The sentences of the last start about the file.
-fn told(status: &str) -> String {
+fn sentences(status: &str) -> String {
     let lines = status.lines().skip(3);
     lines
         .filter(|line| !line.contains("Network: ") && !line.contains("Camera: "))
@@ -287,11 +287,11 @@ fn told(status: &str) -> String {
 fn a_card_without_settings_keeps_its_previous_ones() {
     let card = Card::with_good_settings();
     card.assert_start(Settings, "There is no camera.toml on this card. What to do: put");
-    let prepared = fs::read_to_string(card.places.run.join("prepared.json")).unwrap();
+    let prepared = fs::read_to_string(card.paths.run.join("prepared.json")).unwrap();
     assert!(prepared.contains("Hytta"), "the Wi-Fi of the last good settings is tried");
 
     // A folder of that name is none either.
-    fs::create_dir(card.places.boot.join("camera.toml")).unwrap();
+    fs::create_dir(card.paths.boot.join("camera.toml")).unwrap();
     card.assert_start(Settings, "camera.toml is a folder, not a file");
 }
 
@@ -320,7 +320,7 @@ fn the_newer_of_two_files_is_read_and_the_other_is_named() {
         card.save(old, &instead("porch", "old"));
         card.save(new, &instead("porch", "new"));
         let then = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
-        let file = fs::File::options().write(true).open(card.places.boot.join(old)).unwrap();
+        let file = fs::File::options().write(true).open(card.paths.boot.join(old)).unwrap();
         file.set_modified(then).unwrap();
         let says = format!(
             "There are several settings files. {new} was read, because it was changed last; {old} was ignored."
@@ -338,12 +338,12 @@ fn settings_without_read_permission_are_reported() {
     let card = Card::with_good_settings();
     card.save("camera.toml", GOOD.as_bytes());
     let closed = fs::Permissions::from_mode(0o000);
-    fs::set_permissions(card.places.boot.join("camera.toml"), closed).unwrap();
+    fs::set_permissions(card.paths.boot.join("camera.toml"), closed).unwrap();
     let nobody = nix::unistd::Uid::from_raw(65534);
     let is_root = nix::unistd::geteuid().is_root();
     if is_root {
         // Root reads everything; this thread acts as another user for a while.
-        let closed = card.places.boot.join("camera.toml");
+        let closed = card.paths.boot.join("camera.toml");
         let mut paths = vec![card.root.path().to_owned()];
         while let Some(path) = paths.pop() {
             if path == closed {
@@ -377,7 +377,7 @@ fn every_line_is_checked_separately() {
         assert!(seen.status.contains(says), "{says}\n{}", seen.status);
     }
     assert_eq!(seen.config.cloud.user, "me");
-    let prepared = fs::read_to_string(card.places.run.join("prepared.json")).unwrap();
+    let prepared = fs::read_to_string(card.paths.run.join("prepared.json")).unwrap();
     assert!(prepared.contains("Home"), "the Wi-Fi below the mistake is tried");
 }
 
@@ -391,8 +391,8 @@ fn with_bad_settings_and_no_good_ones_pictures_are_taken_and_kept() {
     ] {
         let card = Card::new();
         card.save("camera.toml", file);
-        sd_card::prepare(&card.places).unwrap();
-        let events = press_twice(&card.places.etc.join("keepsake/camera.toml"), &card.pictures());
+        sd_card::prepare(&card.paths).unwrap();
+        let events = press_twice(&card.paths.etc.join("keepsake/camera.toml"), &card.pictures());
         let count = |what: &str| events.iter().filter(|event| event.contains(what)).count();
         assert_eq!(count(r#""event":"saved""#), 2, "{events:#?}");
         assert_eq!(count(r#""event":"light","pattern":"fault-1"#).min(1), 1, "{events:#?}");

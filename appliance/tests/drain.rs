@@ -19,10 +19,7 @@ fn limits() -> Limits {
         window_bytes: WINDOW,
         part_bytes_max: PART_MAX,
         unacknowledged_bytes_max: UNACKNOWLEDGED,
-        backoff: Backoff {
-            initial: Duration::from_secs(10),
-            max: Duration::from_secs(6 * 3600),
-        },
+        backoff: Backoff::from_secs(10, 6 * 3600),
     }
 }
 
@@ -48,7 +45,7 @@ fn all(drain: &mut Drain, now: Duration) -> Vec<NextPart> {
     std::iter::from_fn(|| drain.next_part(now)).collect()
 }
 
-/// As long as there is something, with a broker that has it at once. Returns how many messages.
+/// Sends everything to a broker that acknowledges it at once. Returns the number of messages.
 fn send_and_acknowledge(drain: &mut Drain, now: Duration) -> usize {
     let mut count = 0;
     while let Some(send) = drain.next_part(now) {
@@ -145,16 +142,16 @@ fn after_a_cut_it_starts_again_from_the_oldest_with_smaller_parts() {
     assert_eq!(drain.next_part(seconds(102)), None);
     drain.connected(seconds(103));
     drain.inventory_answered();
-    let again = all(&mut drain, seconds(103));
+    let resent = all(&mut drain, seconds(103));
     assert_eq!(
-        again[0],
+        resent[0],
         NextPart {
             key: key(1),
             tombstone: false,
             offset: 0,
             len: PART_MAX / 2,
             attempt: 1,
-            token: again[0].token
+            token: resent[0].token
         }
     );
 }
@@ -422,8 +419,8 @@ fn one_that_is_turned_away_waits_goes_in_smaller_parts_and_blocks_nothing() {
     drain.acknowledged(next.token, now);
     drain.remove(key(2));
     assert_eq!(drain.next_part(seconds(109)), None);
-    let again = drain.next_part(seconds(110)).unwrap();
-    assert_eq!((again.key, again.attempt), (key(1), 1));
-    assert!(again.len < PART_MAX, "{} bytes", again.len);
+    let resent = drain.next_part(seconds(110)).unwrap();
+    assert_eq!((resent.key, resent.attempt), (key(1), 1));
+    assert!(resent.len < PART_MAX, "{} bytes", resent.len);
     assert_eq!(drain.waiting(), 1, "only a receipt removes (P2)");
 }

@@ -98,16 +98,8 @@ impl Disk {
 fn start(spool: &std::path::Path) -> std::io::Result<Child> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_appliance"));
     command
-        .args([
-            "run",
-            "--simulated",
-            "--events",
-            "--device",
-            "traced",
-            "--cloud",
-            "mqtt://127.0.0.1:9",
-            "--spool",
-        ])
+        .args(["run", "--simulated", "--events", "--device", "traced"])
+        .args(["--cloud", "mqtt://127.0.0.1:9", "--spool"])
         .arg(spool)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

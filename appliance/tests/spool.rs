@@ -132,10 +132,10 @@ fn damage_index(root: &Path, how: &str) {
 fn a_confirmed_capture_is_there_after_reopening_with_its_bytes() {
     let (root, mut spool) = new_spool();
     let waiting = press(&mut spool, b"picture one");
-    let install = spool.spool_id();
+    let spool_id = spool.spool_id();
     drop(spool);
     let mut spool = open(root.path());
-    assert_eq!(spool.spool_id(), install);
+    assert_eq!(spool.spool_id(), spool_id);
     assert_eq!(spool.pending(), vec![waiting]);
     let (record, bytes) = spool.read(waiting.key, 8, 3).unwrap();
     assert_eq!((record.total, record.pressed, bytes.as_slice()), (11, PRESSED, &b"one"[..]));
@@ -165,7 +165,7 @@ fn whatever_happens_to_the_index_nothing_is_lost_and_no_number_comes_twice() {
     for drained in [false, true] {
         for how in ["deleted", "truncated", "noise", "a plain file"] {
             let (root, mut spool) = new_spool();
-            let install = spool.spool_id();
+            let spool_id = spool.spool_id();
             for number in 0..20_u8 {
                 let waiting = press(&mut spool, &[number; 100]);
                 if drained {
@@ -176,7 +176,7 @@ fn whatever_happens_to_the_index_nothing_is_lost_and_no_number_comes_twice() {
             damage_index(root.path(), how);
             let mut spool = open(root.path());
             assert!(!spool.warnings().is_empty(), "{how}: someone must be told");
-            assert_eq!(spool.spool_id(), install, "{how}");
+            assert_eq!(spool.spool_id(), spool_id, "{how}");
             // What is unknown is asked for, so all of it waits again; none is taken for received.
             let waits = if drained && how == "truncated" {
                 numbers(&spool).len()
@@ -201,10 +201,10 @@ fn a_drained_spool_keeps_counting_after_its_files_were_tidied_away() {
     }
     spool.tidy(Some(i64::MAX)).unwrap();
     assert_eq!(frame_files(root.path(), &spool).len(), 1, "the highest number stays");
-    let install = spool.spool_id();
+    let spool_id = spool.spool_id();
     drop(spool);
     let mut spool = open(root.path());
-    assert_eq!(spool.spool_id(), install);
+    assert_eq!(spool.spool_id(), spool_id);
     assert_eq!(press(&mut spool, b"next").key.sequence.get(), 6);
 }
 
@@ -376,7 +376,7 @@ fn a_file_that_is_gone_is_counted_as_lost_and_told() {
     spool.close();
     fs::remove_file(&files[0]).unwrap();
     let spool = open(root.path());
-    assert_eq!(spool.queue_depth().2, 1);
+    assert_eq!(spool.queue().lost, 1);
     assert!(
         spool.warnings().iter().any(|warning| warning.contains("gone from the card")),
         "{:?}",

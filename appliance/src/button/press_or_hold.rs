@@ -1,4 +1,4 @@
-//! What touches of the button mean. Pure: touches and the time go in, [`Action`]s come out.
+//! Turns edges of the button into presses and holds. Pure: edges and the time go in, [`Action`]s come out.
 //!
 //! A press takes a picture on press-down, whatever becomes of it: one picture too many is the cheaper mistake. Held on, it
 //! comes to stages that the light shows, and letting go in one of them does what it stands for. Nothing is done while the
@@ -14,7 +14,7 @@ pub(crate) const FORGET_FROM: Duration = Duration::from_secs(10);
 /// From here on letting go means nothing.
 pub(crate) const CANCELLED_FROM: Duration = Duration::from_secs(15);
 
-/// How far a button that is held has come.
+/// The stage of a button that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum HoldStage {
     Reconnect,
@@ -31,7 +31,7 @@ pub(crate) enum HoldAction {
     Forget,
 }
 
-/// What is to be done.
+/// An action that an edge or the time calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Take a picture. The time is that of the touch.
@@ -198,9 +198,9 @@ mod tests {
             gesture.on_edge(true, 1_000 * MS);
             gesture.on_edge(false, 1_000 * MS);
             let at_us = (1_000 + gap_ms) * MS;
-            let again = gesture.on_edge(true, at_us);
+            let actions = gesture.on_edge(true, at_us);
             let press = Action::Press { at_us };
-            assert_eq!(again.contains(&press), second, "{gap_ms} ms");
+            assert_eq!(actions.contains(&press), second, "{gap_ms} ms");
         }
         let mut eager = Gesture::new(Duration::ZERO);
         assert_eq!(eager.on_edge(true, 5).len(), 1);
@@ -220,8 +220,8 @@ mod tests {
         gesture.on_edge(true, 0);
         assert!(gesture.on_timeout(6_000 * MS).is_some());
         // The end of the first was missed.
-        let again = gesture.on_edge(true, 8_000 * MS);
-        assert_eq!(again[0], Action::Show(None));
+        let actions = gesture.on_edge(true, 8_000 * MS);
+        assert_eq!(actions[0], Action::Show(None));
         assert_eq!(gesture.on_edge(false, 12_000 * MS), [], "held for four seconds");
     }
 

@@ -20,7 +20,7 @@ use crate::time::clock::boottime_us;
 /// Capacity of the channel for hold actions; one is carried out before a person can request the next.
 pub(crate) const HOLD_ACTIONS_MAX: usize = 4;
 
-/// How long the button's thread waits before it looks whether the program stops.
+/// The interval at which the thread checks whether the program stops.
 const STOP_CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// Waits for the button, lights up, and hands over what a touch means.

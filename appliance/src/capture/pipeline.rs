@@ -1,4 +1,4 @@
-//! What one press does: a frame, a capture, the spool. Blocks, and so lives on a thread of its own.
+//! Takes one picture: a frame, a capture, the spool. It blocks, so it lives on a thread of its own.
 //!
 //! A press is never silently nothing: it ends as a capture on the card (P1), as a tombstone that says why there is no
 //! picture, or, when the card takes not even that, as a refusal that the light shows.
@@ -12,7 +12,7 @@ use keepsake_protocol::event::TombstoneReason;
 use parking_lot::Mutex;
 
 use crate::error::display_chain;
-use crate::hardware::{Camera, CameraError};
+use crate::hardware::Camera;
 use crate::imaging::frame::Frame;
 use crate::imaging::resize;
 use crate::settings::{self, Config, PictureSettings};
@@ -83,7 +83,7 @@ pub(crate) enum CaptureOutcome {
     Failed { request: CaptureRequest, text: String, poisoned: bool },
 }
 
-/// How pictures are taken from the next one on: the part of the settings that may change while the program runs.
+/// The settings of the next picture, which may change while the program runs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CaptureSettings {
     pub picture: PictureSettings,
@@ -144,7 +144,7 @@ impl Pipeline {
         }
         let captured_after_us = boottime_us().saturating_sub(pressed.boottime_us);
         let frame = match framed
-            .map_err(|error| tombstone_reason(&error))
+            .map_err(|error| (error.reason(), display_chain(&error)))
             .and_then(|frame| self.fit_to_budget(frame, &settings.picture))
         {
             Ok(frame) => frame,
@@ -211,8 +211,4 @@ impl Pipeline {
         resize::fit_to_budget(frame, budget, picture.width_max, picture.quality)
             .map_err(|error| (TombstoneReason::FrameTooLarge, display_chain(&error)))
     }
-}
-
-fn tombstone_reason(error: &CameraError) -> (TombstoneReason, String) {
-    (error.reason(), display_chain(error))
 }

@@ -263,6 +263,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::hardware::testing::grey_jpeg;
 
     fn config(folder: &Path, listener: &TcpListener) -> Config {
         let mut config = Config::default();
@@ -301,11 +302,7 @@ mod tests {
         config.simulated.photos = folder.path().join("photos");
         fs::create_dir(&config.simulated.photos).unwrap();
         for (level, says) in [(0, "black"), (255, "white")] {
-            let mut jpeg = Vec::new();
-            jpeg_encoder::Encoder::new(&mut jpeg, 90)
-                .encode(&[level; 64 * 48], 64, 48, jpeg_encoder::ColorType::Luma)
-                .unwrap();
-            fs::write(config.simulated.photos.join("one.jpg"), jpeg).unwrap();
+            fs::write(config.simulated.photos.join("one.jpg"), grey_jpeg(&[level; 64 * 48], 64, 48)).unwrap();
             let (verdict, text) = camera(&config).unwrap();
             assert_eq!(verdict, Verdict::Note);
             assert!(text.contains(says), "{text}");

@@ -40,7 +40,7 @@ pub(super) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let files = export::files(&spool_folder(spool))?;
             let damaged: Vec<_> = files.iter().filter_map(|file| file.verify().err()).collect();
             for error in &damaged {
-                println!("{:#}", anyhow::anyhow!("{error}"));
+                println!("{error}");
             }
             println!("{} files, {} damaged", files.len(), damaged.len());
             return Ok(if damaged.is_empty() {

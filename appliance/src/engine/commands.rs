@@ -3,6 +3,7 @@
 use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::topic::MessageKind;
 
+use super::transport_events::decode;
 use super::{CommandRef, Engine};
 use crate::capture::pipeline::CaptureRequest;
 use crate::engine::command_log::is_valid_id;
@@ -10,7 +11,10 @@ use crate::light::indicator::LightEvent;
 use crate::time::clock::boottime_us;
 
 impl Engine {
-    pub(super) fn on_command(&mut self, command: &Command) {
+    pub(super) fn on_command(&mut self, payload: &[u8]) {
+        let Some(command) = decode::<Command>(MessageKind::Command, payload) else {
+            return;
+        };
         if !is_valid_id(&command.id) {
             tracing::warn!("a command with an id that cannot be kept was ignored");
             return;

@@ -12,28 +12,12 @@ impl Engine {
     }
 
     pub(super) fn facts(&self) -> Facts {
-        let spool = self.spool.lock();
-        let (waiting, waiting_bytes, lost) = spool.queue_depth();
-        let inventory = spool.inventory();
-        let (card_free, card_total) = spool.space().unwrap_or_default();
         Facts {
-            running_for_s: self.began.elapsed().as_secs(),
+            status: self.status(),
             clock: self.clock.now(),
-            card_free,
-            card_total,
-            waiting,
-            waiting_bytes,
-            lost,
-            parked: self.drain.deferred() as u64,
-            kept: inventory.iter().map(|inventory| inventory.kept.count()).sum(),
-            installs: inventory.len() as u64,
-            oldest: spool.oldest_pressed(),
-            rate: self.drain.rate(),
+            running_for_s: self.began.elapsed().as_secs(),
             connections: self.state.connection.count,
             connected_for_s: self.state.connection.connected_at.map(|at| at.elapsed().as_secs()),
-            faults: self.state.faults.iter().copied().collect(),
-            led: self.light.status(),
-            settings_version: self.settings.version(),
             warnings: self.recent_warnings.latest(),
         }
     }

@@ -115,7 +115,7 @@ pub(crate) struct Engine {
     pub(crate) state: State,
 }
 
-/// What the engine knows of the course of things; it begins empty.
+/// The state of a run; it begins empty.
 #[derive(Default)]
 pub(crate) struct State {
     connection: CloudConnection,
@@ -144,7 +144,7 @@ struct CloudConnection {
     uploads_paused: bool,
 }
 
-/// What was reported last of the state.
+/// The last reports of the state.
 #[derive(Default)]
 struct Report {
     status_due: bool,
@@ -215,13 +215,13 @@ impl Engine {
         if tokio::time::timeout(patience, finish).await.is_err() {
             tracing::warn!("the camera does not answer: stopping without the presses that wait for it");
         }
-        let install = self.spool.lock().spool_id();
+        let spool = self.spool.lock().spool_id();
         let now = self.clock.now();
-        tokio::task::block_in_place(|| self.journal.close(&now, install));
+        tokio::task::block_in_place(|| self.journal.close(&now, spool));
         self.state.connection.publisher
     }
 
-    /// How many captures have no receipt.
+    /// Returns the number of captures without a receipt.
     pub(crate) fn waiting(&self) -> usize {
         self.drain.waiting()
     }
@@ -324,8 +324,8 @@ impl Engine {
                 at: self.clock.now(),
                 spool: None,
             };
-            let install = self.spool.lock().spool_id();
-            tokio::task::block_in_place(|| self.journal.record_fault(fault, install));
+            let spool = self.spool.lock().spool_id();
+            tokio::task::block_in_place(|| self.journal.record_fault(fault, spool));
             self.state.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
             self.send_journal();
         }

@@ -52,7 +52,7 @@ impl Engine {
         let (press, command) = requester(request);
         self.events.emit(&Event::Saved {
             press,
-            install: record.spool,
+            spool: record.spool,
             sequence: record.sequence,
             hash: record.hash,
             bytes: record.total,
@@ -81,8 +81,8 @@ impl Engine {
         let _span = self.capture_span(waiting.id).entered();
         let (press, command) = requester(request);
         tracing::warn!(reason = reason.describe(), text, "no picture");
-        let (install, sequence) = (waiting.id.spool, waiting.id.sequence);
-        self.events.emit(&Event::Tombstone { press, install, sequence, reason });
+        let (spool, sequence) = (waiting.id.spool, waiting.id.sequence);
+        self.events.emit(&Event::Tombstone { press, spool, sequence, reason });
         self.drain.add(waiting.key, waiting.total, true, 0, self.now() + LIVE_FOR);
         let full = reason == TombstoneReason::CardFull;
         let fault = if full { FaultCode::Card } else { FaultCode::Camera };

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use keepsake_protocol::command::{CommandReply, CommandStage};
 use keepsake_protocol::receipt::{InventoryAck, Receipt};
+use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{CaptureId, HashPrefix};
 
+use super::transport_events::decode;
 use super::{Engine, JOURNAL_WAIT_MIN, UnconfirmedCapture};
 use crate::light::indicator::LightEvent;
 use crate::status::events::Event;
@@ -15,15 +17,18 @@ use crate::time::clock::boottime_us;
 const DEFERRED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Engine {
-    pub(super) fn on_receipt(&mut self, receipt: &Receipt) {
+    pub(super) fn on_receipt(&mut self, payload: &[u8]) {
+        let Some(receipt) = decode::<Receipt>(MessageKind::Receipt, payload) else {
+            return;
+        };
         if !self.is_our_cloud(receipt.store) {
             return;
         }
         self.confirm_connection();
         self.drain.cloud_responded();
         let now_us = self.known_time_us();
-        if let Some(said_us) = receipt.sent_us {
-            self.journal.on_cloud_time(said_us, &self.clock.now());
+        if let Some(cloud_us) = receipt.sent_us {
+            self.journal.on_cloud_time(cloud_us, &self.clock.now());
         }
         if !receipt.events.is_empty() {
             let now = self.clock.now();
@@ -35,8 +40,8 @@ impl Engine {
             let id = CaptureId { spool: receipt.spool, sequence: *sequence };
             self.on_stored(id, *hash, now_us);
         }
-        self.requeue_wanted(receipt);
-        self.defer_rejected(receipt);
+        self.requeue_wanted(&receipt);
+        self.defer_rejected(&receipt);
         if let Some(answer) = &receipt.inventory_ack {
             self.on_inventory_answer(answer);
         }
@@ -95,7 +100,7 @@ impl Engine {
         let _span = self.capture_span(id).entered();
         tracing::info!(after_us, "stored");
         self.events
-            .emit(&Event::Stored { install: id.spool, sequence: id.sequence, hash, after_us });
+            .emit(&Event::Stored { spool: id.spool, sequence: id.sequence, hash, after_us });
         if let Some(UnconfirmedCapture { press, command, .. }) = taken {
             if let Some(press) = press {
                 self.light.send(LightEvent::Stored(press));

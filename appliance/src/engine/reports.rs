@@ -14,9 +14,9 @@ const JOURNAL_WAIT_MAX: Duration = Duration::from_secs(6 * 3600);
 impl Engine {
     /// Keeps what the clock says that is news, and sends what of the notes is due.
     pub(super) fn check_clock(&mut self) {
-        let install = self.spool.lock().spool_id();
+        let spool = self.spool.lock().spool_id();
         let now = self.clock.now();
-        if tokio::task::block_in_place(|| self.journal.observe(&now, install)) {
+        if tokio::task::block_in_place(|| self.journal.observe(&now, spool)) {
             tracing::info!("the time is known: pictures of this boot are corrected");
             self.state.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
         }
@@ -67,8 +67,8 @@ impl Engine {
         }
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         let id = self.state.connection.inventory_requests;
-        for (page, (install, next, captures)) in (0..).zip(pages) {
-            let inventory = Inventory { spool: install, next, id, page, pages: count, captures };
+        for (page, (spool, next, captures)) in (0..).zip(pages) {
+            let inventory = Inventory { spool, next, id, page, pages: count, captures };
             if publisher
                 .publish(MessageKind::Have, keepsake_protocol::codec::encode(&inventory), None)
                 .is_err()
@@ -83,39 +83,36 @@ impl Engine {
         let Some(publisher) = &self.state.connection.publisher else {
             return;
         };
-        let light = self.light.status();
-        let (settings_version, settings) = self.settings.report(self.boot_time());
-        let status = {
-            let spool = self.spool.lock();
-            let (waiting, waiting_bytes, lost) = spool.queue_depth();
-            let (card_free, card_total) = spool.space().unwrap_or_default();
-            Status {
-                presence: Presence::Online,
-                spools: spool.inventory(),
-                queue: Queue {
-                    waiting,
-                    waiting_bytes,
-                    oldest: spool.oldest_pressed(),
-                    parked: self.drain.deferred() as u64,
-                    lost,
-                    bytes_per_s: self.drain.rate(),
-                },
-                health: Health { card_free, card_total, temperature_mc: temperature_mc() },
-                led: light.clone(),
-                faults: self.state.faults.iter().map(|fault| fault.number()).collect(),
-                settings_version,
-                settings: Some(Box::new(settings)),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                reported_at: Some(self.clock.now()),
-            }
-        };
+        let status = self.status();
         if publisher
             .publish(MessageKind::Status, keepsake_protocol::codec::encode(&status), None)
             .is_ok()
         {
             self.state.report.status_sent = Some(tokio::time::Instant::now());
             self.state.report.status_due = false;
-            self.state.report.led = light;
+            self.state.report.led = status.led;
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let (settings_version, settings) = self.settings.report(self.boot_time());
+        let spool = self.spool.lock();
+        let (card_free, card_total) = spool.space().unwrap_or_default();
+        Status {
+            presence: Presence::Online,
+            spools: spool.inventory(),
+            queue: Queue {
+                parked: self.drain.deferred() as u64,
+                bytes_per_s: self.drain.rate(),
+                ..spool.queue()
+            },
+            health: Health { card_free, card_total, temperature_mc: temperature_mc() },
+            led: self.light.status(),
+            faults: self.state.faults.iter().map(|fault| fault.number()).collect(),
+            settings_version,
+            settings: Some(Box::new(settings)),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            reported_at: Some(self.clock.now()),
         }
     }
 }

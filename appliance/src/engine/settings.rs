@@ -1,12 +1,11 @@
 //! Wishes of the cloud: taken, put into force in a running camera, tried, given up.
 
-use keepsake_protocol::codec;
 use keepsake_protocol::settings::DesiredSettings;
 use keepsake_protocol::topic::MessageKind;
 
 use super::Engine;
+use super::transport_events::decode;
 use crate::capture::pipeline::CaptureSettings;
-use crate::error::display_chain;
 use crate::settings::effective::{ApplyOutcome, BootTime};
 use crate::spool;
 use crate::status::events::Event;
@@ -15,16 +14,8 @@ use crate::upload::drain;
 
 impl Engine {
     pub(super) fn on_settings(&mut self, payload: &[u8]) {
-        let desired: DesiredSettings = match codec::decode(payload) {
-            Ok(desired) => desired,
-            Err(error) => {
-                tracing::warn!(
-                    topic = MessageKind::Settings.path(),
-                    error = display_chain(&error),
-                    "a message that cannot be read"
-                );
-                return;
-            }
+        let Some(desired) = decode::<DesiredSettings>(MessageKind::Settings, payload) else {
+            return;
         };
         // Settings are an order, so they come from the cloud this camera belongs to or not at all.
         if let Some(store) = desired.store

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use keepsake_protocol::SpoolId;
 use keepsake_protocol::cloud_info::CloudInfo;
-use keepsake_protocol::command::Command;
 use keepsake_protocol::faults::FaultCode;
-use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::topic::MessageKind;
+use serde::de::DeserializeOwned;
 
 use super::{Engine, JOURNAL_WAIT_MIN};
 use crate::error::display_chain;
@@ -84,30 +83,17 @@ impl Engine {
         self.update_light();
     }
 
-    /// A message that cannot be read is a fault of the cloud, told and ignored.
     fn on_message(&mut self, kind: MessageKind, payload: &[u8]) {
-        let bad = |error: &dyn std::error::Error| {
-            tracing::warn!(topic = kind.path(), error = display_chain(error), "a message that cannot be read");
-        };
         match kind {
-            MessageKind::Receipt => match keepsake_protocol::codec::decode::<Receipt>(payload) {
-                Ok(receipt) => self.on_receipt(&receipt),
-                Err(error) => bad(&error),
-            },
-            MessageKind::Cloud => match keepsake_protocol::codec::decode::<CloudInfo>(payload) {
-                Ok(cloud) => self.on_cloud_info(&cloud),
-                Err(error) => bad(&error),
-            },
-            MessageKind::Command => match keepsake_protocol::codec::decode::<Command>(payload) {
-                Ok(command) => self.on_command(&command),
-                Err(error) => bad(&error),
-            },
+            MessageKind::Receipt => self.on_receipt(payload),
+            MessageKind::Cloud => self.on_cloud_info(payload),
+            MessageKind::Command => self.on_command(payload),
             MessageKind::Settings => self.on_settings(payload),
             MessageKind::Frame | MessageKind::Have | MessageKind::Status | MessageKind::Event | MessageKind::Reply => {}
         }
     }
 
-    /// Whether this is the cloud this camera belongs to; the first one it meets becomes that.
+    /// Returns true for the cloud this camera belongs to; the first one it meets becomes that.
     pub(super) fn is_our_cloud(&mut self, store: keepsake_protocol::StoreId) -> bool {
         let paired_store = self.spool.lock().store();
         match paired_store {
@@ -132,7 +118,10 @@ impl Engine {
         true
     }
 
-    fn on_cloud_info(&mut self, cloud: &CloudInfo) {
+    fn on_cloud_info(&mut self, payload: &[u8]) {
+        let Some(cloud) = decode::<CloudInfo>(MessageKind::Cloud, payload) else {
+            return;
+        };
         if !self.is_our_cloud(cloud.store) {
             self.drain.pause(true);
             return;
@@ -157,9 +146,9 @@ impl Engine {
     }
 
     /// The cloud knows higher numbers of this install than this card: the card is a copy, or was restored from one.
-    pub(super) fn detect_cloned_card(&mut self, install: SpoolId, next: keepsake_protocol::Sequence) {
+    pub(super) fn detect_cloned_card(&mut self, spool_id: SpoolId, next: keepsake_protocol::Sequence) {
         let mut spool = self.spool.lock();
-        if install != spool.spool_id() || next <= spool.next() {
+        if spool_id != spool.spool_id() || next <= spool.next() {
             return;
         }
         let ours = spool.next();
@@ -185,7 +174,16 @@ impl Engine {
     }
 }
 
-/// What `systemctl status` shows, and the card's `CAMERA-STATUS.txt`.
+/// Decodes a message. One that cannot be read is a fault of the cloud, logged and ignored.
+pub(super) fn decode<T: DeserializeOwned>(kind: MessageKind, payload: &[u8]) -> Option<T> {
+    keepsake_protocol::codec::decode(payload)
+        .inspect_err(|error| {
+            tracing::warn!(topic = kind.path(), error = display_chain(error), "a message that cannot be read");
+        })
+        .ok()
+}
+
+/// Sets what `systemctl status` shows, and the card's `CAMERA-STATUS.txt`.
 fn set_systemd_status(text: &str) {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(text)]);
 }

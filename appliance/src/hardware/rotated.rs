@@ -116,11 +116,12 @@ mod tests {
     use keepsake_protocol::capture::ContentType;
 
     use super::*;
+    use crate::hardware::Camera;
 
     /// Gives one frame again and again.
     struct Still(Frame);
 
-    impl super::super::Camera for Still {
+    impl Camera for Still {
         fn frame(&mut self, _deadline: Duration) -> Result<Frame, CameraError> {
             Ok(self.0.clone())
         }
@@ -141,6 +142,10 @@ mod tests {
         bytes.into_inner()
     }
 
+    fn frame(bytes: &[u8], content_type: ContentType) -> Frame {
+        Frame { bytes: bytes.to_owned(), content_type, width: 48, height: 32 }
+    }
+
     /// Returns the picture as a viewer shows it.
     fn seen(frame: &Frame) -> GrayImage {
         use image::ImageDecoder as _;
@@ -158,9 +163,9 @@ mod tests {
     fn check(bytes: &[u8], content_type: ContentType, tolerance: u8) {
         for rotation in [0, 90, 180, 270] {
             for flip in [Flip::None, Flip::Horizontal, Flip::Vertical, Flip::Both] {
-                let frame = Frame { bytes: bytes.to_owned(), content_type, width: 48, height: 32 };
+                let frame = frame(bytes, content_type);
                 let mut camera = RotatedCamera::new(Box::new(Still(frame.clone())), &settings(rotation, flip));
-                let turned = super::super::Camera::frame(&mut camera, Duration::ZERO).unwrap();
+                let turned = camera.frame(Duration::ZERO).unwrap();
                 let mut wanted = DynamicImage::ImageLuma8(seen(&frame));
                 wanted = match rotation {
                     0 => wanted,
@@ -195,14 +200,8 @@ mod tests {
     #[test]
     fn a_picture_that_was_turned_already_is_turned_on() {
         for orientation in 1..=8 {
-            let plain = Frame {
-                bytes: encoded(ImageFormat::Jpeg),
-                content_type: ContentType::Jpeg,
-                width: 48,
-                height: 32,
-            };
             let before = Orientation::from_exif(orientation).unwrap();
-            let turned = reorient::reorient(plain, |_| before);
+            let turned = reorient::reorient(frame(&encoded(ImageFormat::Jpeg), ContentType::Jpeg), |_| before);
             check(&turned.bytes, ContentType::Jpeg, 0);
         }
     }
@@ -210,18 +209,13 @@ mod tests {
     #[test]
     fn a_picture_that_is_not_turned_stays_byte_for_byte() {
         let bytes = encoded(ImageFormat::Jpeg);
-        let frame = Frame {
-            bytes: bytes.clone(),
-            content_type: ContentType::Jpeg,
-            width: 48,
-            height: 32,
-        };
-        let mut camera = RotatedCamera::new(Box::new(Still(frame)), &settings(0, Flip::None));
-        let same = super::super::Camera::frame(&mut camera, Duration::ZERO).unwrap();
+        let still = Still(frame(&bytes, ContentType::Jpeg));
+        let mut camera = RotatedCamera::new(Box::new(still), &settings(0, Flip::None));
+        let same = camera.frame(Duration::ZERO).unwrap();
         assert_eq!(same.bytes, bytes);
         // Other settings hold from the next frame on.
-        super::super::Camera::configure(&mut camera, &settings(90, Flip::None));
-        let turned = super::super::Camera::frame(&mut camera, Duration::ZERO).unwrap();
+        camera.configure(&settings(90, Flip::None));
+        let turned = camera.frame(Duration::ZERO).unwrap();
         assert_eq!((turned.width, turned.height), (32, 48));
         // The coded pixels are the same ones.
         assert!(turned.bytes.ends_with(&bytes[2..]));

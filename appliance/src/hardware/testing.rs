@@ -19,7 +19,7 @@ impl Led for WatchedLed {
 }
 
 /// Encodes grey pixels.
-pub(super) fn grey_jpeg(pixels: &[u8], width: u16, height: u16) -> Vec<u8> {
+pub(crate) fn grey_jpeg(pixels: &[u8], width: u16, height: u16) -> Vec<u8> {
     let mut jpeg = Vec::new();
     jpeg_encoder::Encoder::new(&mut jpeg, 90)
         .encode(pixels, width, height, jpeg_encoder::ColorType::Luma)

@@ -1,4 +1,4 @@
-//! How a picture wants to be held: the orientation in its Exif, read and written without touching a pixel.
+//! The orientation in the Exif of a picture, read and written without touching a pixel.
 
 use image::metadata::Orientation;
 use keepsake_protocol::capture::ContentType;
@@ -11,23 +11,17 @@ const EXIF_MARKER: u8 = 0xe1;
 /// Marker and length stand before the content of a segment.
 const HEAD: usize = 4;
 
-/// As its Exif says.
+/// Returns the orientation that its Exif states.
 pub(super) fn orientation(frame: &Frame) -> Orientation {
     find_exif(frame)
-        .and_then(|segment| {
-            let (at, order) = orientation_offset(segment.bytes)?;
-            let value = [segment.bytes[at], segment.bytes[at + 1]];
-            let value = order.read(value);
-            Orientation::from_exif(u8::try_from(value).ok()?)
-        })
+        .and_then(|segment| Orientation::from_exif_chunk(&segment.bytes[HEAD + EXIF.len()..]))
         .unwrap_or(Orientation::NoTransforms)
 }
 
 /// Makes a segment say that the picture is upright, if it says anything about it.
 pub(super) fn set_upright(segment: &mut [u8]) {
-    if let Some((at, order)) = orientation_offset(segment) {
-        let upright = order.write(Orientation::NoTransforms.to_exif().into());
-        segment[at..at + 2].copy_from_slice(&upright);
+    if let Some(exif) = segment.get_mut(HEAD + EXIF.len()..) {
+        let _ = Orientation::remove_from_exif_chunk(exif);
     }
 }
 
@@ -40,7 +34,7 @@ pub(super) fn find_exif(frame: &Frame) -> Option<Segment<'_>> {
         .find(|segment| segment.marker == EXIF_MARKER && segment.bytes[HEAD..].starts_with(EXIF))
 }
 
-/// Whether it could be written.
+/// Returns true if it could be written.
 pub(super) fn write_orientation(frame: &mut Frame, orientation: Orientation) -> bool {
     if frame.content_type != ContentType::Jpeg {
         return false;
@@ -63,15 +57,8 @@ pub(super) fn write_orientation(frame: &mut Frame, orientation: Orientation) -> 
 
 /// A quarter of a turn is part of it.
 pub(super) fn swaps_axes(orientation: Orientation) -> bool {
-    match orientation {
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
-            true
-        }
-        Orientation::NoTransforms
-        | Orientation::Rotate180
-        | Orientation::FlipHorizontal
-        | Orientation::FlipVertical => false,
-    }
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
 /// Which end of a number comes first.
@@ -97,7 +84,8 @@ impl ByteOrder {
     }
 }
 
-/// Where in a whole segment the two bytes of the orientation stand: the value of tag 0x0112 in the first directory.
+/// Returns the offset of the two bytes of the orientation in a whole segment: the value of tag 0x0112 in the first
+/// directory.
 fn orientation_offset(segment: &[u8]) -> Option<(usize, ByteOrder)> {
     const TAG: u16 = 0x0112;
     const SHORT: u16 = 3;

@@ -3,7 +3,7 @@
 //! A decoder accepts a file that was cut in half and paints the rest grey. A camera that hands out such a frame should
 //! be asked again, so the markers are followed from the first to the last.
 
-/// What is wrong with the bytes.
+/// Why the bytes are no whole JPEG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JpegError {
     #[error("read a JPEG: it does not begin as one")]
@@ -20,7 +20,7 @@ pub enum JpegError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment<'a> {
     pub(crate) marker: u8,
-    /// Where it begins in the file.
+    /// Its offset in the file.
     pub(crate) at: usize,
     /// All of it: two bytes of marker, two of length, content.
     pub(crate) bytes: &'a [u8],
@@ -163,7 +163,7 @@ impl JpegScanner {
     }
 }
 
-/// Where the next marker stands after the coded data that begins `at`, or where to look on once there is more.
+/// Returns the offset of the next marker after the coded data at `at`, or the offset to continue from once there is more.
 fn end_of_scan(jpeg: &[u8], mut at: usize) -> Result<usize, usize> {
     loop {
         let rest = jpeg.get(at..).unwrap_or_default();

@@ -9,7 +9,7 @@ use super::exif;
 use super::frame::Frame;
 use super::jpeg::insert_segments;
 
-/// Of a JPEG made from one that was turned in its pixels; as good as cameras make them.
+/// The quality of a JPEG whose pixels were turned; as good as cameras make them.
 const QUALITY: u8 = 92;
 
 /// The frame, held another way: `turn` is told how it is to be held now and says how it shall be. Its width and height

@@ -386,6 +386,9 @@ impl Group {
 mod tests {
     use proptest::prelude::*;
 
+    use super::LightEvent::{
+        Captured, Connected, Failed, Fault, Hold, Identify, Pressed, Saved, Starting, Stored, Uploading, Waiting,
+    };
     use super::*;
 
     fn ms(ms: u64) -> Duration {
@@ -395,8 +398,8 @@ mod tests {
     /// A camera that has started and is connected.
     fn ready() -> Indicator {
         let mut indicator = Indicator::new();
-        indicator.handle(ms(0), LightEvent::Starting(false));
-        indicator.handle(ms(0), LightEvent::Connected(true));
+        indicator.handle(ms(0), Starting(false));
+        indicator.handle(ms(0), Connected(true));
         indicator
     }
 
@@ -405,7 +408,7 @@ mod tests {
 
     /// A press that is pressed, captured and saved at these milliseconds.
     fn saved(press: u64, at: [u64; 3]) -> [(u64, LightEvent); 3] {
-        let events = [LightEvent::Pressed(press), LightEvent::Captured(press), LightEvent::Saved(press)];
+        let events = [Pressed(press), Captured(press), Saved(press)];
         [(at[0], events[0]), (at[1], events[1]), (at[2], events[2])]
     }
 
@@ -442,12 +445,12 @@ mod tests {
     fn a_press_that_is_stored_is_one_long() {
         check(
             &[
-                (1000, LightEvent::Pressed(1)),
-                (1500, LightEvent::Captured(1)),
-                (1510, LightEvent::Uploading(true)),
-                (1520, LightEvent::Saved(1)),
-                (1900, LightEvent::Stored(1)),
-                (1900, LightEvent::Uploading(false)),
+                (1000, Pressed(1)),
+                (1500, Captured(1)),
+                (1510, Uploading(true)),
+                (1520, Saved(1)),
+                (1900, Stored(1)),
+                (1900, Uploading(false)),
             ],
             &[
                 (999, Pattern::Ready),
@@ -464,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_fast_press_is_seen_before_it_is_answered() {
-        let events = [&saved(1, [1000, 1001, 1002])[..], &[(1003, LightEvent::Stored(1))]].concat();
+        let events = [&saved(1, [1000, 1001, 1002])[..], &[(1003, Stored(1))]].concat();
         let shown = [(1003, Pattern::Capturing), (1399, Pattern::Capturing), (1400, Pattern::Stored)];
         check(&events, &shown, &[(Pattern::Stored, &[1])]);
     }
@@ -473,15 +476,15 @@ mod tests {
     fn without_a_connection_a_press_is_two_short_at_once() {
         check(
             &[
-                (0, LightEvent::Connected(false)),
-                (1000, LightEvent::Pressed(1)),
-                (2000, LightEvent::Captured(1)),
-                (2100, LightEvent::Saved(1)),
-                (2100, LightEvent::Waiting(true)),
+                (0, Connected(false)),
+                (1000, Pressed(1)),
+                (2000, Captured(1)),
+                (2100, Saved(1)),
+                (2100, Waiting(true)),
                 // Too late for this answer: it changes nothing but the state.
-                (2500, LightEvent::Connected(true)),
-                (2500, LightEvent::Stored(1)),
-                (2500, LightEvent::Waiting(false)),
+                (2500, Connected(true)),
+                (2500, Stored(1)),
+                (2500, Waiting(false)),
             ],
             &[
                 (2050, Pattern::Offline),
@@ -496,7 +499,7 @@ mod tests {
     #[test]
     fn a_slow_cloud_is_two_short_within_ten_seconds() {
         check(
-            &[&saved(1, [1000, 1100, 1200])[..], &[(1200, LightEvent::Uploading(true))]].concat(),
+            &[&saved(1, [1000, 1100, 1200])[..], &[(1200, Uploading(true))]].concat(),
             &[(10_599, Pattern::Uploading), (10_600, Pattern::Saved), (11_700, Pattern::Uploading)],
             &[(Pattern::Saved, &[1])],
         );
@@ -506,9 +509,9 @@ mod tests {
     fn a_press_without_a_picture_is_five_short_then_its_fault() {
         check(
             &[
-                (1000, LightEvent::Pressed(1)),
-                (1500, LightEvent::Failed(1, FaultCode::Camera)),
-                (1500, LightEvent::Fault(FaultCode::Camera, true)),
+                (1000, Pressed(1)),
+                (1500, Failed(1, FaultCode::Camera)),
+                (1500, Fault(FaultCode::Camera, true)),
             ],
             &[(1500, CAMERA), (9599, CAMERA), (9600, Pattern::Fault(FaultCode::Camera))],
             &[(CAMERA, &[1])],
@@ -522,12 +525,7 @@ mod tests {
     #[test]
     fn presses_in_quick_succession_get_one_answer() {
         check(
-            &[
-                &[(0, LightEvent::Connected(false))],
-                &saved(1, [1000, 1010, 1020])[..],
-                &saved(2, [1300, 1310, 1320]),
-            ]
-            .concat(),
+            &[&[(0, Connected(false))], &saved(1, [1000, 1010, 1020])[..], &saved(2, [1300, 1310, 1320])].concat(),
             &[(1400, Pattern::Capturing), (1699, Pattern::Capturing), (1700, Pattern::Saved)],
             &[(Pattern::Saved, &[1, 2])],
         );
@@ -538,10 +536,10 @@ mod tests {
         check(
             &[
                 &saved(1, [1000, 1100, 1100])[..],
-                &[(1500, LightEvent::Stored(1))],
+                &[(1500, Stored(1))],
                 // While the long of the first is shown.
                 &saved(2, [2000, 2100, 2100]),
-                &[(5000, LightEvent::Stored(2))],
+                &[(5000, Stored(2))],
             ]
             .concat(),
             &[
@@ -559,13 +557,13 @@ mod tests {
     fn a_long_never_follows_when_one_of_the_group_failed() {
         check(
             &[
-                (1000, LightEvent::Pressed(1)),
-                (1100, LightEvent::Failed(1, FaultCode::Camera)),
+                (1000, Pressed(1)),
+                (1100, Failed(1, FaultCode::Camera)),
                 // The five short of the first are cut off by the second.
-                (1800, LightEvent::Pressed(2)),
-                (1900, LightEvent::Captured(2)),
-                (1900, LightEvent::Saved(2)),
-                (2300, LightEvent::Stored(2)),
+                (1800, Pressed(2)),
+                (1900, Captured(2)),
+                (1900, Saved(2)),
+                (2300, Stored(2)),
             ],
             &[(1500, CAMERA), (1800, Pattern::Capturing), (2200, CAMERA), (10_299, CAMERA)],
             &[(CAMERA, &[1]), (CAMERA, &[2])],
@@ -576,11 +574,11 @@ mod tests {
     fn one_not_taken_waits_for_those_still_being_captured() {
         check(
             &[
-                (1000, LightEvent::Pressed(1)),
-                (1300, LightEvent::Pressed(2)),
-                (1400, LightEvent::Failed(1, FaultCode::Card)),
-                (4000, LightEvent::Captured(2)),
-                (4100, LightEvent::Saved(2)),
+                (1000, Pressed(1)),
+                (1300, Pressed(2)),
+                (1400, Failed(1, FaultCode::Card)),
+                (4000, Captured(2)),
+                (4100, Saved(2)),
             ],
             &[(3999, Pattern::Capturing), (4100, CARD)],
             &[(CARD, &[1, 2])],
@@ -593,11 +591,11 @@ mod tests {
         let mut now = Duration::ZERO;
         for press in 0..100 {
             // Pressed before the one before is saved, for 20 seconds.
-            indicator.handle(now, LightEvent::Pressed(press));
+            indicator.handle(now, Pressed(press));
             assert_eq!(indicator.view(now).0, Pattern::Capturing);
             now += ms(200);
             if press > 0 {
-                indicator.handle(now, LightEvent::Saved(press - 1));
+                indicator.handle(now, Saved(press - 1));
             }
         }
         let first = indicator.take_feedback().remove(0);
@@ -611,14 +609,14 @@ mod tests {
         let mut indicator = ready();
         let many = 3 * GROUP_PRESSES_MAX as u64;
         for press in 0..many {
-            indicator.handle(ms(1), LightEvent::Pressed(press));
+            indicator.handle(ms(1), Pressed(press));
             let end = if press == 0 {
-                LightEvent::Failed(0, FaultCode::Camera)
+                Failed(0, FaultCode::Camera)
             } else {
-                LightEvent::Saved(press)
+                Saved(press)
             };
             indicator.handle(ms(1), end);
-            indicator.handle(ms(1), LightEvent::Stored(press));
+            indicator.handle(ms(1), Stored(press));
             assert!(indicator.group.members.len() <= GROUP_PRESSES_MAX);
         }
         // The first failed, and the light does not forget it.
@@ -637,21 +635,21 @@ mod tests {
             indicator.handle(ms(at), event);
             assert_eq!(indicator.view(ms(at)).0, pattern, "after {event:?}");
         };
-        after(LightEvent::Waiting(true), Pattern::Offline);
-        after(LightEvent::Uploading(true), Pattern::Uploading);
-        after(LightEvent::Connected(false), Pattern::Offline);
-        after(LightEvent::Fault(FaultCode::Card, true), Pattern::Fault(FaultCode::Card));
-        after(LightEvent::Fault(FaultCode::Network, true), Pattern::Fault(FaultCode::Network));
-        after(LightEvent::Starting(true), Pattern::Starting);
-        after(LightEvent::Identify, Pattern::Identify);
-        after(LightEvent::Hold(Some(HoldStage::Reconnect)), Pattern::HoldReconnect);
-        after(LightEvent::Pressed(7), Pattern::Capturing);
-        after(LightEvent::Hold(None), Pattern::Capturing);
+        after(Waiting(true), Pattern::Offline);
+        after(Uploading(true), Pattern::Uploading);
+        after(Connected(false), Pattern::Offline);
+        after(Fault(FaultCode::Card, true), Pattern::Fault(FaultCode::Card));
+        after(Fault(FaultCode::Network, true), Pattern::Fault(FaultCode::Network));
+        after(Starting(true), Pattern::Starting);
+        after(Identify, Pattern::Identify);
+        after(Hold(Some(HoldStage::Reconnect)), Pattern::HoldReconnect);
+        after(Pressed(7), Pattern::Capturing);
+        after(Hold(None), Pattern::Capturing);
         assert_eq!(indicator.faults(), [FaultCode::Network, FaultCode::Card]);
         for (event, pattern) in [
-            (LightEvent::Failed(7, FaultCode::Card), Pattern::Capturing),
-            (LightEvent::Starting(false), Pattern::Capturing),
-            (LightEvent::Fault(FaultCode::Network, false), Pattern::Capturing),
+            (Failed(7, FaultCode::Card), Pattern::Capturing),
+            (Starting(false), Pattern::Capturing),
+            (Fault(FaultCode::Network, false), Pattern::Capturing),
         ] {
             indicator.handle(ms(100), event);
             assert_eq!(indicator.view(ms(100)).0, pattern);
@@ -659,14 +657,14 @@ mod tests {
         let not_taken = CARD;
         assert_eq!(indicator.view(ms(600)).0, not_taken);
         assert_eq!(indicator.view(ms(20_000)).0, Pattern::Fault(FaultCode::Card));
-        indicator.handle(ms(20_000), LightEvent::Fault(FaultCode::Card, false));
+        indicator.handle(ms(20_000), Fault(FaultCode::Card, false));
         assert_eq!(indicator.view(ms(20_000)).0, Pattern::Offline);
     }
 
     #[test]
     fn identify_ends_after_ten_seconds() {
         let mut indicator = ready();
-        indicator.handle(ms(500), LightEvent::Identify);
+        indicator.handle(ms(500), Identify);
         assert_eq!(indicator.view(ms(500)), (Pattern::Identify, Some(ms(10_500))));
         assert_eq!(indicator.view(ms(10_500)), (Pattern::Ready, None));
     }
@@ -740,16 +738,16 @@ mod tests {
                 }
             }
             // One that fails while the others get their answer is answered next.
-            let told = |m: &Member| m.has_feedback && self.failed.contains(&m.press);
-            if group.members.iter().any(told) {
+            let failed_and_answered = |m: &Member| m.has_feedback && self.failed.contains(&m.press);
+            if group.members.iter().any(failed_and_answered) {
                 assert!(!matches!(pattern, Pattern::Stored | Pattern::Saved), "{pattern:?}");
             }
             for answer in self.indicator.take_feedback() {
                 assert!(!answer.presses.is_empty());
                 for press in answer.presses {
-                    let said = &mut self.answered[usize::try_from(press).unwrap()];
-                    assert_eq!(*said, None, "press {press} is answered once");
-                    *said = Some((answer.pattern, answer.at));
+                    let given = &mut self.answered[usize::try_from(press).unwrap()];
+                    assert_eq!(*given, None, "press {press} is answered once");
+                    *given = Some((answer.pattern, answer.at));
                     match answer.pattern {
                         Pattern::Stored => assert!(self.stored.contains(&press)),
                         Pattern::Saved => {
@@ -774,37 +772,37 @@ mod tests {
                     self.settled_at.push(None);
                     self.answered.push(None);
                     self.open.push(self.presses);
-                    self.tell(LightEvent::Pressed(self.presses));
+                    self.tell(Pressed(self.presses));
                     assert_eq!(self.indicator.view(self.now).0, Pattern::Capturing, "a press lights at once");
                     self.presses += 1;
                 }
                 Act::Capture => {
                     if let Some(&press) = self.open.first() {
-                        self.tell(LightEvent::Captured(press));
+                        self.tell(Captured(press));
                     }
                 }
                 Act::Save => {
                     if let Some(&press) = self.open.first() {
                         self.settle(press);
                         self.saved.push(press);
-                        self.tell(LightEvent::Saved(press));
+                        self.tell(Saved(press));
                     }
                 }
                 Act::Fail => {
                     if let Some(&press) = self.open.first() {
                         self.settle(press);
                         self.failed.push(press);
-                        self.tell(LightEvent::Failed(press, FaultCode::Camera));
+                        self.tell(Failed(press, FaultCode::Camera));
                     }
                 }
                 Act::Store(which) => {
                     if !self.saved.is_empty() {
                         let press = self.saved.remove(which.index(self.saved.len()));
                         self.stored.push(press);
-                        self.tell(LightEvent::Stored(press));
+                        self.tell(Stored(press));
                     }
                 }
-                Act::Connect(on) => self.tell(LightEvent::Connected(*on)),
+                Act::Connect(on) => self.tell(Connected(*on)),
             }
         }
     }

@@ -27,17 +27,17 @@ pub(super) struct AppliedSettings {
 /// Finds the settings on the partition, and puts them where the camera reads them.
 ///
 /// Without settings, the camera finds none either, shows fault 1, and uses its own last good settings.
-pub(super) fn apply_settings_file(places: &Paths) -> AppliedSettings {
+pub(super) fn apply_settings_file(paths: &Paths) -> AppliedSettings {
     let mut sentences = Vec::new();
-    let for_the_camera = places.etc.join("keepsake/camera.toml");
-    let (chosen, about) = find_settings_file::select(candidates(places)).unzip();
+    let for_the_camera = paths.etc.join("keepsake/camera.toml");
+    let (chosen, about) = find_settings_file::select(candidates(paths)).unzip();
     sentences.extend(about.flatten());
     let name = chosen.map_or_else(|| "camera.toml".to_owned(), |file| file.name);
-    let bytes = match settings::read_bounded(&places.boot.join(&name)) {
+    let bytes = match settings::read_bounded(&paths.boot.join(&name)) {
         Ok(bytes) if !bytes.iter().all(u8::is_ascii_whitespace) => bytes,
         unread => {
             sentences.push(describe_unread(&name, unread));
-            return without_file(places, sentences);
+            return without_file(paths, sentences);
         }
     };
     if let Err(error) = write_privately(&for_the_camera, &bytes) {
@@ -47,10 +47,10 @@ pub(super) fn apply_settings_file(places: &Paths) -> AppliedSettings {
     sentences.extend(describe_problems(&name, &loaded));
     let card = read_system_settings(&bytes);
     if loaded.file_has_errors() {
-        return with_last_good(places, card, sentences);
+        return with_last_good(paths, card, sentences);
     }
     // Avoids a write to the SD card at every start.
-    let last_good = places.last_good();
+    let last_good = paths.last_good();
     if fs::read(&last_good).is_ok_and(|before| before == bytes) {
     } else if let Err(error) = durable_file::replace_privately(&last_good, &bytes) {
         tracing::warn!(%error, "keep a copy of the settings");
@@ -63,20 +63,20 @@ pub(super) fn apply_settings_file(places: &Paths) -> AppliedSettings {
     }
 }
 
-fn without_file(places: &Paths, mut sentences: Vec<String>) -> AppliedSettings {
-    if let Err(error) = fs::remove_file(places.etc.join("keepsake/camera.toml"))
+fn without_file(paths: &Paths, mut sentences: Vec<String>) -> AppliedSettings {
+    if let Err(error) = fs::remove_file(paths.etc.join("keepsake/camera.toml"))
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::error!(%error, "take the old settings away");
     }
-    let kept = fs::read(places.last_good()).ok();
+    let kept = fs::read(paths.last_good()).ok();
     sentences.push(match &kept {
         Some(_) => LAST_GOOD_USED.to_owned(),
         None => "Until then the camera uses its default settings (fault 1): no Wi-Fi, no cloud; pictures are kept on this card."
             .to_owned(),
     });
     AppliedSettings {
-        effective_file: kept.is_some().then(|| places.last_good()),
+        effective_file: kept.is_some().then(|| paths.last_good()),
         card: read_system_settings(&kept.unwrap_or_default()),
         sentences,
         ..AppliedSettings::default()
@@ -84,11 +84,11 @@ fn without_file(places: &Paths, mut sentences: Vec<String>) -> AppliedSettings {
 }
 
 /// Adds the last good settings to the valid settings of a file with errors.
-fn with_last_good(places: &Paths, mut card: SystemSettings, mut sentences: Vec<String>) -> AppliedSettings {
-    let Ok(before) = fs::read(places.last_good()) else {
+fn with_last_good(paths: &Paths, mut card: SystemSettings, mut sentences: Vec<String>) -> AppliedSettings {
+    let Ok(before) = fs::read(paths.last_good()) else {
         sentences.push("Until this is corrected, the rest of the file is used (fault 1).".to_owned());
         return AppliedSettings {
-            effective_file: Some(places.etc.join("keepsake/camera.toml")),
+            effective_file: Some(paths.etc.join("keepsake/camera.toml")),
             card,
             sentences,
             ..AppliedSettings::default()
@@ -101,7 +101,7 @@ fn with_last_good(places: &Paths, mut card: SystemSettings, mut sentences: Vec<S
     card.timezone = card.timezone.or(before.timezone);
     card.time_server = card.time_server.or(before.time_server);
     AppliedSettings {
-        effective_file: Some(places.last_good()),
+        effective_file: Some(paths.last_good()),
         card,
         kept: before.networks,
         sentences,
@@ -151,9 +151,9 @@ fn describe_unread(name: &str, unread: std::io::Result<Vec<u8>>) -> String {
     }
 }
 
-fn candidates(places: &Paths) -> Vec<Candidate> {
-    let shipped = fs::read(&places.shipped).ok();
-    let Ok(entries) = fs::read_dir(&places.boot) else {
+fn candidates(paths: &Paths) -> Vec<Candidate> {
+    let shipped = fs::read(&paths.shipped).ok();
+    let Ok(entries) = fs::read_dir(&paths.boot) else {
         return Vec::new();
     };
     let mut found = Vec::new();

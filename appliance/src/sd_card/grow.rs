@@ -46,17 +46,17 @@ pub(super) fn fill_card(folder: &str) -> Result<Option<u64>> {
         std::io::Write::write_all(&mut words, b",+\n").context("talk to sfdisk")?;
         drop(words);
         ensure!(sfdisk.wait()?.success(), "sfdisk has failed");
-        let told = Command::new("partx")
+        let updated = Command::new("partx")
             .args(["--update", "--nr", &index, &disk])
             .status()
             .context("run partx")?;
-        ensure!(told.success(), "partx has failed");
+        ensure!(updated.success(), "partx has failed");
     }
     // Also if the partition was extended before: the power may have failed between the two steps.
     let resized = Command::new("resize2fs").arg(device).output().context("run resize2fs")?;
-    let said = String::from_utf8_lossy(&resized.stderr).into_owned();
-    ensure!(resized.status.success(), "resize2fs has failed: {}", said.trim());
-    let did_nothing = said.contains("Nothing to do");
+    let message = String::from_utf8_lossy(&resized.stderr).into_owned();
+    ensure!(resized.status.success(), "resize2fs has failed: {}", message.trim());
+    let did_nothing = message.contains("Nothing to do");
     if did_nothing && !grows {
         return Ok(None);
     }

@@ -1,37 +1,32 @@
 //! The Wi-Fi network that worked last, remembered on the card.
 
-use std::fs;
 use std::path::PathBuf;
 
 use super::paths::Paths;
 use crate::durable_file;
 use crate::settings::Network;
 
-fn file(places: &Paths) -> PathBuf {
-    places.data.join("wifi-that-worked.json")
+/// Larger than any valid file.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+fn file(paths: &Paths) -> PathBuf {
+    paths.data.join("wifi-that-worked.json")
 }
 
 /// Saves the network that just worked with its password: the current settings may contain a wrong one for the same name.
-pub(super) fn remember(places: &Paths, network: &(String, String)) {
+pub(super) fn remember(paths: &Paths, network: &(String, String)) {
     let (name, password) = network;
-    let before = read(places);
+    let before = read(paths);
     if before.first().is_some_and(|kept| (&kept.name, &kept.password) == (name, password)) {
         return;
     }
     // Only the network that works now is remembered.
-    let pair = [network];
-    if let Err(error) = serde_json::to_vec(&pair)
-        .map_err(std::io::Error::other)
-        .and_then(|bytes| durable_file::replace_privately(&file(places), &bytes))
-    {
+    if let Err(error) = durable_file::write_json_privately(&file(paths), &[network]) {
         tracing::warn!(%error, "keep the Wi-Fi that works");
     }
 }
 
-pub(super) fn read(places: &Paths) -> Vec<Network> {
-    let pairs: Vec<(String, String)> = fs::read(file(places))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
+pub(super) fn read(paths: &Paths) -> Vec<Network> {
+    let pairs: Vec<(String, String)> = durable_file::read_json(&file(paths), FILE_BYTES_MAX).unwrap_or_default();
     pairs.into_iter().map(|(name, password)| Network { name, password }).collect()
 }

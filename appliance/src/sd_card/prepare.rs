@@ -26,28 +26,28 @@ pub struct Prepared {
 
 /// Prepares the system: settings, Wi-Fi, host name, time zone, SSH. No setting and no missing partition makes it fail, only
 /// a system that is unusable, such as an `/etc` that cannot be written.
-pub fn prepare(places: &Paths) -> Result<Prepared> {
+pub fn prepare(paths: &Paths) -> Result<Prepared> {
     let mut prepared = Prepared::default();
-    if let Err(error) = fs::create_dir_all(&places.data) {
+    if let Err(error) = fs::create_dir_all(&paths.data) {
         prepared.sentences.push(format!(
             "The part of the card that stores pictures cannot be used ({error}). Nothing can be saved. What to do: try another card."
         ));
     }
-    let applied = apply_settings_file(places);
+    let applied = apply_settings_file(paths);
     prepared.sentences.extend(applied.sentences);
     let camera = settings::load(applied.effective_file.as_deref(), &[], false).config;
     prepared.cloud_is_unset = camera.cloud.url == settings::CloudUrl::default();
     prepared.device = camera.device.map(|name| name.to_string()).unwrap_or_default();
-    apply_wifi(places, &applied.card, &applied.kept, &mut prepared)?;
-    apply_system(places, &applied.card, &mut prepared.sentences)?;
+    apply_wifi(paths, &applied.card, &applied.kept, &mut prepared)?;
+    apply_system(paths, &applied.card, &mut prepared.sentences)?;
     let text = serde_json::to_vec(&prepared).context("note what was prepared")?;
-    write_privately(&places.run.join("prepared.json"), &text)?;
+    write_privately(&paths.run.join("prepared.json"), &text)?;
     Ok(prepared)
 }
 
 /// `kept`: networks of the last good file.
-fn apply_wifi(places: &Paths, card: &SystemSettings, kept: &[Network], prepared: &mut Prepared) -> Result<()> {
-    let worked = last_network::read(places);
+fn apply_wifi(paths: &Paths, card: &SystemSettings, kept: &[Network], prepared: &mut Prepared) -> Result<()> {
+    let worked = last_network::read(paths);
     let networks = wifi::prioritized(&card.networks, &[&worked, kept].concat());
     prepared.networks = networks
         .iter()
@@ -57,7 +57,7 @@ fn apply_wifi(places: &Paths, card: &SystemSettings, kept: &[Network], prepared:
         return Ok(());
     }
     let text = wifi::configuration(&networks, card.country.as_deref());
-    let file = places.etc.join("wpa_supplicant/wpa_supplicant-wlan0.conf");
+    let file = paths.etc.join("wpa_supplicant/wpa_supplicant-wlan0.conf");
     write_privately(&file, text.as_bytes())?;
     for (network, _) in networks.iter().filter(|(network, _)| network.password.is_empty()) {
         prepared.sentences.push(format!(
@@ -74,8 +74,8 @@ fn apply_wifi(places: &Paths, card: &SystemSettings, kept: &[Network], prepared:
     Ok(())
 }
 
-fn apply_system(places: &Paths, card: &SystemSettings, sentences: &mut Vec<String>) -> Result<()> {
-    let etc = |name: &str| places.etc.join(name);
+fn apply_system(paths: &Paths, card: &SystemSettings, sentences: &mut Vec<String>) -> Result<()> {
+    let etc = |name: &str| paths.etc.join(name);
     if let Some(server) = &card.time_server {
         let file = etc("systemd/timesyncd.conf.d/card.conf");
         write_privately(&file, format!("[Time]\nNTP={server}\n").as_bytes())?;
@@ -97,9 +97,9 @@ fn apply_system(places: &Paths, card: &SystemSettings, sentences: &mut Vec<Strin
         fs::write(etc("hostname"), format!("{name}\n")).context("write the host name")?;
     }
     if let Some(key) = &card.ssh_key {
-        let file = places.root_home.join(".ssh/authorized_keys");
+        let file = paths.root_home.join(".ssh/authorized_keys");
         write_privately(&file, format!("{key}\n").as_bytes())?;
-        fs::set_permissions(places.root_home.join(".ssh"), fs::Permissions::from_mode(0o700))?;
+        fs::set_permissions(paths.root_home.join(".ssh"), fs::Permissions::from_mode(0o700))?;
         sentences.push("SSH is enabled for the key in camera.toml.".to_owned());
     }
     Ok(())
@@ -107,9 +107,9 @@ fn apply_system(places: &Paths, card: &SystemSettings, sentences: &mut Vec<Strin
 
 /// Prepares the card itself, with what only a whole system has: growth, a host name, an owner of the settings.
 pub(crate) fn prepare_card() -> Result<()> {
-    let places = Paths::default();
+    let paths = Paths::default();
     let grown = grow::fill_card("/data");
-    let mut prepared = prepare(&places)?;
+    let mut prepared = prepare(&paths)?;
     match grown {
         Ok(Some(bytes)) => prepared.sentences.push(format!(
             "The space for pictures was extended to the whole card: {} MB.",
@@ -121,11 +121,11 @@ pub(crate) fn prepare_card() -> Result<()> {
             .push(format!("The space for pictures could not be extended to the whole card: {error:#}.")),
     }
     let text = serde_json::to_vec(&prepared).context("note what was prepared")?;
-    write_privately(&places.run.join("prepared.json"), &text)?;
-    if let Ok(name) = fs::read_to_string(places.etc.join("hostname")) {
+    write_privately(&paths.run.join("prepared.json"), &text)?;
+    if let Ok(name) = fs::read_to_string(paths.etc.join("hostname")) {
         nix::unistd::sethostname(name.trim()).context("set the host name")?;
     }
-    let settings = places.etc.join("keepsake/camera.toml");
+    let settings = paths.etc.join("keepsake/camera.toml");
     let group = nix::unistd::Group::from_name("keepsake").ok().flatten();
     if let Some(group) = group {
         nix::unistd::chown(&settings, None, Some(group.gid)).context("give the settings to the camera")?;
@@ -141,32 +141,32 @@ pub(crate) fn prepare_card() -> Result<()> {
 mod tests {
     use super::*;
 
-    fn places(root: &Path) -> Paths {
-        let places = Paths::below(root);
-        for folder in [&places.boot, &places.data, &places.etc] {
+    fn paths(root: &Path) -> Paths {
+        let paths = Paths::below(root);
+        for folder in [&paths.boot, &paths.data, &paths.etc] {
             fs::create_dir_all(folder).unwrap();
         }
-        fs::write(&places.shipped, "").unwrap();
-        places
+        fs::write(&paths.shipped, "").unwrap();
+        paths
     }
 
     /// A wrong new password must not cost the one by which the camera still gets home.
     #[test]
     fn the_wifi_that_works_is_kept_with_the_password_it_was_joined_by() {
         let root = tempfile::tempdir().unwrap();
-        let places = places(root.path());
+        let paths = paths(root.path());
         let worked = ("Hytta".to_owned(), "the old one".to_owned());
-        last_network::remember(&places, &worked);
-        fs::write(places.boot.join("camera.toml"), "[[wifi]]\nname = \"Hytta\"\npassword = \"mistyped\"\n").unwrap();
-        let prepared = prepare(&places).unwrap();
+        last_network::remember(&paths, &worked);
+        fs::write(paths.boot.join("camera.toml"), "[[wifi]]\nname = \"Hytta\"\npassword = \"mistyped\"\n").unwrap();
+        let prepared = prepare(&paths).unwrap();
         let wrong = ("Hytta".to_owned(), "mistyped".to_owned());
         assert_eq!(prepared.networks.as_slice(), [wrong, worked.clone()]);
 
         // wpa_supplicant could not join the first, and has joined the second.
         let status = "ssid=Hytta\nid=1\nwpa_state=COMPLETED\n";
         let (id, _) = wifi::connected_network(status).unwrap();
-        last_network::remember(&places, &prepared.networks[id]);
-        let again = prepare(&places).unwrap();
-        assert_eq!(again.networks.last(), Some(&worked));
+        last_network::remember(&paths, &prepared.networks[id]);
+        let second = prepare(&paths).unwrap();
+        assert_eq!(second.networks.last(), Some(&worked));
     }
 }

@@ -8,9 +8,9 @@ use super::{last_network, wifi};
 use crate::net::{self, Address};
 
 /// Returns the current status, without numbers that change all the time.
-pub(super) fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
+pub(super) fn current_sentences(prepared: &Prepared, paths: &Paths) -> Vec<String> {
     let mut sentences = prepared.sentences.clone();
-    sentences.extend(network_sentences(prepared, places));
+    sentences.extend(network_sentences(prepared, paths));
     if prepared.cloud_is_unset {
         sentences.push(
             "No cloud is set. What to do: write its address into camera.toml, url = \"...\" under [cloud].".to_owned(),
@@ -20,7 +20,7 @@ pub(super) fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<Stri
     sentences
 }
 
-fn network_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
+fn network_sentences(prepared: &Prepared, paths: &Paths) -> Vec<String> {
     let addresses = net::addresses();
     let by = |start: &str| addresses.iter().find(|address| address.interface.starts_with(start));
     let mut sentences = Vec::new();
@@ -40,7 +40,7 @@ fn network_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
         (Some((id, name)), Some(address)) => {
             sentences.push(format!("Network: Wi-Fi \"{name}\", address {}.", address.ip));
             if let Some(network) = prepared.networks.get(id) {
-                last_network::remember(places, network);
+                last_network::remember(paths, network);
             }
         }
         (Some((_, name)), None) => sentences.push(format!(

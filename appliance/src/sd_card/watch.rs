@@ -22,6 +22,9 @@ const UPDATE_EVERY: Duration = Duration::from_secs(5);
 const WRITE_EVERY: Duration = Duration::from_secs(60);
 const WRITES_MAX: u32 = 20;
 const STATUS_FILE: &str = "CAMERA-STATUS.txt";
+const STARTS_FILE: &str = "starts.json";
+/// Larger than any valid file.
+const STARTS_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Remembers the Wi-Fi that works and keeps `CAMERA-STATUS.txt` up to date, for ever. Fails if `prepare` has not run.
 pub(crate) fn watch() -> Result<()> {
@@ -34,7 +37,7 @@ pub(crate) fn watch() -> Result<()> {
 
 /// The state of [`watch`] between updates.
 pub struct Watch {
-    places: Paths,
+    paths: Paths,
     prepared: Prepared,
     boot: String,
     starts: Starts,
@@ -45,18 +48,15 @@ pub struct Watch {
 
 impl Watch {
     /// Fails if `prepare` has not run.
-    pub fn begin(places: Paths) -> Result<Self> {
-        let note = fs::read(places.run.join("prepared.json")).context("read what was prepared")?;
+    pub fn begin(paths: Paths) -> Result<Self> {
+        let note = fs::read(paths.run.join("prepared.json")).context("read what was prepared")?;
         let prepared: Prepared = serde_json::from_slice(&note).context("understand what was prepared")?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let starts = fs::read(places.data.join("starts.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
-        let secrets = secrets_of(&places, &prepared);
+        let starts = durable_file::read_json(&paths.data.join(STARTS_FILE), STARTS_BYTES_MAX).unwrap_or_default();
+        let secrets = secrets_of(&paths, &prepared);
         Ok(Self {
             boot: boot.trim().to_owned(),
-            places,
+            paths,
             prepared,
             starts,
             secrets,
@@ -70,22 +70,19 @@ impl Watch {
         let is_news = self.starts.record(Start {
             boot: self.boot.clone(),
             at: known_time(),
-            sentences: report::current_sentences(&self.prepared, &self.places),
+            sentences: report::current_sentences(&self.prepared, &self.paths),
         });
         let may = self.written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) && self.writes < WRITES_MAX;
         let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
         let text = self.starts.text(&secrets);
-        let shown = fs::read(self.places.boot.join(STATUS_FILE)).unwrap_or_default();
+        let shown = fs::read(self.paths.boot.join(STATUS_FILE)).unwrap_or_default();
         if !may || !(is_news || shown != text.as_bytes()) {
             return;
         }
-        if let Err(error) = serde_json::to_vec(&self.starts)
-            .map_err(std::io::Error::other)
-            .and_then(|bytes| durable_file::replace_privately(&self.places.data.join("starts.json"), &bytes))
-        {
+        if let Err(error) = durable_file::write_json_privately(&self.paths.data.join(STARTS_FILE), &self.starts) {
             tracing::warn!(%error, "note this start");
         }
-        if let Err(error) = write_status(&self.places.boot, &text) {
+        if let Err(error) = write_status(&self.paths.boot, &text) {
             tracing::warn!("{error:#}");
         }
         self.written = Some(Instant::now());
@@ -94,9 +91,9 @@ impl Watch {
 }
 
 /// Returns the secrets that must never appear in a file that anyone with the card can read.
-fn secrets_of(places: &Paths, prepared: &Prepared) -> Vec<String> {
+fn secrets_of(paths: &Paths, prepared: &Prepared) -> Vec<String> {
     let mut secrets: Vec<String> = Vec::new();
-    for file in [places.etc.join("keepsake/camera.toml"), places.last_good()] {
+    for file in [paths.etc.join("keepsake/camera.toml"), paths.last_good()] {
         let Ok(bytes) = settings::read_bounded(&file) else {
             continue;
         };

@@ -388,6 +388,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::ApplyOutcome::{Applied, Outdated, Trial};
     use super::*;
     use crate::settings;
 
@@ -438,6 +439,10 @@ mod tests {
         DesiredSettings { version, store: Some(STORE), revision: version * 10, values }
     }
 
+    fn apply(settings: &mut EffectiveSettings, version: u64, values: Value, at_s: u64) -> ApplyOutcome {
+        settings.apply(&desired(version, values), at(at_s)).unwrap()
+    }
+
     fn rejected(settings: &EffectiveSettings) -> Vec<String> {
         let (_, state) = settings.report(at(0));
         let names = state.rejected.into_iter();
@@ -449,21 +454,18 @@ mod tests {
         let card = Card::new("capture_interval_s = 5");
         let mut settings = card.open(at(0));
         assert_eq!(settings.config().capture_interval_s, 5);
-        let taken = settings.apply(&desired(3, json!({"capture_interval_s": 60})), at(1));
-        assert_eq!(taken.unwrap(), ApplyOutcome::Applied);
+        assert_eq!(apply(&mut settings, 3, json!({"capture_interval_s": 60}), 1), Applied);
         for old in [3, 2, 0] {
-            let taken = settings.apply(&desired(old, json!({"capture_interval_s": 1})), at(2));
-            assert_eq!(taken.unwrap(), ApplyOutcome::Outdated);
+            assert_eq!(apply(&mut settings, old, json!({"capture_interval_s": 1}), 2), Outdated);
         }
         let mut settings = card.open(at(3));
         assert_eq!((settings.config().capture_interval_s, settings.version()), (60, 3));
         let (version, state) = settings.report(at(3));
         assert_eq!((version, state.revision), (3, 30));
         assert_eq!(state.effective["capture_interval_s"], 60);
-        let old = settings.apply(&desired(3, json!({"capture_interval_s": 1})), at(4));
-        assert_eq!(old.unwrap(), ApplyOutcome::Outdated);
+        assert_eq!(apply(&mut settings, 3, json!({"capture_interval_s": 1}), 4), Outdated);
         // A setting that the cloud no longer sends has the file's value again.
-        settings.apply(&desired(4, json!({})), at(5)).unwrap();
+        apply(&mut settings, 4, json!({}), 5);
         assert_eq!(settings.config().capture_interval_s, 5);
     }
 
@@ -471,12 +473,12 @@ mod tests {
     fn versions_start_again_with_another_database_or_camera_account() {
         let card = Card::new("");
         let mut settings = card.open(at(0));
-        settings.apply(&desired(9, json!({"capture_interval_s": 60})), at(1)).unwrap();
+        apply(&mut settings, 9, json!({"capture_interval_s": 60}), 1);
         let other = DesiredSettings {
             store: Some(StoreId([2; 16])),
             ..desired(1, json!({"capture_interval_s": 30}))
         };
-        assert_eq!(settings.apply(&other, at(2)).unwrap(), ApplyOutcome::Applied);
+        assert_eq!(settings.apply(&other, at(2)).unwrap(), Applied);
         assert_eq!((settings.config().capture_interval_s, settings.version()), (30, 1));
         // Renamed at the camera: the settings stay until its new account has some.
         let mut settings = card.open_as("shed", at(3));
@@ -485,7 +487,7 @@ mod tests {
             store: other.store,
             ..desired(1, json!({"capture_interval_s": 7}))
         };
-        assert_eq!(settings.apply(&first, at(4)).unwrap(), ApplyOutcome::Applied);
+        assert_eq!(settings.apply(&first, at(4)).unwrap(), Applied);
         assert_eq!(settings.config().capture_interval_s, 7);
     }
 
@@ -501,11 +503,11 @@ mod tests {
             "spool.dir": "/", "device": "other", "button.pin": 3, "light.mode": "heartbeat",
             "cloud.part_bytes_max": 1e9, "camera.width": null, "simulated.enabled": true, "light.quiet_hours": ["22:00"],
         });
-        assert_eq!(settings.apply(&desired(2, mixed), at(2)).unwrap(), ApplyOutcome::Applied);
+        assert_eq!(apply(&mut settings, 2, mixed, 2), Applied);
         let config = settings.config();
         // The last good value stays, the rest applies.
         assert_eq!((config.capture_interval_s, config.picture.quality), (60, 70));
-        let told = rejected(&settings);
+        let reasons = rejected(&settings);
         for (name, says) in [
             ("capture_interval_s", "must be 0 or a whole number"),
             ("picture.width_max", "must be 0 or a whole number"),
@@ -519,19 +521,21 @@ mod tests {
             ("simulated.enabled", "only be set on the camera"),
             ("light.quiet_hours", "must be text"),
         ] {
-            let found = told.iter().find(|told| told.starts_with(&format!("{name} ")));
-            assert!(found.is_some_and(|told| told.contains(says)), "{name}: {told:?}");
+            let found = reasons.iter().find(|reasons| reasons.starts_with(&format!("{name} ")));
+            assert!(found.is_some_and(|reasons| reasons.contains(says)), "{name}: {reasons:?}");
         }
-        assert_eq!(told.len(), 11);
-        assert_eq!(rejected(&card.open(at(3))), told);
+        assert_eq!(reasons.len(), 11);
+        assert_eq!(rejected(&card.open(at(3))), reasons);
     }
 
     #[test]
     fn another_connection_is_tried_and_kept_once_it_is_confirmed() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
         let mut settings = card.open(at(0));
-        let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}));
-        assert_eq!(settings.apply(&desired, at(10)).unwrap(), ApplyOutcome::Trial);
+        assert_eq!(
+            apply(&mut settings, 1, json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}), 10),
+            Trial
+        );
         // The running program continues with the old one; other settings apply at once.
         assert_eq!(settings.config().cloud.url.host, "old");
         assert_eq!(settings.config().capture_interval_s, 9);
@@ -550,8 +554,7 @@ mod tests {
     #[test]
     fn an_unconfirmed_connection_is_given_up_whatever_happens_in_between() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
-        let taken = card.open(at(0)).apply(&desired(1, json!({"cloud.url": "mqtt://new:2"})), at(10));
-        assert_eq!(taken.unwrap(), ApplyOutcome::Trial);
+        assert_eq!(apply(&mut card.open(at(0)), 1, json!({"cloud.url": "mqtt://new:2"}), 10), Trial);
         // Killed and started again within the time: tried for the rest of it.
         let settings = card.open(at(200));
         assert_eq!(settings.config().cloud.url.host, "new");
@@ -562,17 +565,14 @@ mod tests {
         assert!(rejected(&settings)[0].starts_with("cloud.url did not reach the cloud"));
         // The same version again changes nothing.
         let mut settings = card.open(at(312));
-        let again = desired(1, json!({"cloud.url": "mqtt://new:2"}));
-        assert_eq!(settings.apply(&again, at(313)).unwrap(), ApplyOutcome::Outdated);
+        assert_eq!(apply(&mut settings, 1, json!({"cloud.url": "mqtt://new:2"}), 313), Outdated);
         assert_eq!(settings.config().cloud.url.host, "old");
     }
 
     #[test]
     fn the_running_program_ends_a_trial_at_its_deadline() {
         let card = Card::new("[cloud]\ntrial_timeout_s = 5\n");
-        card.open(at(0))
-            .apply(&desired(1, json!({"cloud.user": "me", "cloud.password": "secret"})), at(10))
-            .unwrap();
+        apply(&mut card.open(at(0)), 1, json!({"cloud.user": "me", "cloud.password": "secret"}), 10);
         let mut settings = card.open(at(11));
         assert_eq!(settings.config().cloud.user, "me");
         assert_eq!(settings.trial_deadline_us(), Some(15_000_000));
@@ -587,7 +587,7 @@ mod tests {
     #[test]
     fn a_power_cut_restarts_a_trial_a_limited_number_of_times() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
-        card.open(at(0)).apply(&desired(1, json!({"cloud.url": "mqtt://new:2"})), at(10)).unwrap();
+        apply(&mut card.open(at(0)), 1, json!({"cloud.url": "mqtt://new:2"}), 10);
         for boot in 1..STARTS_MAX {
             let now = BootTime {
                 boot: BootId([u8::try_from(boot).unwrap(); 16]),
@@ -621,15 +621,14 @@ mod tests {
     #[test]
     fn a_truncated_file_is_set_aside_and_the_settings_are_applied_again() {
         let card = Card::new("");
-        card.open(at(0)).apply(&desired(5, json!({"capture_interval_s": 9})), at(1)).unwrap();
+        apply(&mut card.open(at(0)), 5, json!({"capture_interval_s": 9}), 1);
         let file = card.folder.path().join("spool").join(FILE);
         let whole = std::fs::read(&file).unwrap();
         std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
         let mut settings = card.open(at(2));
         assert_eq!((settings.config().capture_interval_s, settings.version()), (0, 0));
         assert_eq!(settings.take_warnings().len(), 1);
-        let again = settings.apply(&desired(5, json!({"capture_interval_s": 9})), at(3));
-        assert_eq!(again.unwrap(), ApplyOutcome::Applied);
+        assert_eq!(apply(&mut settings, 5, json!({"capture_interval_s": 9}), 3), Applied);
     }
 
     #[test]
@@ -661,7 +660,7 @@ mod tests {
                 values.insert(SETTINGS[name].key.to_owned(), value.clone());
             }
             values.insert(text, value);
-            settings.apply(&desired(1, Value::Object(values)), at(1)).unwrap();
+            apply(&mut settings, 1, Value::Object(values), 1);
             let (_, state) = card.open(at(2)).report(at(2));
             for (name, value) in &state.effective {
                 let setting = Setting::find(name).unwrap();

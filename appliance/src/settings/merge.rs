@@ -36,15 +36,15 @@ pub(super) fn merge<'a>(values: impl IntoIterator<Item = &'a (&'static str, Valu
         say(Level::Warning, text.to_owned());
     }
     let backoff = &mut config.backoff;
-    if backoff.max_s < backoff.initial_s {
-        backoff.max_s = backoff.initial_s;
-        let text = "backoff.max_s is below backoff.initial_s and is treated as equal to it";
-        say(Level::Warning, text.to_owned());
-    }
-    if backoff.reconnect_max_s < backoff.reconnect_initial_s {
-        backoff.reconnect_max_s = backoff.reconnect_initial_s;
-        let text = "backoff.reconnect_max_s is below backoff.reconnect_initial_s and is treated as equal to it";
-        say(Level::Warning, text.to_owned());
+    for (max, initial, name) in [
+        (&mut backoff.max_s, backoff.initial_s, ""),
+        (&mut backoff.reconnect_max_s, backoff.reconnect_initial_s, "reconnect_"),
+    ] {
+        if *max < initial {
+            *max = initial;
+            let text = format!("backoff.{name}max_s is below backoff.{name}initial_s and is treated as equal to it");
+            say(Level::Warning, text);
+        }
     }
     (config, problems)
 }

@@ -81,8 +81,8 @@ impl Spool {
         let folder = self.folder(spool_id);
         match write_durably(&folder, name, chunks) {
             Ok(()) => {}
-            Err(WriteError::Write { source, .. }) => return Err(SpoolError::Disk(source)),
-            Err(WriteError::Sync { source, .. }) => {
+            Err(WriteError::Write(source)) => return Err(SpoolError::Disk(source)),
+            Err(WriteError::Sync(source)) => {
                 self.poisoned = true;
                 self.poisoned_by = Some((spool_id, *name));
                 return Err(SpoolError::Disk(source));

@@ -26,7 +26,7 @@ pub enum SpoolError {
     /// Its bytes are not what was saved.
     #[error("the card damaged a capture")]
     Damaged {
-        /// What took its place.
+        /// The tombstone that took its place, or its removal.
         change: SpoolChange,
     },
 }

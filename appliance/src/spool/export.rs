@@ -32,7 +32,7 @@ pub fn files(root: &Path) -> io::Result<Vec<SpoolFile>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(frames(root))? {
         let folder = entry?.path();
-        let Some(install) = folder.file_name().and_then(|name| name.to_str()?.parse::<SpoolId>().ok()) else {
+        let Some(spool_id) = folder.file_name().and_then(|name| name.to_str()?.parse::<SpoolId>().ok()) else {
             continue;
         };
         for entry in fs::read_dir(&folder)? {
@@ -42,7 +42,7 @@ pub fn files(root: &Path) -> io::Result<Vec<SpoolFile>> {
             let Some(parsed) = FileName::parse(&name) else {
                 continue;
             };
-            found.push(SpoolFile { spool_id: install, name, folder: folder.clone(), parsed });
+            found.push(SpoolFile { spool_id, name, folder: folder.clone(), parsed });
         }
     }
     found.sort_by_key(|file| (file.spool_id, file.parsed.sequence));

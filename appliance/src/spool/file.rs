@@ -19,7 +19,7 @@ pub(super) const TRAILER_BYTES: u64 = 1024;
 const TRAILER_LEN: usize = 1024;
 const MAGIC: [u8; 4] = *b"KSR1";
 
-/// What a file in the spool is, by its name alone.
+/// The kind of a file in the spool, by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileKind {
     Picture(ContentType),
@@ -68,7 +68,7 @@ impl FileName {
         }
     }
 
-    /// How long the file is when it is whole, bytes.
+    /// Returns the length of the file when it is whole, bytes.
     pub(super) fn file_bytes(&self) -> u64 {
         match self.kind {
             FileKind::Picture(_) => self.total.saturating_add(TRAILER_BYTES),
@@ -97,14 +97,11 @@ impl std::fmt::Display for FileName {
 }
 
 /// Why a file could not be made.
-#[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
     /// Nothing is left behind; the disk may merely be full.
-    #[error("write {path}")]
-    Write { path: PathBuf, source: io::Error },
-    /// What the disk holds now is unknown: a failed fsync is never tried again.
-    #[error("make {path} durable")]
-    Sync { path: PathBuf, source: io::Error },
+    Write(io::Error),
+    /// The content of the disk is unknown now: a failed fsync is never tried again.
+    Sync(io::Error),
 }
 
 /// Writes a new file and returns once it would survive a power cut: file first, then its directory (P1).
@@ -126,12 +123,10 @@ pub(super) fn write_durably(folder: &Path, name: &FileName, chunks: &[&[u8]]) ->
             if source.kind() != io::ErrorKind::AlreadyExists {
                 let _ = std::fs::remove_file(&path);
             }
-            return Err(WriteError::Write { path, source });
+            return Err(WriteError::Write(source));
         }
     };
-    file.sync_data()
-        .and_then(|()| sync_folder(folder))
-        .map_err(|source| WriteError::Sync { path, source })
+    file.sync_data().and_then(|()| sync_folder(folder)).map_err(WriteError::Sync)
 }
 
 /// The trailer of one record, [`TRAILER_BYTES`] long.
@@ -161,7 +156,7 @@ fn decode_trailer(trailer: &[u8]) -> Option<CaptureMetadata> {
     serde_json::from_slice(json).ok()
 }
 
-/// What reading a saved picture can come to.
+/// Why a saved picture cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("read {path}")]

@@ -18,7 +18,7 @@ const FILE: &str = "identity.json";
 pub(super) struct Identity {
     /// Oldest first; the last one is current.
     pub installs: Vec<SpoolId>,
-    /// What the hardware calls itself, and the device name the captures were taken under.
+    /// The identity of the hardware, and the device name the captures were taken under.
     pub fingerprint: String,
     /// The cloud this camera belongs to: the first it met.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable_file;
 
-/// How long sled may take to open or to close before it is given up.
+/// The time within which sled has to open or to close before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Writes that may wait for sled; more than that and it is taken for hanging.
 const WAITING_MAX: usize = 4096;
@@ -24,7 +24,7 @@ const WAITING_MAX: usize = 4096;
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 const GENERATION: &[u8] = b"generation";
 
-/// What the index knows of one capture.
+/// The entry of one capture in the index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Row {
     /// Wall clock when the receipt came, microseconds UTC; absent while waiting.
@@ -48,7 +48,7 @@ pub(super) struct Index {
     writes: Option<SyncSender<Write>>,
 }
 
-/// What opening found: the rows, and what a person should know.
+/// The opened index with its rows, and warnings for a person.
 pub(super) struct Opened {
     pub index: Index,
     pub rows: Rows,
@@ -163,7 +163,7 @@ impl Failure {
 
 /// Opens sled on its own thread and waits for it, but not for ever.
 fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
-    let (tell, told) = channel();
+    let (results, result) = channel();
     let (writes, to_write) = sync_channel(WAITING_MAX);
     std::thread::Builder::new()
         .name("index".to_owned())
@@ -172,15 +172,15 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
             let (db, rows, generation) = match opened {
                 Ok(Ok(opened)) => opened,
                 Ok(Err(why)) => {
-                    let _ = tell.send(Err(why));
+                    let _ = results.send(Err(why));
                     return;
                 }
                 Err(_) => {
-                    let _ = tell.send(Err(Failure::thread("it panicked")));
+                    let _ = results.send(Err(Failure::thread("it panicked")));
                     return;
                 }
             };
-            if tell.send(Ok((rows, generation))).is_ok() {
+            if results.send(Ok((rows, generation))).is_ok() {
                 // sled releases its lock when it is dropped; only then is it closed.
                 let closed = catch_unwind(AssertUnwindSafe(|| serve(db, &to_write)));
                 if let Ok(Some(done)) = closed {
@@ -189,7 +189,7 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
             }
         })
         .map_err(|error| Failure::thread(error.to_string()))?;
-    let (rows, generation) = told
+    let (rows, generation) = result
         .recv_timeout(PATIENCE)
         .map_err(|_| Failure::thread(format!("it did not open within {PATIENCE:?}")))??;
     Ok((writes, rows, generation))
@@ -269,10 +269,10 @@ fn key(id: CaptureId, hash: HashPrefix) -> Vec<u8> {
 }
 
 fn parse_key(key: &[u8]) -> Option<(CaptureId, HashPrefix)> {
-    let (install, rest) = key.split_first_chunk::<16>()?;
+    let (spool, rest) = key.split_first_chunk::<16>()?;
     let (sequence, hash) = rest.split_first_chunk::<8>()?;
     let sequence = Sequence::try_from(u64::from_be_bytes(*sequence)).ok()?;
-    Some((CaptureId { spool: SpoolId(*install), sequence }, HashPrefix(hash.try_into().ok()?)))
+    Some((CaptureId { spool: SpoolId(*spool), sequence }, HashPrefix(hash.try_into().ok()?)))
 }
 
 #[cfg(test)]
@@ -296,9 +296,9 @@ mod tests {
         opened.index.put(id(2), HashPrefix([2; 8]), &row);
         opened.index.remove(id(2), HashPrefix([2; 8]));
         opened.index.close();
-        let again = Index::open(root.path());
-        assert!(again.warnings.is_empty(), "{:?}", again.warnings);
-        assert_eq!(again.rows, Rows::from([((id(1), HashPrefix([1; 8])), row)]));
+        let reopened = Index::open(root.path());
+        assert!(reopened.warnings.is_empty(), "{:?}", reopened.warnings);
+        assert_eq!(reopened.rows, Rows::from([((id(1), HashPrefix([1; 8])), row)]));
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Spool {
     /// may claim that all is well with it. All keys may change.
     ///
     /// # Errors
-    /// As [`Spool::open`]; the spool stays unusable and this may be tried again.
+    /// The same as [`Spool::open`]; the spool stays unusable and this may be tried again.
     pub fn reopen(&mut self, now_us: Option<i64>) -> Result<(), SpoolError> {
         self.index.close();
         self.poisoned = true;
@@ -187,7 +187,7 @@ impl Spool {
         Ok(spool)
     }
 
-    /// What a person should know of the last opening, in plain sentences.
+    /// Returns the warnings of the last opening, in plain sentences.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

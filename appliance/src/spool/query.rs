@@ -1,9 +1,8 @@
 //! Questions about what the spool holds.
 
 use keepsake_protocol::Sequence;
-use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::ranges::{RANGES_MAX, Ranges};
-use keepsake_protocol::status::SpoolInventory;
+use keepsake_protocol::status::{Queue, SpoolInventory};
 
 use super::file::CaptureReader;
 use super::{Key, PendingCapture, Spool};
@@ -47,17 +46,19 @@ impl Spool {
         all
     }
 
-    /// (captures waiting, their bytes, rows of the index ever found without a file).
-    pub fn queue_depth(&self) -> (u64, u64, u64) {
-        let waiting = self.captures.values().filter(|entry| entry.is_pending());
-        let (count, bytes) = waiting.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.name.total));
-        (count, bytes, self.identity.lost)
-    }
-
-    /// When the oldest waiting picture was pressed.
-    pub fn oldest_pressed(&self) -> Option<ClockReading> {
-        let (key, entry) = self.captures.iter().find(|(_, entry)| entry.is_pending() && !entry.name.is_tombstone())?;
-        let folder = self.folder(self.generations.get(key.generation as usize)?.id);
-        Some(CaptureReader::open(&folder, &entry.name).ok()?.record().pressed)
+    /// Returns the totals of what is pending. Rejections and the upload rate are not known here.
+    pub fn queue(&self) -> Queue {
+        let pending = || self.captures.iter().filter(|(_, entry)| entry.is_pending());
+        let oldest = pending().find(|(_, entry)| !entry.name.is_tombstone()).and_then(|(key, entry)| {
+            let folder = self.folder(self.generations.get(key.generation as usize)?.id);
+            Some(CaptureReader::open(&folder, &entry.name).ok()?.record().pressed)
+        });
+        Queue {
+            waiting: pending().count() as u64,
+            waiting_bytes: pending().map(|(_, entry)| entry.name.total).sum(),
+            oldest,
+            lost: self.identity.lost,
+            ..Queue::default()
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::receipt_check::UNDATED;
 use super::{Entry, Key, Spool, SpoolChange, SpoolError};
 use crate::settings::WhenFull;
 
-/// What a tombstone takes at the most, bytes.
+/// The largest size of a tombstone, bytes.
 const TOMBSTONE_BYTES: u64 = 512;
 /// More tombstones than this are joined to ranges.
 const TOMBSTONES_MAX: usize = 1000;

@@ -185,7 +185,8 @@ fn read_generation(
     Ok((FoundGeneration { id, next, names: whole }, to_bury))
 }
 
-/// What cannot be read is set aside like what is torn: a bad place on the card must not stop the camera.
+/// Returns false for a file that is torn, and also for one that cannot be read: a bad place on the card must not stop the
+/// camera.
 fn is_intact_and_durable(folder: &Path, name: &FileName) -> bool {
     let read = match name.kind {
         FileKind::Picture(_) => CaptureReader::open(folder, name).and_then(|mut reader| reader.verify()),

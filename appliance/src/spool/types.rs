@@ -25,9 +25,9 @@ pub struct Limits {
     /// Free bytes of the file system that pictures leave alone.
     pub reserve_bytes: u64,
     pub when_full: WhenFull,
-    /// How long a capture with a receipt stays while there is room.
+    /// The time for which a capture with a receipt stays while there is room.
     pub keep_for: Duration,
-    /// How many bytes such captures may take.
+    /// The most bytes that such captures may take.
     pub keep_bytes: u64,
 }
 
@@ -71,7 +71,7 @@ pub struct NewTombstone {
 pub struct Appended {
     pub pending: PendingCapture,
     pub record: CaptureMetadata,
-    /// What made room for it.
+    /// The captures that made room for it.
     pub changes: Vec<SpoolChange>,
 }
 

@@ -7,8 +7,7 @@ use std::fs;
 use std::sync::Arc;
 
 use keepsake_protocol::clock::ClockReading;
-use keepsake_protocol::faults::FaultCode;
-use keepsake_protocol::status::LedStatus;
+use keepsake_protocol::status::Status;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
@@ -27,55 +26,58 @@ const FACT_BYTES_MAX: usize = 200;
 /// Facts that only the running program knows.
 #[derive(Debug)]
 pub struct Facts {
-    pub running_for_s: u64,
+    pub status: Status,
     pub clock: ClockReading,
-    pub card_free: u64,
-    pub card_total: u64,
-    pub waiting: u64,
-    pub waiting_bytes: u64,
-    pub kept: u64,
-    pub lost: u64,
-    pub parked: u64,
-    pub installs: u64,
-    pub oldest: Option<ClockReading>,
-    /// Bytes a second.
-    pub rate: Option<u64>,
+    pub running_for_s: u64,
     /// Since this program began.
     pub connections: u64,
     pub connected_for_s: Option<u64>,
-    pub faults: Vec<FaultCode>,
-    pub led: LedStatus,
-    pub settings_version: u64,
     pub warnings: Vec<Warning>,
 }
 
-#[cfg(test)]
 impl Facts {
+    /// Returns the number of captures that are uploaded and still on the card.
+    pub(crate) fn kept(&self) -> u64 {
+        self.status.spools.iter().map(|spool| spool.kept.count()).sum()
+    }
+
+    #[cfg(test)]
     pub(crate) fn example() -> Self {
+        use keepsake_protocol::faults::FaultCode;
+        use keepsake_protocol::status::{Health, Queue, SpoolInventory};
+        use keepsake_protocol::{BootId, Sequence, SpoolId};
+
+        let sequence = |number: u64| Sequence::try_from(number).unwrap();
+        let spool = SpoolInventory {
+            spool: SpoolId([1; 16]),
+            next: sequence(11),
+            waiting: [(sequence(8), sequence(10))].into_iter().collect(),
+            kept: [(sequence(1), sequence(7))].into_iter().collect(),
+            coarse: false,
+        };
         Self {
-            running_for_s: 60,
+            status: Status {
+                spools: vec![spool],
+                queue: Queue { waiting: 3, waiting_bytes: 5 << 20, ..Queue::default() },
+                health: Health {
+                    card_free: 900 << 20,
+                    card_total: 1000 << 20,
+                    temperature_mc: None,
+                },
+                faults: vec![FaultCode::Cloud.number()],
+                settings_version: 7,
+                ..Status::last_will()
+            },
             clock: ClockReading {
-                boot: keepsake_protocol::BootId([1; 16]),
+                boot: BootId([1; 16]),
                 boottime_us: 5,
                 wall_us: 1_795_375_898_076_691,
                 synchronised: true,
                 error_us: 0,
             },
-            card_free: 900 << 20,
-            card_total: 1000 << 20,
-            waiting: 3,
-            waiting_bytes: 5 << 20,
-            kept: 7,
-            lost: 0,
-            parked: 0,
-            installs: 1,
-            oldest: None,
-            rate: None,
+            running_for_s: 60,
             connections: 0,
             connected_for_s: None,
-            faults: vec![FaultCode::Cloud],
-            led: LedStatus::default(),
-            settings_version: 7,
             warnings: Vec::new(),
         }
     }
@@ -101,19 +103,20 @@ pub fn describe(facts: &Facts, bytes_max: usize) -> Map<String, Value> {
         })
         .collect();
     loop {
-        let said = to_json(facts, now_us, &warnings);
-        let fits = serde_json::to_vec(&said).is_ok_and(|json| json.len() <= bytes_max);
+        let answer = to_json(facts, now_us, &warnings);
+        let fits = serde_json::to_vec(&answer).is_ok_and(|json| json.len() <= bytes_max);
         if fits || warnings.pop_front().is_none() {
-            return said;
+            return answer;
         }
     }
 }
 
 fn to_json(facts: &Facts, now_us: u64, warnings: &VecDeque<Value>) -> Map<String, Value> {
-    let said = json!({
+    let Status { spools, queue, health, led, faults, settings_version, .. } = &facts.status;
+    let answer = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "running_for_s": facts.running_for_s,
-        "settings_version": facts.settings_version,
+        "settings_version": settings_version,
         "machine": {
             "model": read_fact("/proc/device-tree/model"),
             "kernel": read_fact("/proc/sys/kernel/osrelease"),
@@ -121,7 +124,7 @@ fn to_json(facts: &Facts, now_us: u64, warnings: &VecDeque<Value>) -> Map<String
             "processor": std::env::consts::ARCH,
             "up_for_s": now_us / 1_000_000,
             "load": read_fact("/proc/loadavg").and_then(|load| load.split(' ').next().map(str::to_owned)),
-            "temperature_mc": temperature_mc(),
+            "temperature_mc": health.temperature_mc,
             "throttled": throttled(),
             "memory_bytes": memory_bytes(),
         },
@@ -130,30 +133,30 @@ fn to_json(facts: &Facts, now_us: u64, warnings: &VecDeque<Value>) -> Map<String
             "error_us": facts.clock.synchronised.then_some(facts.clock.error_us),
             "wall_us": facts.clock.wall_us,
         },
-        "card": {"free_bytes": facts.card_free, "total_bytes": facts.card_total},
+        "card": {"free_bytes": health.card_free, "total_bytes": health.card_total},
         "spool": {
-            "waiting": facts.waiting,
-            "waiting_bytes": facts.waiting_bytes,
-            "kept": facts.kept,
-            "lost": facts.lost,
-            "refused": facts.parked,
-            "installs": facts.installs,
-            "oldest_for_s": facts.oldest.filter(|oldest| oldest.boot == facts.clock.boot).map(|oldest| {
+            "waiting": queue.waiting,
+            "waiting_bytes": queue.waiting_bytes,
+            "kept": facts.kept(),
+            "lost": queue.lost,
+            "refused": queue.parked,
+            "installs": spools.len(),
+            "oldest_for_s": queue.oldest.filter(|oldest| oldest.boot == facts.clock.boot).map(|oldest| {
                 now_us.saturating_sub(oldest.boottime_us) / 1_000_000
             }),
         },
         "line": {
-            "bytes_per_s": facts.rate,
+            "bytes_per_s": queue.bytes_per_s,
             "connections": facts.connections,
             "connected_for_s": facts.connected_for_s,
             "wifi_dbm": read_fact("/proc/net/wireless").and_then(|table| wifi_dbm(&table)),
         },
-        "light": facts.led.pattern,
-        "faults": facts.faults.iter().map(|fault| fault.number()).collect::<Vec<_>>(),
+        "light": led.pattern,
+        "faults": faults,
         "troubles": warnings,
     });
-    match said {
-        Value::Object(said) => without_nulls(said),
+    match answer {
+        Value::Object(answer) => without_nulls(answer),
         _ => Map::new(),
     }
 }
@@ -302,16 +305,16 @@ mod tests {
             warnings: (0..WARNINGS_MAX as u64).map(warning).collect(),
             ..Facts::example()
         };
-        let said = describe(&facts, 8000);
-        assert!(serde_json::to_vec(&said).unwrap().len() <= 8000);
-        let warnings = said["troubles"].as_array().unwrap();
+        let answer = describe(&facts, 8000);
+        assert!(serde_json::to_vec(&answer).unwrap().len() <= 8000);
+        let warnings = answer["troubles"].as_array().unwrap();
         assert!(!warnings.is_empty() && warnings.len() < WARNINGS_MAX);
         let last = warnings.last().unwrap()["text"].as_str().unwrap();
         assert!(last.starts_with("19 "), "{last}");
-        assert_eq!(said["spool"]["waiting"], 3);
-        assert_eq!(said["settings_version"], 7);
+        assert_eq!(answer["spool"]["waiting"], 3);
+        assert_eq!(answer["settings_version"], 7);
         // What is not known is not there at all.
-        assert!(said["line"].get("bytes_per_s").is_none());
+        assert!(answer["line"].get("bytes_per_s").is_none());
     }
 
     #[test]

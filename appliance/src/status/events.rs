@@ -15,7 +15,8 @@ use serde::Serialize;
 pub enum Event<'a> {
     Ready {
         device: &'a DeviceId,
-        install: SpoolId,
+        #[serde(rename = "install")]
+        spool: SpoolId,
         next: Sequence,
     },
     Light {
@@ -28,7 +29,8 @@ pub enum Event<'a> {
     },
     Saved {
         press: Option<u64>,
-        install: SpoolId,
+        #[serde(rename = "install")]
+        spool: SpoolId,
         sequence: Sequence,
         hash: Hash,
         bytes: u64,
@@ -36,7 +38,8 @@ pub enum Event<'a> {
     },
     Tombstone {
         press: Option<u64>,
-        install: SpoolId,
+        #[serde(rename = "install")]
+        spool: SpoolId,
         sequence: Sequence,
         reason: TombstoneReason,
     },
@@ -45,7 +48,8 @@ pub enum Event<'a> {
         text: &'a str,
     },
     Stored {
-        install: SpoolId,
+        #[serde(rename = "install")]
+        spool: SpoolId,
         sequence: Sequence,
         hash: HashPrefix,
         after_us: Option<u64>,

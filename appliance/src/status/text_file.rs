@@ -2,6 +2,8 @@
 //! secret.
 
 use keepsake_protocol::DeviceId;
+use keepsake_protocol::faults::FaultCode;
+use keepsake_protocol::status::Status;
 
 use crate::status::diagnostics::Facts;
 use crate::status::plain_text::PlainText;
@@ -22,6 +24,7 @@ pub struct StatusReport<'a> {
 /// The whole file, at most [`BYTES_MAX`] bytes.
 pub fn text(report: &StatusReport<'_>) -> String {
     let facts = report.facts;
+    let Status { queue, health, led, faults, .. } = &facts.status;
     let mut lines = vec![format!("Camera {}", report.device)];
     lines.push(match written_at(facts) {
         Some(at) => format!("Written {at}"),
@@ -35,13 +38,13 @@ pub fn text(report: &StatusReport<'_>) -> String {
     });
     lines.push(format!(
         "Pictures: {} waiting for upload ({} MiB), {} uploaded and still on the card",
-        facts.waiting,
-        facts.waiting_bytes >> 20,
-        facts.kept
+        queue.waiting,
+        queue.waiting_bytes >> 20,
+        facts.kept()
     ));
-    lines.push(format!("Card: {} of {} MiB free", facts.card_free >> 20, facts.card_total >> 20));
-    lines.push(format!("Light: {}. {}", facts.led.appearance, facts.led.meaning));
-    for fault in &facts.faults {
+    lines.push(format!("Card: {} of {} MiB free", health.card_free >> 20, health.card_total >> 20));
+    lines.push(format!("Light: {}. {}", led.appearance, led.meaning));
+    for fault in faults.iter().filter_map(|number| FaultCode::from_number(*number)) {
         lines.push(format!("Fault {}: {} {}", fault.number(), fault.meaning(), fault.remedy()));
     }
     if !facts.warnings.is_empty() {
@@ -94,7 +97,7 @@ mod tests {
     #[test]
     fn it_says_what_is_wrong_in_lines_any_computer_shows() {
         let text = file(&facts(), Some("connection refused"));
-        for said in [
+        for line in [
             "Camera porch\r\n",
             "Written 2026-11-22 ",
             "cannot be reached: connection refused\r\n",
@@ -102,7 +105,7 @@ mod tests {
             "Fault 3: ",
             "- 12 s after power-on: first with a second line\r\n",
         ] {
-            assert!(text.contains(said), "{said} in {text}");
+            assert!(text.contains(line), "{line} in {text}");
         }
         assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
     }

@@ -1,4 +1,4 @@
-//! What this card knows of the time: of this boot, and of those before it. Pure: moments go in, boot lines come out.
+//! The known times of this boot and of those before it. Pure: clock readings go in, boot-clock offsets come out.
 //!
 //! A boot whose clock was synchronised once is known by a line, and its pictures are corrected by it. A boot that never
 //! was lies between its neighbours: it began after the latest time noted before it, and ended before the next one began.
@@ -43,7 +43,7 @@ struct Boot {
     from_us: u64,
     /// The same when it was last noted.
     seen_us: u64,
-    /// What was past then, without any clock of this boot.
+    /// The time that was past then, without any clock of this boot.
     #[serde(rename = "floor", default, skip_serializing_if = "Option::is_none")]
     lower_bound: Option<LowerBound>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -117,11 +117,11 @@ impl BootHistory {
     }
 
     /// The cloud said what its clock shows, and `now` is not earlier.
-    pub(crate) fn on_cloud_time(&mut self, said_us: i64, now: &ClockReading) {
+    pub(crate) fn on_cloud_time(&mut self, cloud_us: i64, now: &ClockReading) {
         let Some(current) = self.boots.last_mut().filter(|last| last.boot == now.boot) else {
             return;
         };
-        let wall_us = said_us.saturating_sub(CLOUD_CLOCK_ERROR_US);
+        let wall_us = cloud_us.saturating_sub(CLOUD_CLOCK_ERROR_US);
         let is_news = current.lower_bound.is_none_or(|lower_bound| lower_bound.at(now.boottime_us) < wall_us);
         // Also where this camera has a clock that is called right: it may have been set back.
         if is_news {
@@ -150,7 +150,7 @@ impl BootHistory {
         by_floor.max(by_lines)
     }
 
-    /// What is known by now of the boots before this one that never saw the time, where it is news.
+    /// Returns the estimates that are new of the earlier boots whose clock was never set.
     fn guesses(&mut self) -> Vec<BootClockOffset> {
         let mut news = Vec::new();
         // The latest that the stretch after the one in hand can have begun.
@@ -184,10 +184,10 @@ impl Boot {
     /// Keeps what a synchronised clock says, if it is news: the first of this boot, or one that contradicts all others.
     fn add_line(&mut self, claim: &BootClockOffset) -> Option<BootClockOffset> {
         let at_us = claim.at_us.unwrap_or(self.seen_us);
-        let said = claim.wall_interval(at_us);
+        let claimed = claim.wall_interval(at_us);
         let known = |line: &BootClockOffset| {
             let line = line.wall_interval(at_us);
-            line.0 <= said.1 && said.0 <= line.1
+            line.0 <= claimed.1 && claimed.0 <= line.1
         };
         if self.lines.iter().any(known) {
             return None;
@@ -204,7 +204,7 @@ impl Boot {
         Some(line)
     }
 
-    /// Whether the moment of `claim` is known much better by it than by the lines there are.
+    /// Returns true if the moment of `claim` is known much better by it than by the lines there are.
     fn is_improved_by(&self, claim: &BootClockOffset) -> bool {
         let width = |line: &BootClockOffset| {
             let (earliest_us, latest_us) = line.wall_interval(claim.at_us.unwrap_or(0));
@@ -276,7 +276,7 @@ mod tests {
         true_us: i64,
         boot: u8,
         booted_us: i64,
-        /// How fast the clock of this boot runs, millionths.
+        /// The rate error of the clock of this boot, millionths.
         rate: i64,
         synchronised: Option<Sync>,
     }
@@ -368,7 +368,7 @@ mod tests {
             self.card = self.history.clone();
         }
 
-        /// What a cloud makes of it for one press: earliest and latest.
+        /// Returns the interval that a cloud states for one press.
         fn stated(&self, pressed: &ClockReading) -> (i64, i64) {
             let at_us = pressed.boottime_us;
             let of_boot = || self.reported.iter().filter(|line| line.boot == pressed.boot);
@@ -507,7 +507,7 @@ mod tests {
         Lose,
         /// The clock is set wrong by days and called right, and put right after a while.
         Lie(i64, i64),
-        Told(i64),
+        CloudTime(i64),
         Note,
         Reboot {
             off_for: i64,
@@ -524,7 +524,7 @@ mod tests {
             1 => sync.prop_map(Step::Gain),
             1 => Just(Step::Lose),
             1 => (prop::sample::select(vec![-5, -2, 2, 5]), 0..HOUR).prop_map(|(days, ran)| Step::Lie(days * DAY, ran)),
-            1 => (0..HOUR).prop_map(Step::Told),
+            1 => (0..HOUR).prop_map(Step::CloudTime),
             1 => Just(Step::Note),
             2 => (0..3 * DAY, -450..=450_i64, any::<bool>()).prop_map(|(off_for, rate, clean)| Step::Reboot { off_for, rate, clean }),
         ]
@@ -554,7 +554,7 @@ mod tests {
                             world.true_us += ran;
                         }
                     }
-                    Step::Told(ago) => camera.history.on_cloud_time(world.true_us - ago, &world.moment()),
+                    Step::CloudTime(ago) => camera.history.on_cloud_time(world.true_us - ago, &world.moment()),
                     Step::Note => camera.card = camera.history.clone(),
                     Step::Reboot { off_for, rate, clean } => {
                         world.reboot(off_for, rate);

@@ -12,7 +12,7 @@ use keepsake_protocol::BootId;
 use keepsake_protocol::clock::{ClockReading, to_signed};
 use nix::time::{ClockId, clock_gettime};
 
-/// What is not known of the way to a server of time, microseconds: systemd-timesyncd calls its error 0 after each
+/// The unknown delay of the network to a time server, microseconds: systemd-timesyncd calls its error 0 after each
 /// answer, however long that took.
 const NETWORK_ERROR_US: u64 = 100_000;
 
@@ -24,7 +24,7 @@ pub(crate) struct Clock {
     simulated: Option<&'static Path>,
 }
 
-/// What the clocks of a simulated camera show, beside those of this machine.
+/// The clocks of a simulated camera, relative to those of this machine.
 #[derive(Debug, serde::Deserialize)]
 struct Simulated {
     boot: BootId,
@@ -125,7 +125,7 @@ pub(crate) fn boottime_of_monotonic_us(at_monotonic_us: u64) -> u64 {
     boottime_us().saturating_sub(ago)
 }
 
-/// Whether the wall clock can be believed now.
+/// Returns true if the wall clock is synchronised now.
 pub(crate) fn wall_is_synchronised() -> bool {
     error_us(&kernel()).is_some()
 }
@@ -143,7 +143,7 @@ fn micros(clock: ClockId) -> i64 {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KernelClock {
     pub wall_us: i64,
-    /// What adjtimex returned.
+    /// The return value of adjtimex.
     pub answer: i32,
     pub status: i32,
     /// The kernel's own largest error, microseconds.

@@ -26,7 +26,7 @@ pub(crate) struct Journal {
     file: JournalFile,
     /// CLOCK_BOOTTIME when it was last written, microseconds.
     written_us: u64,
-    /// What is on the card is not what is here.
+    /// The file on the card is older than this.
     changed: bool,
     /// It could not be written, and that was said.
     failing: bool,
@@ -70,11 +70,11 @@ impl Journal {
 
     /// The clock as it is now: at least once a second. Returns whether there is something new to send. May wait for the
     /// card.
-    pub(crate) fn observe(&mut self, now: &ClockReading, install: SpoolId) -> bool {
+    pub(crate) fn observe(&mut self, now: &ClockReading, spool: SpoolId) -> bool {
         let news = self.file.history.observe(now);
         let has_news = !news.is_empty();
         for line in news {
-            self.push_event(&Event::Boot(BootClockOffset { spool: Some(install), ..line }));
+            self.push_event(&Event::Boot(BootClockOffset { spool: Some(spool), ..line }));
         }
         if self.changed || now.boottime_us.saturating_sub(self.written_us) >= WRITE_EVERY_US {
             self.write(now);
@@ -83,9 +83,9 @@ impl Journal {
     }
 
     /// Keeps a fault until the cloud has it. May wait for the card.
-    pub(crate) fn record_fault(&mut self, fault: Fault, install: SpoolId) {
+    pub(crate) fn record_fault(&mut self, fault: Fault, spool: SpoolId) {
         let now = fault.at;
-        self.push_event(&Event::Fault(Fault { spool: Some(install), ..fault }));
+        self.push_event(&Event::Fault(Fault { spool: Some(spool), ..fault }));
         self.write(&now);
     }
 
@@ -102,11 +102,11 @@ impl Journal {
     }
 
     /// The latest time that the cloud has reported; it is written with the rest.
-    pub(crate) fn on_cloud_time(&mut self, said_us: i64, now: &ClockReading) {
-        self.file.history.on_cloud_time(said_us, now);
+    pub(crate) fn on_cloud_time(&mut self, cloud_us: i64, now: &ClockReading) {
+        self.file.history.on_cloud_time(cloud_us, now);
     }
 
-    /// What the cloud has not confirmed, oldest first, exactly as it is to be sent.
+    /// Returns the events that the cloud has not confirmed, oldest first, exactly as they are to be sent.
     pub(crate) fn unconfirmed(&self) -> impl Iterator<Item = &str> {
         self.file.events.iter().map(String::as_str)
     }
@@ -116,8 +116,8 @@ impl Journal {
     }
 
     /// A last look at the clock before the end.
-    pub(crate) fn close(mut self, now: &ClockReading, install: SpoolId) {
-        self.observe(now, install);
+    pub(crate) fn close(mut self, now: &ClockReading, spool: SpoolId) {
+        self.observe(now, spool);
         self.write(now);
     }
 

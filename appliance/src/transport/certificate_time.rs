@@ -1,7 +1,7 @@
 //! The time by which the certificates of the cloud are judged.
 
-/// What time it is for certificates: a Pi that has just woken knows at least that this program was built already, and
-/// what it had noted.
+/// Returns the time for certificates: a Pi that has just started knows at least when this program was built, and
+/// the time in its journal.
 ///
 /// `noted_us`: the latest time known to be past, microseconds UTC.
 pub(crate) fn certificate_time(noted_us: Option<i64>) -> keepsake_tls::ClockFloor {

@@ -1,7 +1,7 @@
 //! The connection to a cloud by HTTP: events come out, messages go in. The only file that names hyper.
 //!
-//! What MQTT carries on `up/…` is a request here, and its answer carries what would have come on `down/…`; what the cloud
-//! says of its own accord is asked for in one long request after the other. A connection in the sense of `link` is a
+//! A message that MQTT carries on `up/…` is a request here, and its response carries the messages of `down/…`; other
+//! messages of the cloud are fetched by long polling. A connection in the sense of `link` is a
 //! client with its own pool, from the first answer of the cloud to the first failure that a second try does not heal.
 //!
 //! Intermediaries are not trusted: the page of a captive portal, a redirect, a truncated response or another status does
@@ -37,9 +37,9 @@ const UPLOADS_MAX: usize = 4;
 const UPLOAD_KIB_MAX: u32 = 256;
 /// The cloud answers within 30 s; the rest is for a slow line.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long the cloud may keep a question for news open, seconds. Less than most proxies let a connection be idle.
+/// The longest time for which the cloud may hold a poll open, seconds. Most proxies let a connection be idle for longer.
 const POLL_WAIT_S: u64 = 25;
-/// Where even that is too long for what is in between, it becomes shorter, but not shorter than this.
+/// The shortest such time; it becomes shorter where a proxy closes the connection earlier.
 const POLL_WAIT_S_MIN: u64 = 4;
 /// Number of failed attempts in a row after which the connection counts as lost.
 const ATTEMPTS_MAX: u32 = 3;
@@ -73,28 +73,19 @@ async fn connection(settings: &TransportSettings, events: &mpsc::Sender<Transpor
         Ok(next) => next,
         Err(end) => return end,
     };
-    let (frames_in, frames) = mpsc::channel(REQUESTS_MAX);
-    let (words_in, control) = mpsc::channel(REQUESTS_MAX);
+    let (frames, frame_queue) = Queue::new();
+    let (control, control_queue) = Queue::new();
     let open = watch::Sender::new(0_usize);
     let (abandon, mut abandoned) = watch::channel(false);
-    let publisher = Arc::new(HttpConnection {
-        frames: frames_in,
-        control: words_in,
-        open: open.clone(),
-        abandon,
-    });
+    let publisher = Arc::new(HttpConnection { frames, control, open: open.clone(), abandon });
     if events.send(TransportEvent::Connected(publisher)).await.is_err() {
         return stopping();
     }
-    let frames = Arc::new(Mutex::new(frames));
-    let room = Arc::new(Semaphore::new(UPLOAD_KIB_MAX as usize));
     // Whichever ends first ends the connection, and dropping the set ends the others.
     let mut work = JoinSet::new();
     work.spawn(poll_downlink(client.clone(), events.clone(), next));
-    work.spawn(send_control(client.clone(), events.clone(), control, open.clone()));
-    for _ in 0..UPLOADS_MAX {
-        let (client, events, open) = (client.clone(), events.clone(), open.clone());
-        work.spawn(upload(client, events, frames.clone(), room.clone(), open));
+    for queue in [control_queue].into_iter().chain(std::iter::repeat_n(frame_queue, UPLOADS_MAX)) {
+        work.spawn(deliver_all(client.clone(), events.clone(), queue, open.clone()));
     }
     tokio::select! {
         ended = work.join_next() => match ended {
@@ -121,6 +112,21 @@ struct Outgoing {
     kind: MessageKind,
     payload: Bytes,
     token: Option<u64>,
+}
+
+/// Messages that wait for their request, and the room for those on their way.
+struct Queue {
+    messages: Mutex<mpsc::Receiver<Outgoing>>,
+    /// KiB.
+    room: Semaphore,
+}
+
+impl Queue {
+    fn new() -> (mpsc::Sender<Outgoing>, Arc<Self>) {
+        let (sender, messages) = mpsc::channel(REQUESTS_MAX);
+        let (messages, room) = (Mutex::new(messages), Semaphore::new(UPLOAD_KIB_MAX as usize));
+        (sender, Arc::new(Self { messages, room }))
+    }
 }
 
 /// One connection as its [`Publisher`] sees it.
@@ -206,38 +212,21 @@ async fn poll_downlink(
     }
 }
 
-/// Says one thing after the other: presence, what the card has, how far commands got.
-async fn send_control(
+/// Delivers the messages of one queue, beside other tasks that do the same.
+async fn deliver_all(
     client: Arc<ApiClient>,
     events: mpsc::Sender<TransportEvent>,
-    mut control: mpsc::Receiver<Outgoing>,
-    open: watch::Sender<usize>,
-) -> Disconnect {
-    while let Some(outgoing) = control.recv().await {
-        if let Err(end) = deliver(&client, &events, &outgoing).await {
-            return end;
-        }
-        open.send_modify(|open| *open -= 1);
-    }
-    stopping()
-}
-
-/// Brings captures, beside others that do the same.
-async fn upload(
-    client: Arc<ApiClient>,
-    events: mpsc::Sender<TransportEvent>,
-    frames: Arc<Mutex<mpsc::Receiver<Outgoing>>>,
-    room: Arc<Semaphore>,
+    queue: Arc<Queue>,
     open: watch::Sender<usize>,
 ) -> Disconnect {
     loop {
-        let next = frames.lock().await.recv().await;
+        let next = queue.messages.lock().await.recv().await;
         let Some(outgoing) = next else {
             return stopping();
         };
         let kib = u32::try_from(outgoing.payload.len().div_ceil(1024)).unwrap_or(u32::MAX);
         // Nobody closes it, so this only waits.
-        let _room = room.acquire_many(kib.min(UPLOAD_KIB_MAX)).await;
+        let _room = queue.room.acquire_many(kib.min(UPLOAD_KIB_MAX)).await;
         if let Err(end) = deliver(&client, &events, &outgoing).await {
             return end;
         }
@@ -327,9 +316,9 @@ async fn send_message(
 /// Why a request has no answer that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum RequestError {
-    /// Who we are is not accepted.
+    /// The cloud does not accept the identity of this camera.
     Unauthorized(String),
-    /// What answers cannot prove who it is.
+    /// The server cannot prove who it is.
     TlsUntrusted(String),
     /// Nobody of ours is there.
     Unreachable(String),
@@ -440,7 +429,7 @@ fn classify_error(error: &hyper_util::client::legacy::Error) -> RequestError {
     }
 }
 
-/// What a status means. Only 200 is an answer: nothing of ours redirects, and nothing of ours says 204.
+/// Classifies a status. Only 200 is an answer: our cloud never redirects, and never answers 204.
 fn check_status(status: StatusCode, retry_after: Option<&HeaderValue>, body: &Bytes) -> Result<(), RequestError> {
     let text = || format!("{status}: {}", detail(body));
     match status.as_u16() {
@@ -506,7 +495,7 @@ mod tests {
 
     #[test]
     fn the_cloud_says_when_to_come_again_within_bounds() {
-        for (said, seconds) in [
+        for (header, seconds) in [
             (None, 5),
             (Some("2"), 2),
             (Some("0"), 1),
@@ -514,8 +503,8 @@ mod tests {
             (Some("Fri, 31 Dec 1999 23:59:59 GMT"), 5),
         ] {
             let later = Err(RequestError::RetryAfter(Duration::from_secs(seconds)));
-            assert_eq!(judged(503, said, ""), later, "{said:?}");
-            assert_eq!(judged(429, said, ""), later, "{said:?}");
+            assert_eq!(judged(503, header, ""), later, "{header:?}");
+            assert_eq!(judged(429, header, ""), later, "{header:?}");
         }
     }
 }

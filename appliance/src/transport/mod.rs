@@ -27,13 +27,13 @@ const STABLE_AFTER: Duration = Duration::from_secs(30);
 pub(crate) enum DisconnectReason {
     /// The other side is there and refuses this camera: name, password, token, certificate or permission.
     Unauthorized,
-    /// What answers there cannot prove who it is, or this camera has not the files it needs.
+    /// The server cannot prove who it is, or this camera lacks the files for TLS.
     TlsUntrusted,
     /// No network, nobody there, or it went away.
     Unreachable,
 }
 
-/// What happens on the connection.
+/// An event of the connection.
 pub(crate) enum TransportEvent {
     /// Connected and listening: messages may be published.
     Connected(Arc<dyn Publisher>),

@@ -28,7 +28,7 @@ const REQUESTS_MAX: usize = 1024;
 const INCOMING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The largest message sent, bytes: parts may become as large as a setting allows while a connection stands.
 const OUTGOING_BYTES_MAX: usize = (4 << 20) + keepsake_protocol::codec::JSON_BYTES_MAX;
-/// How long a flush may take: a part of 16 KiB then needs half a KiB a second.
+/// The longest time for a flush: a part of 16 KiB then needs half a KiB a second.
 const FLUSH_FOR: Duration = Duration::from_secs(30);
 
 /// One connection as its [`Publisher`] sees it.

@@ -1,8 +1,6 @@
-//! How long to wait before trying again. Pure: attempts and randomness go in, a time comes out.
+//! The wait before the next attempt. Pure: attempts and randomness go in, a time comes out.
 
 use std::time::Duration;
-
-use crate::settings::BackoffSettings;
 
 /// The wait of a capture that got no receipt: `initial`, doubled with every attempt, at most `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,19 +10,10 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Returns the wait between two attempts to send one capture.
-    pub fn for_captures(settings: &BackoffSettings) -> Self {
+    pub fn from_secs(initial_s: u64, max_s: u64) -> Self {
         Self {
-            initial: Duration::from_secs(settings.initial_s),
-            max: Duration::from_secs(settings.max_s),
-        }
-    }
-
-    /// Returns the wait between two attempts to connect.
-    pub fn for_connections(settings: &BackoffSettings) -> Self {
-        Self {
-            initial: Duration::from_secs(settings.reconnect_initial_s),
-            max: Duration::from_secs(settings.reconnect_max_s),
+            initial: Duration::from_secs(initial_s),
+            max: Duration::from_secs(max_s),
         }
     }
 
@@ -87,10 +76,7 @@ mod tests {
 
     #[test]
     fn cameras_that_lost_their_broker_together_come_back_one_by_one() {
-        let reconnect = Backoff {
-            initial: Duration::from_secs(1),
-            max: Duration::from_secs(60),
-        };
+        let reconnect = Backoff::from_secs(1, 60);
         assert_eq!(reconnect.wait_with_jitter(1, 0.0), Duration::ZERO);
         assert_eq!(reconnect.wait_with_jitter(1, 1.0), Duration::from_secs(1));
         assert_eq!(reconnect.wait_with_jitter(4, 0.0), Duration::from_secs(1));
@@ -103,7 +89,7 @@ mod tests {
         fn a_wait_never_exceeds_its_bound_and_never_shrinks(
             initial_s in 1u64..100, max_s in 1u64..100_000, attempt in any::<u32>(), random in any::<f64>(),
         ) {
-            let backoff = Backoff { initial: Duration::from_secs(initial_s), max: Duration::from_secs(max_s) };
+            let backoff = Backoff::from_secs(initial_s, max_s);
             prop_assert!(backoff.wait(attempt) <= backoff.max);
             prop_assert!(backoff.wait(attempt) <= backoff.wait(attempt.saturating_add(1)));
             prop_assert!(backoff.wait_with_jitter(attempt, random) <= backoff.max);

@@ -1,4 +1,4 @@
-//! What to publish next. Pure: events and the time go in, the next thing to send comes out; no clock, no disk, no net.
+//! Chooses the next part to publish. Pure: events and the time go in, the next thing to send comes out; no clock, no disk, no net.
 //!
 //! A capture leaves the queue on its receipt and on nothing else (P2). On a new connection everything that had no
 //! receipt starts again, whatever the client library kept (P5): first the cloud is asked (`up/have`), then only what it
@@ -15,7 +15,7 @@ use crate::settings::Config;
 use crate::spool::Key;
 use crate::upload::backoff::Backoff;
 
-/// How long the answer to `up/have` is waited for.
+/// The longest wait for the answer to `up/have`.
 pub const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for which a capture counts as live: a person may still be waiting at the camera.
 pub const LIVE_FOR: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ impl From<&Config> for Limits {
             window_bytes: cloud.window_bytes,
             part_bytes_max: part_bytes_max.max(PART_BYTES_MIN),
             unacknowledged_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
-            backoff: Backoff::for_captures(&config.backoff),
+            backoff: Backoff::from_secs(config.backoff.initial_s, config.backoff.max_s),
         }
     }
 }
@@ -109,7 +109,7 @@ struct Item {
     tombstone: bool,
     attempt: u32,
     live_until: Duration,
-    /// What the cloud lacks; empty = all.
+    /// The byte ranges that the cloud lacks; empty = all.
     missing: Vec<(u64, u64)>,
     /// The cloud has refused it, and it has not been tried again since.
     deferred: bool,
@@ -117,7 +117,7 @@ struct Item {
 }
 
 impl Item {
-    /// Of the window: the bytes of this try, published or not. Nothing once its receipt is overdue.
+    /// Returns its share of the window: the bytes of this attempt, published or not. 0 once its receipt is overdue.
     fn claimed_bytes(&self) -> u64 {
         match &self.progress {
             Progress::Idle { .. } => 0,
@@ -163,7 +163,7 @@ pub struct Drain {
     acknowledged_at: Option<Duration>,
 }
 
-/// What has been acknowledged since the link was last idle or last measured.
+/// The bytes acknowledged since the link was last idle or last measured.
 #[derive(Debug, Default)]
 struct RateMeasurement {
     since: Duration,
@@ -430,7 +430,7 @@ impl Drain {
         item.is_some_and(|item| matches!(item.progress, Progress::Sent { .. }))
     }
 
-    /// How many captures have no receipt.
+    /// Returns the number of captures without a receipt.
     pub fn waiting(&self) -> usize {
         self.items.len()
     }

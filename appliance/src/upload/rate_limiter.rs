@@ -1,4 +1,4 @@
-//! How much of the line pictures may take. Pure: bytes and the time go in, and when the next message may go comes out.
+//! Limits the upload rate of pictures. Pure: bytes and the time go in, the time of the next message comes out.
 //!
 //! A bucket that is let run into debt by one message: nothing goes while it owes, so over any time `t` no more than
 //! `rate × (t + 1 s)` and one message is handed over. Messages that are not pictures are few and not counted.

@@ -161,24 +161,28 @@ impl KeptSource for RpicamCamera {
     }
 
     fn end(&self, process: Process, ended: StreamEnd, asked: Instant) -> CameraError {
-        let (status, said) = process.end();
-        let has_said = |words: &[&str]| words.iter().any(|words| said.contains(words));
+        let (status, output) = process.end();
+        let contains_any = |words: &[&str]| words.iter().any(|words| output.contains(words));
         match ended {
             StreamEnd::TimedOut => CameraError::TimedOut { camera: self.name(), after_ms: asked.elapsed().as_millis() },
             StreamEnd::NoPictures => self.failed("what rpicam-vid writes are no JPEGs"),
             StreamEnd::TooLarge(bytes) => {
                 self.failed(format!("a frame of {bytes} bytes and more is above camera.frame_bytes_max"))
             }
-            StreamEnd::Closed if has_said(&["no cameras available", "selected camera is not"]) => {
+            StreamEnd::Closed if contains_any(&["no cameras available", "selected camera is not"]) => {
                 CameraError::not_found(self.name(), NO_CAMERA)
             }
             StreamEnd::Closed
-                if has_said(&["in use by another process", "failed to acquire camera", "Device or resource busy"]) =>
+                if contains_any(&[
+                    "in use by another process",
+                    "failed to acquire camera",
+                    "Device or resource busy",
+                ]) =>
             {
                 self.failed("another program uses it: stop that one")
             }
             StreamEnd::Closed => {
-                let last = said.lines().next_back().unwrap_or("it said nothing");
+                let last = output.lines().next_back().unwrap_or("it said nothing");
                 self.failed(format!("rpicam-vid ended ({status}): {last}"))
             }
         }
@@ -214,9 +218,10 @@ impl super::Camera for RpicamCamera {
         };
         let program = self.program().unwrap_or_default();
         let mut lines = vec![format!("a CSI camera by {}", program.display())];
-        let said = process.recent_output();
+        let output = process.recent_output();
         lines.extend(
-            said.lines()
+            output
+                .lines()
                 .filter(|line| line.contains("camera /base") || line.contains("Selected sensor"))
                 .map(str::to_owned),
         );

@@ -63,8 +63,8 @@ struct State {
     wanted: Option<u64>,
     picture: Option<StreamedJpeg>,
     ended: Option<StreamEnd>,
-    said: Vec<String>,
-    said_all: bool,
+    messages: Vec<String>,
+    all_read: bool,
 }
 
 impl Shared {
@@ -128,7 +128,7 @@ impl Process {
 
     /// Returns the newest lines of its messages.
     pub(super) fn recent_output(&self) -> String {
-        self.shared.state.lock().said.join("\n")
+        self.shared.state.lock().messages.join("\n")
     }
 
     /// Ends it, and returns its status and messages.
@@ -139,10 +139,10 @@ impl Process {
         let status = status.or_else(|| self.kill());
         // Its last words may still be in the pipe.
         let until = Instant::now() + END_WITHIN;
-        let state = self.shared.wait(until, |state| state.said_all);
-        let said = state.said.join("\n");
+        let state = self.shared.wait(until, |state| state.all_read);
+        let messages = state.messages.join("\n");
         drop(state);
-        (status.map_or_else(|| "killed".to_owned(), |status| status.to_string()), said)
+        (status.map_or_else(|| "killed".to_owned(), |status| status.to_string()), messages)
     }
 
     fn kill(&mut self) -> Option<std::process::ExitStatus> {
@@ -222,11 +222,11 @@ fn read_output(from: impl Read, shared: &Shared) {
             return;
         }
         tracing::debug!(rpicam = text);
-        let said = &mut shared.state.lock().said;
-        if said.len() >= LINES_MAX {
-            said.remove(0);
+        let messages = &mut shared.state.lock().messages;
+        if messages.len() >= LINES_MAX {
+            messages.remove(0);
         }
-        said.push(text);
+        messages.push(text);
     };
     for byte in BufReader::new(from).bytes() {
         match byte {
@@ -238,6 +238,6 @@ fn read_output(from: impl Read, shared: &Shared) {
         }
     }
     keep(&mut line);
-    shared.state.lock().said_all = true;
+    shared.state.lock().all_read = true;
     shared.changed.notify_all();
 }

@@ -106,15 +106,15 @@ fn assert_grey(frame: Result<Frame, CameraError>, expected: u8) {
 
 use keepsake_protocol::event::TombstoneReason::{CameraFailed, CameraNotFound, CameraTimedOut};
 
-fn streaming() -> (FakeProgram, RpicamCamera) {
-    let program = FakeProgram::new(STREAM);
+fn running(writes: &str) -> (FakeProgram, RpicamCamera) {
+    let program = FakeProgram::new(writes);
     let camera = program.camera(|_| {});
     (program, camera)
 }
 
 #[test]
 fn a_press_takes_a_picture_that_began_after_it() {
-    let (program, mut camera) = streaming();
+    let (program, mut camera) = running(STREAM);
     assert_grey(camera.frame(DEADLINE), 40);
     for turn in 0..10 {
         let (scene, grey) = [("bright", 200), ("dark", 40)][turn % 2];
@@ -177,8 +177,7 @@ fn a_program_that_is_not_there_is_named_with_its_package() {
 
 #[test]
 fn a_missing_camera_is_reported_until_there_is_one() {
-    let program = FakeProgram::new("echo 'ERROR: *** no cameras available ***' >&2; exit 255");
-    let mut camera = program.camera(|_| {});
+    let (program, mut camera) = running("echo 'ERROR: *** no cameras available ***' >&2; exit 255");
     for _ in 0..2 {
         assert_error(camera.frame(DEADLINE), CameraNotFound, &["flat cable"]);
     }
@@ -193,12 +192,10 @@ fn a_camera_in_use_and_a_program_that_fails_say_so() {
     let mut camera = FakeProgram::new(busy).camera(|_| {});
     // The directory is removed with the fake program, so nothing is found.
     assert_error(camera.frame(DEADLINE), CameraNotFound, &["rpicam-apps"]);
-    let program = FakeProgram::new(busy);
-    let mut camera = program.camera(|_| {});
+    let (_program, mut camera) = running(busy);
     assert_error(camera.frame(DEADLINE), CameraFailed, &["another program uses it"]);
 
-    let program = FakeProgram::new("echo 'first' >&2; printf 'ERROR: *** it is tired ***' >&2; exit 3");
-    let mut camera = program.camera(|_| {});
+    let (program, mut camera) = running("echo 'first' >&2; printf 'ERROR: *** it is tired ***' >&2; exit 3");
     assert_error(
         camera.frame(DEADLINE),
         CameraFailed,
@@ -209,7 +206,7 @@ fn a_camera_in_use_and_a_program_that_fails_say_so() {
 
 #[test]
 fn a_child_that_was_killed_between_presses_costs_no_picture() {
-    let (program, mut camera) = streaming();
+    let (program, mut camera) = running(STREAM);
     camera.frame(DEADLINE).unwrap();
     kill(program.pid(), Signal::SIGKILL).unwrap();
     program.shows("bright");
@@ -219,8 +216,7 @@ fn a_child_that_was_killed_between_presses_costs_no_picture() {
 
 #[test]
 fn a_child_that_stopped_writing_is_killed_and_restarted() {
-    let program = FakeProgram::new("frame dark; exec sleep 1000");
-    let mut camera = program.camera(|_| {});
+    let (program, mut camera) = running("frame dark; exec sleep 1000");
     camera.frame(DEADLINE).unwrap();
     let hangs = program.pid();
     program.does(STREAM);
@@ -231,8 +227,7 @@ fn a_child_that_stopped_writing_is_killed_and_restarted() {
 #[test]
 fn a_child_that_never_writes_is_killed_at_the_deadline() {
     // With a child of its own that has the pipes, too.
-    let program = FakeProgram::new("sleep 1000 & wait");
-    let mut camera = program.camera(|_| {});
+    let (program, mut camera) = running("sleep 1000 & wait");
     assert_error(camera.frame(SHORT), CameraTimedOut, &["wait for a frame"]);
     assert_eq!(kill(program.pid(), None), Err(nix::Error::ESRCH));
     program.does(STREAM);
@@ -241,24 +236,20 @@ fn a_child_that_never_writes_is_killed_at_the_deadline() {
 
 #[test]
 fn half_a_picture_is_passed_over() {
-    let program = FakeProgram::new(
-        "half=$(($(wc -c < dark) / 2)); while :; do head -c $half dark; printf noise; frame bright; done",
-    );
-    let mut camera = program.camera(|_| {});
+    let (_program, mut camera) =
+        running("half=$(($(wc -c < dark) / 2)); while :; do head -c $half dark; printf noise; frame bright; done");
     for _ in 0..3 {
         assert_grey(camera.frame(DEADLINE), 200);
     }
     // A child that dies in the middle of one leaves no picture, but a second try.
-    let program = FakeProgram::new("head -c 9000 dark; exit 1");
-    let mut camera = program.camera(|_| {});
+    let (program, mut camera) = running("head -c 9000 dark; exit 1");
     assert_error(camera.frame(DEADLINE), CameraFailed, &["ended"]);
     assert_eq!(program.starts().len(), 2);
 }
 
 #[test]
 fn a_child_that_writes_no_pictures_is_given_up() {
-    let program = FakeProgram::new("exec cat /dev/zero");
-    let mut camera = program.camera(|_| {});
+    let (program, mut camera) = running("exec cat /dev/zero");
     assert_error(camera.frame(DEADLINE), CameraFailed, &["no JPEGs"]);
     assert_eq!(kill(program.pid(), None), Err(nix::Error::ESRCH));
     // A picture without end is no better.
@@ -292,7 +283,7 @@ fn what_it_says_is_kept_within_bounds_and_names_the_camera() {
 
 #[test]
 fn the_child_goes_with_the_camera() {
-    let (program, mut camera) = streaming();
+    let (program, mut camera) = running(STREAM);
     camera.frame(DEADLINE).unwrap();
     drop(camera);
     assert_eq!(kill(program.pid(), None), Err(nix::Error::ESRCH));

@@ -6,6 +6,7 @@
 
 mod scene;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, IsTerminal, Read as _, Write};
 use std::os::fd::AsFd;
@@ -254,17 +255,10 @@ fn clock_face() -> [u8; 3] {
 fn photographs(folder: &Path) -> Result<Vec<PathBuf>, HardwareError> {
     let doing = || format!("look for photographs in {}", folder.display());
     let fix = "name a folder with JPEG files (--photos, simulated.photos)";
-    let mut paths = Vec::new();
-    let entries = fs::read_dir(folder).map_err(|e| HardwareError::new(doing(), fix).caused_by(e))?;
-    for entry in entries {
-        let path = entry.map_err(|e| HardwareError::new(doing(), fix).caused_by(e))?.path();
-        let is_jpeg = path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("jpg") || e.eq_ignore_ascii_case("jpeg"));
-        if is_jpeg && path.is_file() {
-            paths.push(path);
-        }
-    }
+    let listed = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>();
+    let mut paths = listed().map_err(|e| HardwareError::new(doing(), fix).caused_by(e))?;
+    let is_jpeg = |extension: &OsStr| ["jpg", "jpeg"].iter().any(|of| extension.eq_ignore_ascii_case(of));
+    paths.retain(|path| path.extension().is_some_and(is_jpeg) && path.is_file());
     paths.sort();
     if paths.is_empty() {
         return Err(HardwareError::new(doing(), fix));

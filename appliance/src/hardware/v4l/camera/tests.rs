@@ -10,6 +10,7 @@ use keepsake_protocol::event::TombstoneReason::{CameraFailed, CameraNotFound, Ca
 use keepsake_protocol::settings::schema::{RawValue, Setting};
 use parking_lot::Mutex;
 
+use self::Does::{Fails, Gives, GivesMarked, GivesOld, GivesUnstamped, TimesOut};
 use super::super::driver::{
     BufferTimestamp, ControlRange, DequeuedFrame, Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat,
     Size, Sizes, Stream,
@@ -291,7 +292,7 @@ fn frame_of(device: Scripted, stream: &[Does]) -> Result<Frame, CameraError> {
 
 #[test]
 fn a_press_takes_a_picture_and_the_stream_runs_on() {
-    let (kernel, mut camera) = running(&[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]]);
+    let (kernel, mut camera) = running(&[&[Gives(jpeg(50)), Gives(jpeg(90))]]);
     assert_grey(camera.frame(DEADLINE), 50);
     assert_grey(camera.frame(DEADLINE), 90);
     assert_eq!(kernel.streams_begun(), 1);
@@ -299,7 +300,7 @@ fn a_press_takes_a_picture_and_the_stream_runs_on() {
 
 #[test]
 fn a_camera_that_was_prepared_is_running_at_the_first_press() {
-    let (kernel, mut camera) = running(&[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]]);
+    let (kernel, mut camera) = running(&[&[Gives(jpeg(50)), Gives(jpeg(90))]]);
     camera.prepare(DEADLINE);
     assert_grey(camera.frame(DEADLINE), 90);
     assert_eq!(kernel.streams_begun(), 1);
@@ -345,7 +346,7 @@ fn parts_of_a_board_are_not_taken_for_cameras() {
     let metadata = camera_at("/dev/video1", &[]);
     let alone = Kernel::of(&[isp.clone(), metadata.clone()], &[]);
     assert!(!alone.camera(|_| {}).is_there());
-    let kernel = Kernel::of(&[isp, metadata, jpeg_camera()], &[&[Does::Gives(jpeg(70))]]);
+    let kernel = Kernel::of(&[isp, metadata, jpeg_camera()], &[&[Gives(jpeg(70))]]);
     assert!(kernel.camera(|_| {}).is_there());
     assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 70);
 }
@@ -356,7 +357,7 @@ fn another_format_than_agreed_leads_to_the_next_offer() {
     let offers = [offer(b"H264", &sizes), offer(b"YUYV", &sizes), offer(b"MJPG", &sizes)];
     let mut device = camera_at(BY_ID, &offers);
     device.goes_back_on = vec![Fourcc(*b"MJPG")];
-    let kernel = Kernel::of(&[device.clone()], &[&[Does::Gives(raw(126))]]);
+    let kernel = Kernel::of(&[device.clone()], &[&[Gives(raw(126))]]);
     assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 128);
     device.goes_back_on.push(Fourcc(*b"YUYV"));
     assert_error(frame_of(device, &[]), CameraFailed, &["it has H264 YUYV MJPG"]);
@@ -390,7 +391,7 @@ fn the_nearest_size_wins_and_then_the_cheapest_format() {
 fn the_format_of_the_settings_is_used_or_reported_as_missing() {
     let sizes = [size(WIDTH, HEIGHT)];
     let device = camera_at(BY_ID, &[offer(b"MJPG", &sizes), offer(b"YUYV", &sizes)]);
-    let kernel = Kernel::of(&[device], &[&[Does::Gives(raw(126))]]);
+    let kernel = Kernel::of(&[device], &[&[Gives(raw(126))]]);
     assert_grey(kernel.camera(|s| s.format = "YUYV".to_owned()).frame(DEADLINE), 128);
     let mut camera = kernel.camera(|s| s.format = "NV12".to_owned());
     assert_error(camera.frame(DEADLINE), CameraFailed, &["none of NV12;", "it has MJPG YUYV"]);
@@ -420,7 +421,7 @@ fn a_camera_in_use_or_forbidden_names_the_fix() {
 
 #[test]
 fn a_new_stream_without_a_frame_times_out_and_the_next_press_builds_another() {
-    let (kernel, mut camera) = running(&[&[], &[Does::Gives(jpeg(60))]]);
+    let (kernel, mut camera) = running(&[&[], &[Gives(jpeg(60))]]);
     assert_error(camera.frame(DEADLINE), CameraTimedOut, &[BY_ID]);
     assert_eq!(kernel.streams_begun(), 1, "once a press");
     assert_grey(camera.frame(DEADLINE), 60);
@@ -428,8 +429,8 @@ fn a_new_stream_without_a_frame_times_out_and_the_next_press_builds_another() {
 
 #[test]
 fn a_kept_stream_that_died_is_rebuilt_within_the_press() {
-    for died in [Does::TimesOut, Does::Fails(libc::EIO), Does::Fails(libc::ENODEV)] {
-        let (kernel, mut camera) = running(&[&[Does::Gives(jpeg(40)), died.clone()], &[Does::Gives(jpeg(80))]]);
+    for died in [TimesOut, Fails(libc::EIO), Fails(libc::ENODEV)] {
+        let (kernel, mut camera) = running(&[&[Gives(jpeg(40)), died.clone()], &[Gives(jpeg(80))]]);
         assert_grey(camera.frame(DEADLINE), 40);
         assert_grey(camera.frame(DEADLINE), 80);
         assert_eq!(kernel.streams_begun(), 2, "{died:?}");
@@ -439,10 +440,10 @@ fn a_kept_stream_that_died_is_rebuilt_within_the_press() {
 #[test]
 fn a_driver_that_hiccups_costs_no_picture_and_one_that_fails_on_is_given_up() {
     for errno in [libc::EIO, libc::EPROTO, libc::EINVAL] {
-        let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Fails(errno)], &[Does::Gives(jpeg(55))]]);
+        let kernel = Kernel::of(&[jpeg_camera()], &[&[Fails(errno)], &[Gives(jpeg(55))]]);
         assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 55);
     }
-    let fails = [Does::Fails(libc::EIO)];
+    let fails = [Fails(libc::EIO)];
     let kernel = Kernel::of(&[jpeg_camera()], &[&fails[..]; 9]);
     let frame = kernel.camera(|_| {}).frame(DEADLINE);
     assert_error(frame, CameraFailed, &["cable and the power supply", BY_ID]);
@@ -451,20 +452,20 @@ fn a_driver_that_hiccups_costs_no_picture_and_one_that_fails_on_is_given_up() {
 
 #[test]
 fn an_unplugged_camera_is_reported_until_it_is_back() {
-    let (kernel, mut camera) = running(&[&[Does::Gives(jpeg(30)), Does::Fails(libc::ENODEV)]]);
+    let (kernel, mut camera) = running(&[&[Gives(jpeg(30)), Fails(libc::ENODEV)]]);
     assert_grey(camera.frame(DEADLINE), 30);
     let unplugged = std::mem::take(&mut kernel.0.lock().devices);
     for _ in 0..3 {
         assert_error(camera.frame(DEADLINE), CameraNotFound, &["check its cable"]);
     }
     kernel.0.lock().devices = unplugged;
-    kernel.will(&[&[Does::Gives(jpeg(110))]]);
+    kernel.will(&[&[Gives(jpeg(110))]]);
     assert_grey(camera.frame(DEADLINE), 110);
 }
 
 #[test]
 fn a_camera_that_goes_during_a_press_is_not_waited_for() {
-    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Fails(libc::ENODEV)]]);
+    let kernel = Kernel::of(&[jpeg_camera()], &[&[Fails(libc::ENODEV)]]);
     let frame = kernel.camera(|_| {}).frame(DEADLINE);
     assert_error(frame, CameraNotFound, &["check its cable"]);
     assert_eq!(kernel.streams_begun(), 1);
@@ -490,16 +491,16 @@ fn damaged_jpegs_are_passed_over() {
         vec![0; 5000],
         jpeg_of(200, 32, 32),
     ] {
-        let script = [Does::Gives(damaged.clone()), Does::Gives(jpeg(100))];
+        let script = [Gives(damaged.clone()), Gives(jpeg(100))];
         assert_grey(frame_of(jpeg_camera(), &script), 100);
     }
-    let script = [Does::GivesMarked(whole), Does::Gives(jpeg(100))];
+    let script = [GivesMarked(whole), Gives(jpeg(100))];
     assert_grey(frame_of(jpeg_camera(), &script), 100);
 }
 
 #[test]
 fn a_camera_that_keeps_to_another_size_is_believed() {
-    let frame = frame_of(jpeg_camera(), &vec![Does::Gives(jpeg_of(100, 64, 56)); 3]).unwrap();
+    let frame = frame_of(jpeg_camera(), &vec![Gives(jpeg_of(100, 64, 56)); 3]).unwrap();
     assert_eq!((frame.width, frame.height), (64, 56));
     assert_grey(Ok(frame), 100);
 }
@@ -509,13 +510,13 @@ fn a_frame_without_huffman_tables_becomes_a_picture() {
     let whole = jpeg(140);
     let bare = without_tables(&whole);
     assert_eq!(brightness(&bare, ContentType::Jpeg), None);
-    assert_grey(frame_of(jpeg_camera(), &[Does::Gives(bare)]), 140);
+    assert_grey(frame_of(jpeg_camera(), &[Gives(bare)]), 140);
 }
 
 #[test]
 fn short_raw_frames_are_passed_over_and_padding_is_none_of_the_picture() {
     let short = raw(235)[1..].to_vec();
-    let script = [Does::Gives(short), Does::Gives(raw(126))];
+    let script = [Gives(short), Gives(raw(126))];
     assert_grey(frame_of(raw_camera(), &script), 128);
 
     let mut padded = raw_camera();
@@ -523,22 +524,22 @@ fn short_raw_frames_are_passed_over_and_padding_is_none_of_the_picture() {
     padded.stride = u32::from(WIDTH) * 2 + 32;
     let line = [[126, 128].repeat(line_bytes / 2), vec![235; 32]].concat();
     let frame = line.repeat(HEIGHT.into());
-    assert_grey(frame_of(padded, &[Does::Gives(frame)]), 128);
+    assert_grey(frame_of(padded, &[Gives(frame)]), 128);
 }
 
 #[test]
 fn damaged_frames_without_end_are_given_up() {
-    let damaged = vec![Does::Gives(vec![1, 2, 3]); 500];
+    let damaged = vec![Gives(vec![1, 2, 3]); 500];
     let (kernel, mut camera) = running(&[&damaged]);
     assert_error(camera.frame(DEADLINE), CameraFailed, &["30 damaged frames", "does not begin as one"]);
     // And nothing of it stays.
-    kernel.will(&[&[Does::Gives(jpeg(100))]]);
+    kernel.will(&[&[Gives(jpeg(100))]]);
     assert_grey(camera.frame(DEADLINE), 100);
 }
 
 #[test]
 fn a_frame_above_the_bound_names_the_setting() {
-    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(vec![7; 70_000])]]);
+    let kernel = Kernel::of(&[jpeg_camera()], &[&[Gives(vec![7; 70_000])]]);
     let mut camera = kernel.camera(|s| s.frame_bytes_max = 65_536);
     assert_error(camera.frame(DEADLINE), CameraFailed, &["70000", "camera.frame_bytes_max"]);
 }
@@ -546,8 +547,8 @@ fn a_frame_above_the_bound_names_the_setting() {
 #[test]
 fn frames_that_waited_in_the_driver_are_not_the_picture_of_this_press() {
     // Three buffers filled right after the last press, minutes ago.
-    let old = vec![Does::GivesOld(jpeg(200)); 3];
-    let script = [&[Does::Gives(jpeg(40))], &old[..], &[Does::Gives(jpeg(80))]].concat();
+    let old = vec![GivesOld(jpeg(200)); 3];
+    let script = [&[Gives(jpeg(40))], &old[..], &[Gives(jpeg(80))]].concat();
     let (_, mut camera) = running(&[&script]);
     assert_grey(camera.frame(DEADLINE), 40);
     assert_grey(camera.frame(DEADLINE), 80);
@@ -555,7 +556,7 @@ fn frames_that_waited_in_the_driver_are_not_the_picture_of_this_press() {
 
 #[test]
 fn frames_without_a_stamp_are_passed_over_by_number() {
-    let script = [vec![Does::GivesUnstamped(jpeg(200)); 8], vec![Does::GivesUnstamped(jpeg(80))]].concat();
+    let script = [vec![GivesUnstamped(jpeg(200)); 8], vec![GivesUnstamped(jpeg(80))]].concat();
     assert_grey(frame_of(jpeg_camera(), &script), 80);
 }
 
@@ -564,7 +565,7 @@ fn a_camera_that_starts_dark_is_waited_for_within_the_bounds() {
     // It gets brighter for six frames, then stays so.
     let levels = [10, 40, 70, 100, 120, 130, 130, 130, 130, 131];
     for (make, scripted) in [(jpeg as fn(u8) -> Vec<u8>, jpeg_camera()), (raw, raw_camera())] {
-        let script = levels.map(|level| Does::Gives(make(level)));
+        let script = levels.map(|level| Gives(make(level)));
         let warmed = |frames: u64, seconds: u64| {
             let kernel = Kernel::of(std::slice::from_ref(&scripted), &[&script]);
             let mut camera = kernel.camera(|s| (s.warm_up_frames, s.warm_up_s) = (frames, seconds));
@@ -581,7 +582,7 @@ fn a_camera_that_starts_dark_is_waited_for_within_the_bounds() {
 fn brightness_is_a_share_of_the_range_and_is_put_back() {
     let mut device = jpeg_camera();
     device.brightness = Some(ControlRange { min: -64, max: 64, step: 1, default: -10 });
-    let gives = [Does::Gives(jpeg(99))];
+    let gives = [Gives(jpeg(99))];
     let kernel = Kernel::of(&[device], &[&gives[..]; 9]);
     let mut camera = kernel.camera(|_| {});
     let mut settings = camera.settings.clone();
@@ -602,7 +603,7 @@ fn brightness_is_a_share_of_the_range_and_is_put_back() {
 
 #[test]
 fn a_slow_camera_is_asked_for_more_frames_and_a_quick_one_is_left_alone() {
-    let gives = [Does::Gives(jpeg(99))];
+    let gives = [Gives(jpeg(99))];
     let asked_for = |interval_us, least, rate| {
         let mut device = jpeg_camera();
         (device.interval_us, device.rate) = (interval_us, rate);
@@ -625,8 +626,8 @@ fn a_slow_camera_is_asked_for_more_frames_and_a_quick_one_is_left_alone() {
 fn other_settings_hold_from_the_next_frame_on() {
     let sizes = [size(WIDTH, HEIGHT), size(32, 24)];
     let device = camera_at(BY_ID, &[offer(b"MJPG", &sizes)]);
-    let small = [Does::Gives(jpeg_of(20, 32, 24))];
-    let kernel = Kernel::of(&[device], &[&[Does::Gives(jpeg(10)), Does::Gives(jpeg(15))], &small]);
+    let small = [Gives(jpeg_of(20, 32, 24))];
+    let kernel = Kernel::of(&[device], &[&[Gives(jpeg(10)), Gives(jpeg(15))], &small]);
     let mut camera = kernel.camera(|_| {});
     assert_grey(camera.frame(DEADLINE), 10);
     let mut settings = settings::CameraSettings { timeout_s: 3, ..camera.settings.clone() };
@@ -642,7 +643,7 @@ fn other_settings_hold_from_the_next_frame_on() {
 #[test]
 fn a_camera_describes_itself_and_its_formats() {
     let offers = [offer(b"MJPG", &[size(WIDTH, HEIGHT), size(32, 24)]), offer(b"H264", &[])];
-    let kernel = Kernel::of(&[camera_at(BY_ID, &offers)], &[&[Does::Gives(jpeg(10))]]);
+    let kernel = Kernel::of(&[camera_at(BY_ID, &offers)], &[&[Gives(jpeg(10))]]);
     let mut camera = kernel.camera(|_| {});
     assert_eq!(camera.describe(), [""; 0]);
     camera.frame(DEADLINE).unwrap();
