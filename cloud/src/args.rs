@@ -36,42 +36,34 @@ pub struct Args {
 
     /// Address of the web interface and the API; port 0 selects a free port [default: 127.0.0.1:5000]
     #[arg(long, env = "KEEPSAKE_CLOUD_LISTEN", value_name = "ADDRESS:PORT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
 
     /// Address of the embedded MQTT broker; port 0 selects a free port [default: 127.0.0.1:1883, or no embedded broker with --mqtt-broker-url]
     #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_LISTEN", value_name = "ADDRESS:PORT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_listen: Option<SocketAddr>,
 
     /// External MQTT broker, mqtt(s)://user@host:port [default: the embedded broker]
     #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_BROKER_URL", value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_broker_url: Option<String>,
 
     /// User name for the external broker; the password is in KEEPSAKE_CLOUD_MQTT_PASSWORD or a file
     #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_USERNAME", value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_username: Option<String>,
 
     /// File whose first line is the password for the external broker
     #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_PASSWORD_FILE", value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_password_file: Option<PathBuf>,
 
     /// For mqtts: PEM file with trusted CA certificates [default: the system's CA store]
     #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_CA_FILE", value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_ca_file: Option<PathBuf>,
 
     /// For mqtts: PEM file with the client certificate
     #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_CERT_FILE", value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_cert_file: Option<PathBuf>,
 
     /// For mqtts: PEM file with the private key of the client certificate
     #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_KEY_FILE", value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_key_file: Option<PathBuf>,
 
     /// Database server, mysql://user:password@host:port/name: MySQL 8 or later, or MariaDB 10.6 or later. Every user of
@@ -83,7 +75,6 @@ pub struct Args {
         value_name = "URL",
         global = true
     )]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
 
     /// Store pictures even if the database server can lose committed data in a power cut
@@ -94,7 +85,6 @@ pub struct Args {
         default_missing_value = "true",
         value_name = "BOOL"
     )]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_unsafe_durability: Option<bool>,
 
     /// MQTT topic on which third-party cameras publish JPEG or PNG pictures, and the camera's name: 'frigate/+/snapshot={1}'; can be repeated
@@ -109,42 +99,34 @@ pub struct Args {
     /// Size of the largest picture that is accepted, 65536 to 67108864 bytes [default: 67108864; with --database
     /// 15728640, which fits into the default packet size of MariaDB]
     #[arg(long, env = "KEEPSAKE_CLOUD_CAPTURE_BYTES_MAX", value_name = "BYTES")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub capture_bytes_max: Option<u64>,
 
     /// Unacknowledged messages that the embedded broker sends to a client at most, 1 to 1000 [default: 20]
     #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_INFLIGHT_MAX", value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_inflight_max: Option<u16>,
 
     /// Pause uploads while less disk space than this is free, bytes [default: 1073741824]
     #[arg(long, env = "KEEPSAKE_CLOUD_FREE_BYTES_MIN", value_name = "BYTES")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub free_bytes_min: Option<u64>,
 
     /// Who may send pictures without an API token (POST /upload, MQTT topic camera/image): loopback, everyone or off [default: loopback until there is an owner, then off]
     #[arg(long, env = "KEEPSAKE_CLOUD_ANONYMOUS_UPLOAD", value_name = "WHO")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub anonymous_upload: Option<AnonymousUpload>,
 
     /// PEM file with the certificate chain for HTTPS on --listen; reloaded when it changes [default: plain HTTP]
     #[arg(long, env = "KEEPSAKE_CLOUD_TLS_CERT", value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
 
     /// PEM file with the private key of --tls-cert
     #[arg(long, env = "KEEPSAKE_CLOUD_TLS_KEY", value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
 
     /// How long browsers must use HTTPS only (HSTS), 0 to 730 days; 0 does not send the header [default: 0]
     #[arg(long, env = "KEEPSAKE_CLOUD_HSTS_DAYS", value_name = "DAYS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub hsts_days: Option<u16>,
 
     /// Pause uploads while less of the disk than this is free, percent, 0 to 90 [default: 5]
     #[arg(long, env = "KEEPSAKE_CLOUD_FREE_PERCENT_MIN", value_name = "PERCENT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub free_percent_min: Option<u8>,
 }
 

@@ -24,47 +24,46 @@ const NOW: i64 = 1_800_000_000_000_000;
 const BACK_WITHIN: Duration = Duration::from_secs(40);
 const DURABILITY: &str = "innodb_flush_log_at_trx_commit is 2 and must be 1";
 
-/// Each of these once on either server.
+/// Each of these once on either server, with what the function before them sets up.
 macro_rules! on_both {
-    ($($test:ident),+ $(,)?) => {
-        mod mariadb {
-            $(#[tokio::test(flavor = "multi_thread")]
+    ($($set_up:ident: $($test:ident),+;)+) => {
+        on_both!(mod mariadb, MariaDb: $($set_up: $($test),+;)+);
+        on_both!(mod mysql_server, MySql: $($set_up: $($test),+;)+);
+    };
+    (mod $server:ident, $kind:ident: $($set_up:ident: $($test:ident),+;)+) => {
+        mod $server {
+            $($(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                super::$test(keepsake_testkit::servers::database::Kind::MariaDb).await;
-            })+
-        }
-        mod mysql_server {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(keepsake_testkit::servers::database::Kind::MySql).await;
-            })+
+                if let Some(set_up) = super::$set_up(keepsake_testkit::servers::database::Kind::$kind) {
+                    super::$test(set_up).await;
+                }
+            })+)+
         }
     };
 }
 
 on_both!(
-    a_killed_server_is_come_back_to,
-    connections_that_are_cut_lose_and_double_nothing,
-    nothing_is_committed_to_a_server_that_may_forget_it,
-    nothing_is_committed_to_a_read_only_server,
-    nothing_is_committed_to_another_store_at_the_same_address,
-    a_commit_whose_answer_is_lost_is_not_believed_and_not_doubled,
-    one_cloud_writes_and_another_waits,
-    an_owner_is_made_beside_the_cloud_that_leads,
-    a_server_is_spoken_to_by_tls_and_only_the_right_one,
-    a_migration_that_died_halfway_is_finished,
-    tables_of_a_newer_program_are_left_alone,
-    tables_of_a_development_version_are_left_alone,
-    a_table_that_does_not_survive_a_crash_is_named,
-    lists_read_no_bytes_and_no_more_rows_than_they_show,
-    the_cloud_answers_before_its_database_is_there_and_after_it_was_killed,
+    shared_schema:
+        nothing_is_committed_to_another_store_at_the_same_address,
+        a_commit_whose_answer_is_lost_is_not_believed_and_not_doubled,
+        one_cloud_writes_and_another_waits,
+        an_owner_is_made_beside_the_cloud_that_leads,
+        a_migration_that_died_halfway_is_finished,
+        tables_of_a_newer_program_are_left_alone,
+        tables_of_a_development_version_are_left_alone,
+        a_table_that_does_not_survive_a_crash_is_named;
+    own_server:
+        a_killed_server_is_come_back_to,
+        connections_that_are_cut_lose_and_double_nothing,
+        nothing_is_committed_to_a_read_only_server,
+        lists_read_no_bytes_and_no_more_rows_than_they_show,
+        the_cloud_answers_before_its_database_is_there_and_after_it_was_killed;
+    only_the_kind:
+        nothing_is_committed_to_a_server_that_may_forget_it,
+        a_server_is_spoken_to_by_tls_and_only_the_right_one;
 );
 
-async fn a_killed_server_is_come_back_to(kind: Kind) {
-    let folder = TempDir::new("database-killed");
-    let Some((mut server, url)) = private(kind, &folder, &[]) else {
-        return;
-    };
+async fn a_killed_server_is_come_back_to((_folder, mut server, url): Private) {
     let store = open(&url).await.unwrap();
     store.commit(&[capture(1)], NOW).await.unwrap();
     server.kill();
@@ -77,12 +76,8 @@ async fn a_killed_server_is_come_back_to(kind: Kind) {
     store.close().await;
 }
 
-async fn connections_that_are_cut_lose_and_double_nothing(kind: Kind) {
+async fn connections_that_are_cut_lose_and_double_nothing((_folder, server, url): Private) {
     const CAPTURES: u64 = 40;
-    let folder = TempDir::new("database-cut");
-    let Some((server, url)) = private(kind, &folder, &[]) else {
-        return;
-    };
     let store = open(&url).await.unwrap();
     let cutting = tokio::task::spawn_blocking(move || {
         let mut cut = 0;
@@ -142,11 +137,7 @@ async fn nothing_is_committed_to_a_server_that_may_forget_it(kind: Kind) {
     store.close().await;
 }
 
-async fn nothing_is_committed_to_a_read_only_server(kind: Kind) {
-    let folder = TempDir::new("database-read-only");
-    let Some((server, url)) = private(kind, &folder, &[]) else {
-        return;
-    };
+async fn nothing_is_committed_to_a_read_only_server((_folder, server, url): Private) {
     let store = open(&url).await.unwrap();
     store.commit(&[capture(1)], NOW).await.unwrap();
     server.execute("SET GLOBAL read_only = 1");
@@ -162,10 +153,7 @@ async fn nothing_is_committed_to_a_read_only_server(kind: Kind) {
     store.close().await;
 }
 
-async fn nothing_is_committed_to_another_store_at_the_same_address(kind: Kind) {
-    let Some(schema) = shared_schema(kind) else {
-        return;
-    };
+async fn nothing_is_committed_to_another_store_at_the_same_address(schema: Schema) {
     let store = open(&schema.url()).await.unwrap();
     store.commit(&[capture(1)], NOW).await.unwrap();
     let mut witness = schema.connect();
@@ -187,10 +175,7 @@ async fn nothing_is_committed_to_another_store_at_the_same_address(kind: Kind) {
     store.close().await;
 }
 
-async fn a_commit_whose_answer_is_lost_is_not_believed_and_not_doubled(kind: Kind) {
-    let Some(schema) = shared_schema(kind) else {
-        return;
-    };
+async fn a_commit_whose_answer_is_lost_is_not_believed_and_not_doubled(schema: Schema) {
     for (number, lost) in [(1, Lost::Answer), (2, Lost::Question)] {
         let (port, cutter) = Cutter::start(&schema.url(), lost).await;
         let through = with_port(&schema.url(), port);
@@ -221,10 +206,7 @@ async fn a_commit_whose_answer_is_lost_is_not_believed_and_not_doubled(kind: Kin
     }
 }
 
-async fn one_cloud_writes_and_another_waits(kind: Kind) {
-    let Some(schema) = shared_schema(kind) else {
-        return;
-    };
+async fn one_cloud_writes_and_another_waits(schema: Schema) {
     let first = open(&schema.url()).await.unwrap();
     first.commit(&[capture(1)], NOW).await.unwrap();
     let error = open(&schema.url()).await.unwrap_err();
@@ -237,10 +219,7 @@ async fn one_cloud_writes_and_another_waits(kind: Kind) {
 }
 
 /// As `cloud user create` does it.
-async fn an_owner_is_made_beside_the_cloud_that_leads(kind: Kind) {
-    let Some(schema) = shared_schema(kind) else {
-        return;
-    };
+async fn an_owner_is_made_beside_the_cloud_that_leads(schema: Schema) {
     let leader = open(&schema.url()).await.unwrap();
     let beside = Store::open_secondary(place(&schema.url()), Limits::default()).await.unwrap();
     assert_eq!(beside.id(), leader.id());
@@ -282,10 +261,7 @@ async fn a_server_is_spoken_to_by_tls_and_only_the_right_one(kind: Kind) {
     server.kill();
 }
 
-async fn a_migration_that_died_halfway_is_finished(kind: Kind) {
-    let Some(schema) = shared_schema(kind) else {
-        return;
-    };
+async fn a_migration_that_died_halfway_is_finished(schema: Schema) {
     let store = open(&schema.url()).await.unwrap();
     store.commit(&[capture(1)], NOW).await.unwrap();
     store.close().await;
@@ -305,10 +281,7 @@ async fn a_migration_that_died_halfway_is_finished(kind: Kind) {
     again.close().await;
 }
 
-async fn tables_of_a_newer_program_are_left_alone(kind: Kind) {
-    let Some(schema) = shared_schema(kind) else {
-        return;
-    };
+async fn tables_of_a_newer_program_are_left_alone(schema: Schema) {
     open(&schema.url()).await.unwrap().close().await;
     schema
         .connect()
@@ -322,10 +295,7 @@ async fn tables_of_a_newer_program_are_left_alone(kind: Kind) {
     assert!(error.to_string().contains("newer version"), "{error}");
 }
 
-async fn tables_of_a_development_version_are_left_alone(kind: Kind) {
-    let Some(schema) = shared_schema(kind) else {
-        return;
-    };
+async fn tables_of_a_development_version_are_left_alone(schema: Schema) {
     open(&schema.url()).await.unwrap().close().await;
     for success in ["TRUE", "FALSE"] {
         let statement = format!("UPDATE _sqlx_migrations SET version = 64, success = {success}");
@@ -336,10 +306,7 @@ async fn tables_of_a_development_version_are_left_alone(kind: Kind) {
     }
 }
 
-async fn a_table_that_does_not_survive_a_crash_is_named(kind: Kind) {
-    let Some(schema) = shared_schema(kind) else {
-        return;
-    };
+async fn a_table_that_does_not_survive_a_crash_is_named(schema: Schema) {
     open(&schema.url()).await.unwrap().close().await;
     let statement = "ALTER TABLE event ENGINE = MyISAM";
     schema.connect().query_drop(statement).unwrap();
@@ -349,13 +316,9 @@ async fn a_table_that_does_not_survive_a_crash_is_named(kind: Kind) {
 }
 
 /// Counted by the server itself, so that no clock is in it.
-async fn lists_read_no_bytes_and_no_more_rows_than_they_show(kind: Kind) {
+async fn lists_read_no_bytes_and_no_more_rows_than_they_show((_folder, server, url): Private) {
     const FEW: u64 = 200;
     const MANY: u64 = 2_000;
-    let folder = TempDir::new("database-lists");
-    let Some((server, url)) = private(kind, &folder, &[]) else {
-        return;
-    };
     let store = open(&url).await.unwrap();
     let mut read = Vec::new();
     let mut next = 1;
@@ -413,11 +376,7 @@ fn rows_read(witness: &mut mysql::Conn) -> u64 {
     all.into_iter().map(|(_, read)| read).sum()
 }
 
-async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(kind: Kind) {
-    let folder = TempDir::new("database-cloud");
-    let Some((mut server, url)) = private(kind, &folder, &[]) else {
-        return;
-    };
+async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed((_folder, mut server, url): Private) {
     server.kill();
     let port = free_port();
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
@@ -497,6 +456,18 @@ async fn ready(address: std::net::SocketAddr) {
         assert!(began.elapsed() < BACK_WITHIN, "not ready: {said}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+fn only_the_kind(kind: Kind) -> Option<Kind> {
+    Some(kind)
+}
+
+type Private = (TempDir, Database, String);
+
+fn own_server(kind: Kind) -> Option<Private> {
+    let folder = TempDir::new("database");
+    let (server, url) = private(kind, &folder, &[])?;
+    Some((folder, server, url))
 }
 
 /// A server of its own with an empty database, and its URL.

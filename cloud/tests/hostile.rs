@@ -330,17 +330,8 @@ fn bomb() -> Vec<u8> {
     png.extend_from_slice(&60_000_u32.to_be_bytes());
     png.extend_from_slice(&60_000_u32.to_be_bytes());
     png.extend_from_slice(&[16, 6, 0, 0, 0]);
-    let crc = crc32(&png[at..]);
+    let crc = crc32fast::hash(&png[at..]);
     png.extend_from_slice(&crc.to_be_bytes());
     png.extend_from_slice(b"\0\0\0\0IDAT\x35\xaf\x06\x1e\0\0\0\0IEND\xae\x42\x60\x82");
     png
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            let carry = if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
-            crc >> 1 ^ carry
-        })
-    })
 }

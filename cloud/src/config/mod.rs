@@ -8,13 +8,12 @@ mod error;
 pub mod secret;
 pub(crate) mod settings;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
-use figment::providers::{Format, Serialized, Toml};
 use keepsake_protocol::codec::CAPTURE_BYTES_MAX;
+use serde::Deserialize;
+use toml::{Table, Value};
 
 use crate::args::Args;
 use crate::store::address::{Address, Server};
@@ -23,7 +22,6 @@ pub use crate::config::broker::BrokerSettings;
 pub use crate::config::error::ConfigError;
 pub use crate::config::settings::AnonymousUpload;
 
-use crate::config::secret::SecretText;
 use crate::config::settings::Settings;
 use crate::ingest::external::ExternalTopics;
 
@@ -90,38 +88,39 @@ impl Config {
             Some(file) => file.clone(),
             None => args.data.join("cloud.toml"),
         };
-        let mut layers = Figment::from(Serialized::defaults(Settings::default()));
-        if file_exists(&file, args.config.is_some())? {
-            layers = layers.merge(Toml::file_exact(file));
-        }
-        if !args.topic_patterns.is_empty() {
-            let patterns: BTreeMap<_, _> = args.topic_patterns.iter().cloned().collect();
-            layers = layers.merge(Serialized::default("topic_patterns", patterns));
-        }
+        let mut table = read_file(&file, args.config.is_some())?;
         if let Ok(password) = std::env::var(MQTT_PASSWORD) {
-            layers = layers.merge(Serialized::default("mqtt_password", SecretText::new(password)));
+            table.insert("mqtt_password".to_owned(), Value::String(password));
         }
-        let settings: Settings = layers
-            .merge(Serialized::defaults(args))
-            .extract()
-            .map_err(|error| ConfigError::Unreadable(error.to_string()))?;
+        // An error contains no value of a secret, and names the setting on a line of its own.
+        let unreadable = |error: &dyn std::error::Error| {
+            ConfigError::Unreadable(format!("settings: {}", error.to_string().trim().replace('\n', " ")))
+        };
+        table.extend(Table::try_from(args).map_err(|error| unreadable(&error))?);
+        let mut settings = Settings::deserialize(table).map_err(|error| unreadable(&error))?;
+        settings.topic_patterns.extend(args.topic_patterns.iter().cloned());
         check(&settings, &args.data)
     }
 }
 
-/// Returns false if the file does not exist and was not named. A file that exists and cannot be read is an error: with
-/// other settings than the owner wrote, the cloud could store pictures in another place.
-fn file_exists(file: &Path, named: bool) -> Result<bool, ConfigError> {
-    match std::fs::File::open(file) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => Ok(false),
+/// Reads the settings file; one that does not exist and was not named is empty. A file that exists and cannot be read is
+/// an error: with other settings than the owner wrote, the cloud could store pictures in another place.
+fn read_file(file: &Path, named: bool) -> Result<Table, ConfigError> {
+    let shown = file.display();
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(Table::new()),
         Err(error) => {
-            let file = file.display();
-            Err(ConfigError::Unreadable(format!(
-                "read {file}: {error}; this user must be able to read it, or name another with --config"
-            )))
+            return Err(ConfigError::Unreadable(format!(
+                "read {shown}: {error}; this user must be able to read it, or name another with --config"
+            )));
         }
-    }
+    };
+    // The text of the error itself would show the line, which may contain a password.
+    text.parse().map_err(|error: toml::de::Error| {
+        let line = text[..error.span().map_or(0, |span| span.start)].lines().count().max(1);
+        ConfigError::Unreadable(format!("{shown}, line {line}: {}", error.message().replace('\n', " ")))
+    })
 }
 
 fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
@@ -196,7 +195,7 @@ mod tests {
     #[test]
     fn the_settings_file_of_the_package_has_every_setting_with_its_default() {
         let text = include_str!("../../cloud.toml");
-        let as_it_is: Settings = Figment::from(Toml::string(text)).extract().unwrap();
+        let as_it_is: Settings = toml::from_str(text).unwrap();
         let json = |settings: &Settings| serde_json::to_value(settings).unwrap();
         assert_eq!(json(&as_it_is), json(&Settings::default()));
         let named = |line: &str| {
@@ -217,7 +216,7 @@ mod tests {
             })
             .flat_map(|line| [line, "\n"])
             .collect();
-        let examples: Settings = Figment::from(Toml::string(&examples)).extract().unwrap();
+        let examples: Settings = toml::from_str(&examples).unwrap();
         assert!(examples.database.is_some() && examples.topic_patterns.len() == 1);
     }
 

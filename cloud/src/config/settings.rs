@@ -22,7 +22,7 @@ pub enum AnonymousUpload {
 
 /// All settings.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Settings {
     pub(super) listen: SocketAddr,
     pub(super) mqtt_listen: Option<SocketAddr>,

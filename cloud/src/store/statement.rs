@@ -12,28 +12,24 @@ use crate::store::error::{ErrorContext, Result};
 use crate::store::open::Store;
 
 /// A statement with its values. `what` of each function is what is attempted, for the error.
-pub(in crate::store) struct Statement(Query<'static, Any, AnyArguments>);
+pub(crate) struct Statement(Query<'static, Any, AnyArguments>);
 
-pub(in crate::store) fn sql(text: impl SqlSafeStr) -> Statement {
+pub(crate) fn sql(text: impl SqlSafeStr) -> Statement {
     Statement(sqlx::query(text))
 }
 
 impl Statement {
     /// Binds the next value, or the values of a tuple in their order.
-    pub(in crate::store) fn bind(self, values: impl Bind) -> Self {
+    pub(crate) fn bind(self, values: impl Bind) -> Self {
         values.bind(self)
     }
 
     /// Returns the number of rows that were inserted, found for an update, or deleted.
-    pub(in crate::store) async fn execute<'c>(
-        self,
-        on: impl Executor<'c, Database = Any>,
-        what: &'static str,
-    ) -> Result<u64> {
+    pub(crate) async fn execute<'c>(self, on: impl Executor<'c, Database = Any>, what: &'static str) -> Result<u64> {
         Ok(self.0.execute(on).await.context(what)?.rows_affected())
     }
 
-    pub(in crate::store) async fn fetch_all<'c>(
+    pub(crate) async fn fetch_all<'c>(
         self,
         on: impl Executor<'c, Database = Any>,
         what: &'static str,
@@ -41,7 +37,7 @@ impl Statement {
         self.0.fetch_all(on).await.context(what)
     }
 
-    pub(in crate::store) async fn fetch_optional<'c>(
+    pub(crate) async fn fetch_optional<'c>(
         self,
         on: impl Executor<'c, Database = Any>,
         what: &'static str,
@@ -49,54 +45,37 @@ impl Statement {
         self.0.fetch_optional(on).await.context(what)
     }
 
-    pub(in crate::store) async fn fetch_one<'c>(
-        self,
-        on: impl Executor<'c, Database = Any>,
-        what: &'static str,
-    ) -> Result<AnyRow> {
-        self.0.fetch_one(on).await.context(what)
-    }
-
     /// Returns the first column of the only row.
-    pub(in crate::store) async fn scalar<'c, T>(
+    pub(crate) async fn scalar<'c, T: Column>(
         self,
         on: impl Executor<'c, Database = Any>,
         what: &'static str,
-    ) -> Result<T>
-    where
-        T: for<'r> Decode<'r, Any> + Type<Any>,
-    {
-        self.fetch_one(on, what).await?.try_get(0).context(what)
+    ) -> Result<T> {
+        self.0.fetch_one(on).await.and_then(|row| row.try_get(0)).context(what)
     }
 
     /// Returns the first column of the row, if there is one.
-    pub(in crate::store) async fn optional_scalar<'c, T>(
+    pub(crate) async fn optional_scalar<'c, T: Column>(
         self,
         on: impl Executor<'c, Database = Any>,
         what: &'static str,
-    ) -> Result<Option<T>>
-    where
-        T: for<'r> Decode<'r, Any> + Type<Any>,
-    {
+    ) -> Result<Option<T>> {
         let row = self.fetch_optional(on, what).await?;
         row.map(|row| row.try_get(0)).transpose().context(what)
     }
 
     /// Returns the first column of all rows.
-    pub(in crate::store) async fn scalars<'c, T>(
+    pub(crate) async fn scalars<'c, T: Column>(
         self,
         on: impl Executor<'c, Database = Any>,
         what: &'static str,
-    ) -> Result<Vec<T>>
-    where
-        T: for<'r> Decode<'r, Any> + Type<Any>,
-    {
+    ) -> Result<Vec<T>> {
         let rows = self.fetch_all(on, what).await?;
         rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>().context(what)
     }
 
     /// Executes the statement in a transaction of its own.
-    pub(in crate::store) async fn commit(self, store: &Store, what: &'static str) -> Result<u64> {
+    pub(crate) async fn commit(self, store: &Store, what: &'static str) -> Result<u64> {
         store
             .with_timeout(async {
                 let mut tx = store.begin(what).await?;
@@ -108,27 +87,24 @@ impl Statement {
     }
 
     /// Reads all rows with a connection of its own.
-    pub(in crate::store) async fn rows(self, store: &Store, what: &'static str) -> Result<Vec<AnyRow>> {
+    pub(crate) async fn rows(self, store: &Store, what: &'static str) -> Result<Vec<AnyRow>> {
         store.with_timeout(self.fetch_all(&store.readers, what)).await
     }
 
     /// Reads the row, if there is one, with a connection of its own.
-    pub(in crate::store) async fn row(self, store: &Store, what: &'static str) -> Result<Option<AnyRow>> {
+    pub(crate) async fn row(self, store: &Store, what: &'static str) -> Result<Option<AnyRow>> {
         store.with_timeout(self.fetch_optional(&store.readers, what)).await
     }
 
     /// Reads the first column of the row, if there is one, with a connection of its own.
-    pub(in crate::store) async fn value<T>(self, store: &Store, what: &'static str) -> Result<Option<T>>
-    where
-        T: for<'r> Decode<'r, Any> + Type<Any>,
-    {
+    pub(crate) async fn value<T: Column>(self, store: &Store, what: &'static str) -> Result<Option<T>> {
         let row = self.row(store, what).await?;
         row.map(|row| row.try_get(0)).transpose().context(what)
     }
 }
 
 /// Keeps the `max` newest rows of a camera, by `column`, and deletes the older ones (P4).
-pub(in crate::store) async fn keep_newest(
+pub(crate) async fn keep_newest(
     tx: &mut AnyConnection,
     table: &'static str,
     column: &'static str,
@@ -149,8 +125,12 @@ pub(in crate::store) async fn keep_newest(
     Ok(())
 }
 
+/// A value of a column.
+pub(crate) trait Column: for<'r> Decode<'r, Any> + Type<Any> {}
+impl<T: for<'r> Decode<'r, Any> + Type<Any>> Column for T {}
+
 /// A value, or several, that a statement binds.
-pub(in crate::store) trait Bind {
+pub(crate) trait Bind {
     fn bind(self, statement: Statement) -> Statement;
 }
 

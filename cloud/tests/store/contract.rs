@@ -31,15 +31,16 @@ struct Fresh {
     empty: Empty,
 }
 
-/// A store that nothing is in yet; nothing if there can be none on this machine, after that was said.
-async fn fresh() -> Option<Fresh> {
-    fresh_with(Limits::default()).await
-}
-
-async fn fresh_with(limits: Limits) -> Option<Fresh> {
-    let empty = empty()?;
-    let store = Store::open(empty.place(), limits).await.unwrap();
-    Some(Fresh { store, empty })
+/// A store that nothing is in yet. Ends the test if there can be none on this machine, which was said.
+macro_rules! fresh {
+    () => {
+        fresh!(Limits::default())
+    };
+    ($limits:expr) => {{
+        let Some(empty) = empty() else { return };
+        let store = Store::open(empty.place(), $limits).await.unwrap();
+        Fresh { store, empty }
+    }};
 }
 
 impl Fresh {
@@ -197,7 +198,7 @@ fn counted(device: &Device) -> [u64; 6] {
 
 #[tokio::test]
 async fn a_capture_is_stored_once_however_often_it_comes() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     assert_eq!(fresh.commit(capture(1, b"one")).await, stored(1, b"one", Some(1)));
     for _ in 0..3 {
         assert_eq!(fresh.commit(capture(1, b"one")).await, stored(1, b"one", None));
@@ -217,7 +218,7 @@ async fn a_capture_is_stored_once_however_often_it_comes() {
 
 #[tokio::test]
 async fn the_same_number_with_other_bytes_is_kept_and_marked() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     fresh.commit(capture(1, b"one")).await;
     assert_eq!(fresh.commit(capture(1, b"other")).await, stored(1, b"other", Some(2)));
     assert_eq!(fresh.commit(capture(1, b"other")).await, stored(1, b"other", None));
@@ -236,7 +237,7 @@ async fn the_same_number_with_other_bytes_is_kept_and_marked() {
 
 #[tokio::test]
 async fn what_a_camera_without_numbers_sends_again_within_a_day_is_a_repeat() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let upload = |device: &DeviceId, bytes: &'static [u8], again| IngestOp::Upload {
         device: device.clone(),
         hash: Hash::of(bytes),
@@ -275,7 +276,7 @@ async fn what_a_camera_without_numbers_sends_again_within_a_day_is_a_repeat() {
 
 #[tokio::test]
 async fn a_deleted_picture_is_never_taken_again_and_still_earns_its_receipt() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     fresh.commit(capture(1, b"one")).await;
     let picture = fresh.all().await.remove(0);
     assert!(fresh.store.delete(&picture).await.unwrap());
@@ -292,7 +293,7 @@ async fn a_deleted_picture_is_never_taken_again_and_still_earns_its_receipt() {
 
 #[tokio::test]
 async fn a_fate_only_rises() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     fresh.commit(tombstone(1, 1)).await;
     assert_eq!(counted(&fresh.porch().await), [1, 0, 0, 1, 0, 0]);
     // The picture comes after all.
@@ -308,7 +309,7 @@ async fn a_fate_only_rises() {
 
 #[tokio::test]
 async fn a_range_tombstone_tells_of_every_sequence_that_has_no_picture() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     fresh.commit(capture(3, b"three")).await;
     fresh.commit(tombstone(5, 5)).await;
     fresh.commit(tombstone(1, 10)).await;
@@ -319,7 +320,7 @@ async fn a_range_tombstone_tells_of_every_sequence_that_has_no_picture() {
 
 #[tokio::test]
 async fn parts_cut_in_different_places_make_one_picture() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let whole: Vec<u8> = (0..=255).cycle().take(1000).collect();
     for (start, end) in [(0, 400), (600, 900), (350, 420), (600, 700), (0, 300)] {
         assert_eq!(fresh.commit(part(1, &whole, start, end)).await, CommitOutcome::PartStored);
@@ -336,7 +337,7 @@ async fn parts_cut_in_different_places_make_one_picture() {
 
 #[tokio::test]
 async fn interleaved_parts_of_several_cameras_do_not_mix() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let cameras: Vec<(DeviceId, SpoolId, Vec<u8>)> = (0..3_u8)
         .map(|n| {
             let name = format!("camera-{n}").parse().unwrap();
@@ -364,7 +365,7 @@ async fn interleaved_parts_of_several_cameras_do_not_mix() {
 
 #[tokio::test]
 async fn parts_whose_whole_has_another_hash_go_to_quarantine() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let (whole, lie) = (vec![1; 100], vec![2; 100]);
     assert_eq!(fresh.commit(part(1, &whole, 0, 50)).await, CommitOutcome::PartStored);
     let lying = part_of(&porch(), record(1, &whole), &lie, 50, 100);
@@ -380,7 +381,7 @@ async fn parts_whose_whole_has_another_hash_go_to_quarantine() {
 
 #[tokio::test]
 async fn parts_that_disagree_about_the_length_begin_anew() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let whole = vec![1; 100];
     let lying = CaptureMetadata { total: 200, ..record(1, &whole) };
     fresh.commit(part_of(&porch(), lying, &whole, 0, 50)).await;
@@ -391,9 +392,7 @@ async fn parts_that_disagree_about_the_length_begin_anew() {
 #[tokio::test]
 async fn the_unfinished_capture_without_progress_for_longest_makes_room() {
     let limits = Limits { part_bytes_max: 250, ..Limits::default() };
-    let Some(fresh) = fresh_with(limits).await else {
-        return;
-    };
+    let fresh = fresh!(limits);
     for (at, sequence) in (1..=3).enumerate() {
         let whole = [u8::try_from(sequence).unwrap(); 101];
         let when = NOW + i64::try_from(at).unwrap();
@@ -409,9 +408,7 @@ async fn the_unfinished_capture_without_progress_for_longest_makes_room() {
 #[tokio::test]
 async fn a_capture_in_absurdly_many_parts_does_not_fill_the_store() {
     let limits = Limits { parts_max: 10, ..Limits::default() };
-    let Some(fresh) = fresh_with(limits).await else {
-        return;
-    };
+    let fresh = fresh!(limits);
     let whole = vec![9; 100];
     for start in 0..50 {
         fresh.commit(part(1, &whole, start, start + 1)).await;
@@ -427,7 +424,7 @@ async fn a_capture_in_absurdly_many_parts_does_not_fill_the_store() {
 
 #[tokio::test]
 async fn what_nobody_finishes_for_a_week_is_dropped() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     fresh.commit(part(1, &[1; 100], 0, 50)).await;
     let week = i64::try_from(Duration::from_secs(7 * 24 * 3600).as_micros()).unwrap();
     assert_eq!(fresh.store.drop_stale_parts(NOW + week).await.unwrap(), 0);
@@ -437,7 +434,7 @@ async fn what_nobody_finishes_for_a_week_is_dropped() {
 
 #[tokio::test]
 async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let half = [4; 100];
     fresh.commit(capture(1, b"one")).await;
     fresh.commit(tombstone(2, 3)).await;
@@ -475,7 +472,7 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
 
 #[tokio::test]
 async fn a_restored_store_asks_for_what_cameras_still_keep() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     // Yesterday's copy knows 1 to 3; since then 4 to 3000 were stored, and receipts sent.
     for sequence in 1..=3 {
         let bytes = sequence.to_string();
@@ -495,7 +492,7 @@ async fn a_restored_store_asks_for_what_cameras_still_keep() {
 
 #[tokio::test]
 async fn what_a_card_only_seems_to_have_does_not_hide_what_it_has() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let IngestOp::Status { device, mut status, .. } = status(2001, &[], &[(1, 2000)]) else {
         unreachable!()
     };
@@ -521,9 +518,7 @@ async fn names_made_up_do_not_fill_the_store() {
         quarantine_all_rows_max: 3,
         ..Limits::default()
     };
-    let Some(fresh) = fresh_with(limits).await else {
-        return;
-    };
+    let fresh = fresh!(limits);
     let outcomes = async |n: u64| {
         let device = format!("camera-{n}").parse().unwrap();
         let bytes = n.to_string().into_bytes();
@@ -550,7 +545,7 @@ async fn names_made_up_do_not_fill_the_store() {
 
 #[tokio::test]
 async fn gaps_are_found_among_very_many_without_asking_for_all() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     fresh.commit(tombstone(1, 5000)).await;
     fresh.commit(tombstone(5002, 9000)).await;
     fresh.commit(tombstone(9003, 10_000)).await;
@@ -564,7 +559,7 @@ async fn gaps_are_found_among_very_many_without_asking_for_all() {
 
 #[tokio::test]
 async fn a_number_is_held_until_a_later_status_says_it_is_not() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     fresh.commit(status(5, &[(1, 4)], &[])).await;
     assert_eq!(counted(&fresh.porch().await), [4, 0, 0, 0, 4, 0]);
     // A picture overtakes the status that speaks of it: 5 and 6 must be on the card.
@@ -579,7 +574,7 @@ async fn a_number_is_held_until_a_later_status_says_it_is_not() {
 
 #[tokio::test]
 async fn a_new_install_leaves_the_old_ones_counted() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     fresh.commit(status(4, &[(1, 3)], &[])).await;
     fresh.commit(capture(1, b"one")).await;
     let new = SpoolId([8; 16]);
@@ -596,7 +591,7 @@ async fn a_new_install_leaves_the_old_ones_counted() {
 
 #[tokio::test]
 async fn two_boards_of_one_name_hold_what_each_has_on_its_card() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let held = |install, next, waiting: &[(u64, u64)]| SpoolInventory {
         spool: install,
         next: number(next),
@@ -637,7 +632,7 @@ async fn two_boards_of_one_name_hold_what_each_has_on_its_card() {
 
 #[tokio::test]
 async fn a_renamed_camera_takes_its_counters_along_with_its_next_press() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let yard: DeviceId = "yard".parse().unwrap();
     let all = async |fresh: &Fresh| {
         let devices = fresh.store.devices(NOW).await.unwrap();
@@ -662,7 +657,7 @@ async fn a_renamed_camera_takes_its_counters_along_with_its_next_press() {
 
 #[tokio::test]
 async fn a_cloned_card_hides_nothing() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let clone: DeviceId = "clone".parse().unwrap();
     fresh.commit(status(4, &[(1, 3)], &[])).await;
     fresh.commit(status_of(&clone, INSTALL, 4, &[(1, 3)], &[])).await;
@@ -686,7 +681,7 @@ async fn a_cloned_card_hides_nothing() {
 
 #[tokio::test]
 async fn a_last_will_takes_the_presence_and_leaves_the_rest() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     fresh.commit(status(4, &[(1, 3)], &[])).await;
     assert_eq!(fresh.porch().await.presence, Presence::Online);
     let will = IngestOp::Status {
@@ -703,7 +698,7 @@ async fn a_last_will_takes_the_presence_and_leaves_the_rest() {
 
 #[tokio::test]
 async fn a_retained_status_is_no_sign_of_life() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let IngestOp::Status { device, status, .. } = status(4, &[(1, 3)], &[]) else {
         unreachable!()
     };
@@ -745,7 +740,7 @@ async fn paged(store: &Store, device: Option<&DeviceId>) -> Vec<u64> {
 
 #[tokio::test]
 async fn pages_of_pictures_follow_the_capture_time_and_news_the_arrival() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     for sequence in [5_u64, 1, 4, 2, 3] {
         let bytes = sequence.to_string();
         fresh.commit(capture(sequence, bytes.as_bytes())).await;
@@ -766,7 +761,7 @@ async fn pages_of_pictures_follow_the_capture_time_and_news_the_arrival() {
 
 #[tokio::test]
 async fn pages_end_anywhere_within_pictures_of_one_time() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     for number in 1..=5 {
         // Uploads of one microsecond, of two cameras.
         let device = if number == 4 { "shed".parse().unwrap() } else { porch() };
@@ -786,7 +781,7 @@ async fn pages_end_anywhere_within_pictures_of_one_time() {
 /// After an outage, captures that waited on a card arrive after newer ones.
 #[tokio::test]
 async fn the_latest_picture_is_the_one_captured_last_and_not_the_one_that_arrived_last() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let latest = async || fresh.porch().await.latest.unwrap().capture;
     let newest = CaptureId { spool: INSTALL, sequence: number(2) };
     fresh.commit(capture(2, b"newer")).await;
@@ -820,7 +815,7 @@ fn of_unknown_time(sequence: u64, boot: u8) -> IngestOp {
 
 #[tokio::test]
 async fn pictures_of_a_boot_stay_together_in_the_order_of_their_sequences() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     // Without a time the first arrival of the boot counts, for those that arrive a day later too.
     fresh.commit_at(of_unknown_time(2, 2), NOW - DAY).await;
     fresh.commit(capture(7, b"newer")).await;
@@ -869,7 +864,7 @@ async fn a_better_time_moves_the_pictures_of_its_boot() {
         ),
         ("synchronised later", synchronised(2, between), [5, 4, 3, 2, 1]),
     ] {
-        let Some(fresh) = fresh().await else { return };
+        let fresh = fresh!();
         fresh.commit_at(of_unknown_time(1, 3), NOW - DAY).await;
         let mut known = record(4, b"known");
         known.pressed.wall_us = between + 3600 * 1_000_000;
@@ -889,7 +884,7 @@ async fn a_better_time_moves_the_pictures_of_its_boot() {
 
 #[tokio::test]
 async fn everything_survives_reopening() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     fresh.commit(capture(1, b"one")).await;
     let (id, before) = (fresh.store.id(), fresh.all().await);
     fresh.store.close().await;
@@ -909,9 +904,7 @@ async fn quarantine_is_bounded_and_counts_repeats() {
         quarantine_message_bytes_max: 150,
         ..Limits::default()
     };
-    let Some(fresh) = fresh_with(limits).await else {
-        return;
-    };
+    let fresh = fresh!(limits);
     let suspect = |device: Option<DeviceId>, bytes: Vec<u8>| {
         IngestOp::Quarantine(QuarantineEntry {
             device,
@@ -947,7 +940,7 @@ async fn quarantine_is_bounded_and_counts_repeats() {
 
 #[tokio::test]
 async fn an_upload_gets_the_next_number_of_an_install_of_its_own() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let upload = |bytes| keepsake_cloud::store::Upload {
         bytes,
         content_type: ContentType::Png,
@@ -972,7 +965,7 @@ async fn an_upload_gets_the_next_number_of_an_install_of_its_own() {
 
 #[tokio::test]
 async fn a_picture_that_is_given_up_on_is_not_called_damaged() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     fresh.commit(capture(1, b"one")).await;
     for _ in 0..3 {
         let begun = fresh.store.begin_thumbnail(3).await.unwrap();
@@ -1018,7 +1011,7 @@ fn before_the_time(sequence: u64, bytes: &[u8]) -> (IngestOp, BootClockOffset) {
 
 #[tokio::test]
 async fn a_boot_line_corrects_the_pictures_of_its_boot_that_are_stored_already() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let (early, line) = before_the_time(1, b"early");
     fresh.commit(early).await;
     assert_eq!(fresh.all().await[0].taken.source, TimeSource::Estimated);
@@ -1049,7 +1042,7 @@ async fn a_boot_line_corrects_the_pictures_of_its_boot_that_are_stored_already()
 
 #[tokio::test]
 async fn a_camera_corrects_its_own_pictures_only() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let (early, line) = before_the_time(1, b"early");
     fresh.commit(early).await;
     fresh.commit(boot_line(&"shed".parse().unwrap(), &line)).await;
@@ -1060,7 +1053,7 @@ async fn a_camera_corrects_its_own_pictures_only() {
 
 #[tokio::test]
 async fn a_clock_that_was_set_a_hundred_times_is_believed_in_nothing() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     let (early, line) = before_the_time(1, b"early");
     fresh.commit(early).await;
     for days in 0..100 {
@@ -1075,7 +1068,7 @@ async fn a_clock_that_was_set_a_hundred_times_is_believed_in_nothing() {
 
 #[tokio::test]
 async fn a_command_waits_until_its_camera_answers_or_it_expires() {
-    let Some(fresh) = fresh().await else { return };
+    let fresh = fresh!();
     for device in [porch(), "shed".parse().unwrap()] {
         fresh.commit(status_of(&device, INSTALL, 1, &[], &[])).await;
     }
@@ -1120,9 +1113,7 @@ async fn a_command_waits_until_its_camera_answers_or_it_expires() {
 #[tokio::test]
 async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
     let limits = Limits { commands_max: 2, ..Limits::default() };
-    let Some(fresh) = fresh_with(limits).await else {
-        return;
-    };
+    let fresh = fresh!(limits);
     fresh.commit(status_of(&porch(), INSTALL, 1, &[], &[])).await;
     let ask = async |id: &str, at: i64| {
         let command = Command {
@@ -1171,9 +1162,7 @@ async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
 #[tokio::test]
 async fn settings_only_rise_and_whoever_was_slower_changes_nothing() {
     let limits = Limits { settings_max: 3, ..Limits::default() };
-    let Some(fresh) = fresh_with(limits).await else {
-        return;
-    };
+    let fresh = fresh!(limits);
     let values = |interval: u64| -> serde_json::Map<String, serde_json::Value> {
         [("capture_interval_s".to_owned(), interval.into())].into_iter().collect()
     };
@@ -1259,7 +1248,7 @@ proptest! {
     fn the_counters_are_what_a_recount_gives(steps in proptest::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let Some(fresh) = fresh().await else { return };
+            let fresh = fresh!();
             let mut model = Model::default();
             let whole = |sequence: u64, bytes: u8| vec![u8::try_from(sequence).unwrap() + 100 * bytes; 50];
             for step in steps {

@@ -9,9 +9,6 @@ use crate::store::picture::Picture;
 impl Store {
     /// Deletes a picture as its owner asked: row and bytes go, its fate stays, so that it is never taken again. Returns
     /// whether it was there.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`]: nothing was deleted.
     pub async fn delete(&self, picture: &Picture) -> Result<bool> {
         self.with_timeout(async {
             let mut tx = self.begin("begin deleting").await?;

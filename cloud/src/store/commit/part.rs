@@ -157,9 +157,9 @@ async fn make_room(tx: &mut AnyConnection, device: &DeviceId, touched: Key, limi
     let sums = sql("SELECT CAST(COALESCE(SUM(parts), 0) AS SIGNED), CAST(COALESCE(SUM(bytes), 0) AS SIGNED) \
          FROM partial WHERE device = ?")
     .bind(device)
-    .fetch_one(&mut *tx, "measure the unfinished captures of a camera")
+    .fetch_optional(&mut *tx, "measure the unfinished captures of a camera")
     .await?;
-    let (mut parts, mut bytes) = (from_bigint(sums.get(0)), from_bigint(sums.get(1)));
+    let (mut parts, mut bytes) = sums.map_or((0, 0), |row| (from_bigint(row.get(0)), from_bigint(row.get(1))));
     if parts <= limits.parts_max && bytes <= limits.part_bytes_max {
         return Ok(());
     }
@@ -242,9 +242,6 @@ impl Store {
 
 impl Store {
     /// Drops unfinished captures that nobody has brought a part of for too long. Returns how many.
-    ///
-    /// # Errors
-    /// [`StoreError`]: nothing was dropped.
     pub async fn drop_stale_parts(&self, now_us: i64) -> Result<u64> {
         let age = i64::try_from(self.limits.part_age_max.as_micros()).unwrap_or(i64::MAX);
         self.with_timeout(async {

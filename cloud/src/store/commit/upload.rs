@@ -57,9 +57,6 @@ impl Upload<'_> {
 
 impl Store {
     /// Stores a picture that came by `POST /upload`: the cloud makes its CaptureId.
-    ///
-    /// # Errors
-    /// [`StoreError`]: nothing is stored.
     pub async fn upload(&self, camera: &DeviceId, upload: &Upload<'_>, now_us: i64) -> Result<Picture> {
         self.with_timeout(async {
             let mut tx = self.begin("begin an upload").await?;

@@ -45,9 +45,6 @@ impl LoginSession {
 
 impl Store {
     /// Begins a session.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`]: there is none.
     pub async fn create_session(
         &self,
         user: PrincipalId,
@@ -92,9 +89,6 @@ impl Store {
     }
 
     /// Notes that a session is used; at most once a minute, so that looking at pages hardly writes.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`]: not noted.
     pub async fn record_session_use(&self, login: &LoginSession, now_us: i64) -> Result<()> {
         if now_us - login.used_us < RECORD_USE_EVERY_US {
             return Ok(());
@@ -118,18 +112,12 @@ impl Store {
     }
 
     /// Ends a session; one that is not there is no error.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`]: it goes on.
     pub async fn end_session(&self, secret: &TokenHash) -> Result<()> {
         end(secret).commit(self, "end a session").await?;
         Ok(())
     }
 
     /// Ends all sessions of a user.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`]: they go on.
     pub async fn end_sessions(&self, user: PrincipalId, kept: Option<&TokenHash>) -> Result<()> {
         end_all(user, kept).commit(self, "end the sessions of a user").await?;
         Ok(())

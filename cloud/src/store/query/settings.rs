@@ -46,9 +46,6 @@ impl Store {
     ///
     /// `ahead`: the version of a camera that has settings this store knows nothing of, as it was restored from a backup;
     /// the new one is above it.
-    ///
-    /// # Errors
-    /// [`StoreError`]: nothing was changed.
     pub async fn update_settings(
         &self,
         device: &DeviceId,

@@ -72,9 +72,6 @@ impl Store {
     }
 
     /// Notes that a key is used, at most once a minute.
-    ///
-    /// # Errors
-    /// [`StoreError`]: not noted.
     pub async fn record_token_use(&self, token: &ApiToken, now_us: i64) -> Result<()> {
         if token.used_us.is_some_and(|used| now_us - used < RECORD_USE_EVERY_US) {
             return Ok(());
@@ -96,9 +93,6 @@ impl Store {
     }
 
     /// Revokes a key; returns whether it was there.
-    ///
-    /// # Errors
-    /// [`StoreError`]: it is still good.
     pub async fn revoke_token(&self, token: PrincipalId) -> Result<bool> {
         let deleted = sql("DELETE FROM api_token WHERE id = ?")
             .bind(token)

@@ -182,9 +182,6 @@ impl Store {
     }
 
     /// Sets the password that an invited user has chosen; `None` where the invitation is used, over or unknown.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`]: nothing was changed.
     pub async fn accept_invitation(&self, secret: &TokenHash, password: &str, now_us: i64) -> Result<Option<User>> {
         self.with_timeout(async {
             let mut tx = self.begin("begin accepting an invitation").await?;
