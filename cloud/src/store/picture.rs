@@ -5,11 +5,13 @@ use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::event::BootClockOffset;
 use keepsake_protocol::id::PictureId;
 use keepsake_protocol::{CaptureId, DeviceId, Hash};
+use serde::Serialize;
 
 use crate::pictures::capture_time::{self, CaptureTime, PressEvidence};
 
 /// How far a small version of a picture is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Thumbnail {
     Pending,
     Ready,
