@@ -350,9 +350,15 @@ async fn guessing_the_set_up_code_is_slowed_down() {
 }
 
 async fn login(to: SocketAddr, name: &str, password: &str) -> (u16, String) {
+    login_from(to, "", name, password).await
+}
+
+/// As through a proxy on this computer, which names the stranger's address.
+async fn login_from(to: SocketAddr, address: &str, name: &str, password: &str) -> (u16, String) {
+    let headers = format!("{JSON}x-forwarded-for: {address}\r\n");
     let body = serde_json::json!({"name": name, "password": password}).to_string();
-    let (status, head, _) = request_bare(to, "POST", "/login", JSON, body.as_bytes()).await;
-    (status, head)
+    let (status, head, body) = request_bare(to, "POST", "/login", &headers, body.as_bytes()).await;
+    (status, head + &String::from_utf8_lossy(&body))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -447,13 +453,7 @@ async fn another_web_site_can_do_nothing_with_a_visitors_cookie() {
 async fn guessing_passwords_is_slowed_down_and_the_owner_still_comes_in() {
     let cloud = Cloud::start(&[]).await;
     let to = cloud.ready.http;
-    // A proxy on this computer names each stranger.
-    let from = async |address: &str, name: &str, password: &str| {
-        let headers = format!("{JSON}x-forwarded-for: {address}\r\n");
-        let body = serde_json::json!({"name": name, "password": password}).to_string();
-        let (status, ..) = request_bare(to, "POST", "/login", &headers, body.as_bytes()).await;
-        status
-    };
+    let from = async |address: &str, name: &str, password: &str| login_from(to, address, name, password).await.0;
     let owners_place = "198.51.100.1";
     assert_eq!(from(owners_place, OWNER, PASSWORD).await, 201);
     for _ in 0..5 {
@@ -477,13 +477,11 @@ async fn nobody_learns_from_the_time_who_there_is() {
     let mut fastest = [Duration::MAX; 2];
     for n in 0..3 {
         for (name, fastest) in [OWNER, "nobody"].into_iter().zip(&mut fastest) {
-            let headers = format!("{JSON}x-forwarded-for: 203.0.113.{n}\r\n");
-            let body = serde_json::json!({"name": name, "password": "wrong password"}).to_string();
             let began = Instant::now();
-            let (status, _, told) = request_bare(to, "POST", "/login", &headers, body.as_bytes()).await;
+            let (status, answer) = login_from(to, &format!("203.0.113.{n}"), name, "wrong password").await;
             *fastest = (*fastest).min(began.elapsed());
             assert_eq!(status, 401);
-            assert!(String::from_utf8_lossy(&told).contains("Incorrect name or password."));
+            assert!(answer.contains("Incorrect name or password."), "{answer}");
         }
     }
     let [known, unknown] = fastest;
@@ -523,43 +521,23 @@ async fn an_invited_user_sets_a_password_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn anonymous_upload_ends_with_the_first_owner() {
+async fn anonymous_upload_and_publishing_end_with_the_first_owner() {
     let unset: [&str; 0] = [];
-    for (owner, flags, expected) in [
-        (false, &unset[..], 201),
-        (true, &unset[..], 401),
-        (true, &["--anonymous-upload", "loopback"][..], 201),
-        (true, &["--anonymous-upload", "everyone"][..], 201),
-        (false, &NO_ANONYMOUS_UPLOAD[..], 403),
-        (true, &NO_ANONYMOUS_UPLOAD[..], 401),
+    for (owner, flags, allowed) in [
+        (false, &unset[..], true),
+        (true, &unset[..], false),
+        (true, &["--anonymous-upload", "loopback"][..], true),
+        (true, &["--anonymous-upload", "everyone"][..], true),
+        (false, &NO_ANONYMOUS_UPLOAD[..], false),
+        (true, &NO_ANONYMOUS_UPLOAD[..], false),
     ] {
-        let cloud = start_with_or_without_owner(owner, flags).await;
-        let picture = image_form("image", "a.jpg", &harness::photograph(1));
+        let cloud = if owner {
+            Cloud::start(flags).await
+        } else {
+            Cloud::start_unowned(tempfile::tempdir().unwrap(), flags).await
+        };
         let to = cloud.ready.http;
-        let status = request_bare(to, "POST", "/upload", FORM, &picture).await.0;
-        assert_eq!(status, expected, "{owner} {flags:?}");
-        let device = "x-keepsake-device: porch\r\n";
-        for (method, path) in [("GET", "/api/v1/down"), ("POST", "/api/v1/up/status"), ("POST", "/api/v1/frames")] {
-            let status = request_bare(to, method, path, device, b"{}").await.0;
-            let denied = if owner { 401 } else { 403 };
-            assert_eq!(status, denied, "{owner} {flags:?} {path}");
-        }
-        cloud.stop().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn anonymous_publishing_ends_with_the_first_owner() {
-    let unset: [&str; 0] = [];
-    for (owner, flags, expected) in [
-        (false, &unset[..], 1),
-        (true, &unset[..], 0),
-        (true, &["--anonymous-upload", "loopback"][..], 1),
-        (true, &["--anonymous-upload", "everyone"][..], 1),
-        (false, &NO_ANONYMOUS_UPLOAD[..], 0),
-        (true, &NO_ANONYMOUS_UPLOAD[..], 0),
-    ] {
-        let cloud = start_with_or_without_owner(owner, flags).await;
+        let denied = if owner { 401 } else { 403 };
         publish_anonymously(&cloud, "camera/image", harness::photograph(1)).await;
         // The cloud receives both over one session, so this receipt comes after the decision on the other picture.
         let mut camera = Camera::connect(&cloud, "porch", 1).await;
@@ -568,7 +546,16 @@ async fn anonymous_publishing_ends_with_the_first_owner() {
         camera.stored(&[(1, Hash::of(&known))]).await;
         let count = "SELECT COUNT(*) FROM picture WHERE device = 'camera'";
         let stored: i64 = sqlx::query_scalar(count).fetch_one(&mut cloud.database().await).await.unwrap();
-        assert_eq!(stored, expected, "{owner} {flags:?}");
+        assert_eq!(stored, i64::from(allowed), "{owner} {flags:?}");
+
+        let picture = image_form("image", "a.jpg", &harness::photograph(3));
+        let status = request_bare(to, "POST", "/upload", FORM, &picture).await.0;
+        assert_eq!(status, if allowed { 201 } else { denied }, "{owner} {flags:?}");
+        let device = "x-keepsake-device: porch\r\n";
+        for (method, path) in [("GET", "/api/v1/down"), ("POST", "/api/v1/up/status"), ("POST", "/api/v1/frames")] {
+            let status = request_bare(to, method, path, device, b"{}").await.0;
+            assert_eq!(status, denied, "{owner} {flags:?} {path}");
+        }
         cloud.stop().await;
     }
 }
@@ -582,14 +569,6 @@ async fn publish_anonymously(cloud: &Cloud, topic: &str, bytes: Vec<u8>) {
     let at_least_once = PublishOptions::new(QoS::AtLeastOnce);
     client.publish(topic, bytes, at_least_once).await.unwrap();
     while !matches!(events.poll().await, Ok(Event::Incoming(Incoming::PubAck(_))) | Err(_)) {}
-}
-
-async fn start_with_or_without_owner(owner: bool, flags: &[&str]) -> Cloud {
-    if owner {
-        Cloud::start(flags).await
-    } else {
-        Cloud::start_unowned(tempfile::tempdir().unwrap(), flags).await
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

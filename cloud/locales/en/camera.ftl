@@ -80,11 +80,6 @@ led-status = LED status
 led-offline = Unknown while the camera is offline.
 not-reported = Not reported
 queue = Queue
-picture-count =
-    { $count ->
-        [one] { $count } picture
-       *[other] { $count } pictures
-    }
 fact-waiting = Waiting
 fact-oldest = Oldest
 before-clock-set = taken before the camera's clock was set

@@ -6,6 +6,11 @@ camera = Camera
 cameras-title = Cameras
 pictures-title = Pictures
 all-cameras = All cameras
+picture-count =
+    { $count ->
+        [one] { $count } picture
+       *[other] { $count } pictures
+    }
 save = Save
 show = Show
 name = Name

@@ -30,11 +30,9 @@ state-partly = Partly applied
 state-trial = Trying the connection
 state-ahead = Different version on the camera
 settings-none = No settings have been changed here. The camera uses its camera.toml.
-settings-waiting = Version { $version } is waiting for the camera.
-settings-waiting-changed = Version { $version }, changed { $time }, is waiting for the camera.
+settings-waiting = Version { $version }, changed { $time }, is waiting for the camera.
 settings-camera-version = The camera has version { $version }.
-settings-applied = Version { $version } is applied.
-settings-applied-changed = Version { $version }, changed { $time }, is applied.
+settings-applied = Version { $version }, changed { $time }, is applied.
 settings-partly =
     Version { $version } is applied except for { $count ->
         [one] { $count } setting

@@ -55,7 +55,6 @@ led-status = LED 상태
 led-offline = 오프라인일 때는 알 수 없습니다.
 not-reported = 보고되지 않음
 queue = 대기열
-picture-count = 사진 { $count }장
 fact-waiting = 대기 중
 fact-oldest = 가장 오래된 사진
 before-clock-set = 시계를 맞추기 전에 촬영

@@ -55,6 +55,11 @@ impl TokenHash {
     pub fn of(text: &str) -> Self {
         Self(Hash::of(text.as_bytes()).0)
     }
+
+    /// Returns the first digits: enough to tell the sessions of one user apart, and no secret.
+    pub fn prefix(&self) -> String {
+        hex::encode(&self.0[..8])
+    }
 }
 
 impl TryFrom<&[u8]> for TokenHash {

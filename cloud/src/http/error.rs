@@ -1,16 +1,11 @@
 //! Errors as RFC 9457 problems: a status and a plain sentence for the client, the cause for the log.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::http::ui::templates;
-use crate::http::ui::views::Visitor;
 use crate::store::{StoreError, UserError};
-
-/// What axum has to say is far shorter.
-const DETAIL_BYTES_MAX: usize = 4096;
 
 /// `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +30,18 @@ impl Problem {
             1 => "1 second".to_owned(),
             _ => format!("{seconds} seconds"),
         };
+        let detail = format!("{reason} Try again in {wait}.");
         Self {
             retry_after_s: Some(seconds),
-            ..Self::new(StatusCode::TOO_MANY_REQUESTS, format!("{reason} Try again in {wait}."))
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+        }
+    }
+
+    /// The request can succeed in `retry_after_s` seconds.
+    pub(crate) fn unavailable(detail: impl Into<String>, retry_after_s: u64) -> Self {
+        Self {
+            retry_after_s: Some(retry_after_s),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
     }
 
@@ -58,6 +62,17 @@ struct Body<'a> {
     detail: &'a str,
 }
 
+impl Problem {
+    /// Returns a response with status and headers of the problem, for a page that shows it.
+    pub(crate) fn with_body(&self, body: impl IntoResponse) -> Response {
+        let mut response = (self.status, body).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = Body {
@@ -66,14 +81,8 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
         };
-        let mut response = (self.status, Json(body)).into_response();
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = self.retry_after_s {
-            let seconds = HeaderValue::from(seconds);
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
-        }
+        let mut response = self.with_body(([(header::CONTENT_TYPE, "application/problem+json")], Json(body)));
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -103,21 +112,6 @@ pub(crate) async fn method_not_allowed() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.")
 }
 
-/// Says as a problem what axum refuses in bare text: a path, query or body that cannot be read.
-pub(crate) async fn to_problem_json(response: Response) -> Response {
-    let status = response.status();
-    let is_text = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
-    if !status.is_client_error() || !is_text {
-        return response;
-    }
-    let detail = axum::body::to_bytes(response.into_body(), DETAIL_BYTES_MAX).await;
-    let detail = String::from_utf8_lossy(&detail.unwrap_or_default()).into_owned();
-    Problem::new(status, detail).into_response()
-}
-
 /// A bug: the request fails, the service goes on. The panic itself is in the log already.
 pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error. Details are in the server log.").into_response()
@@ -128,15 +122,4 @@ pub(crate) fn is_page(path: &str) -> bool {
     !["/api/", "/upload", "/metrics", "/healthz", "/readyz", "/assets/"]
         .iter()
         .any(|prefix| path.starts_with(prefix))
-}
-
-/// The error page for a visitor without access; it shows nothing of the cloud.
-pub(crate) fn denied_page(visitor: &Visitor, problem: &Problem) -> Response {
-    let page = templates::denied_page(visitor, problem.status, &problem.detail);
-    let mut response = (problem.status, page).into_response();
-    if let Some(seconds) = problem.retry_after_s {
-        let seconds = HeaderValue::from(seconds);
-        response.headers_mut().insert(header::RETRY_AFTER, seconds);
-    }
-    response
 }

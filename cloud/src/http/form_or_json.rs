@@ -2,46 +2,40 @@
 
 use axum::body::Bytes;
 use axum::extract::{Form, FromRequest, Json, Request};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
 use crate::http::app_state::AppState;
-use crate::http::error::{Problem, is_page};
+use crate::http::error::is_page;
 
-/// The fields, and whether a page or a program awaits the answer.
+/// The fields of a request, and who awaits the answer.
 pub(super) struct FormOrJson<T> {
     pub(super) fields: T,
-    /// It went to the address of a page, so that a person reads the answer.
+    /// The form of a page: a person reads the answer.
     pub(super) is_form: bool,
 }
 
 impl<T: DeserializeOwned> FromRequest<AppState> for FormOrJson<T> {
-    type Rejection = Problem;
+    type Rejection = Response;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
-        let is_form = is_page(request.uri().path());
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let body = Request::from_parts(parts.clone(), body);
-        let body = Bytes::from_request(body, state)
+        let body = Bytes::from_request(Request::from_parts(parts.clone(), body), state)
             .await
-            .map_err(|error| Problem::new(error.status(), error.body_text()))?;
+            .map_err(IntoResponse::into_response)?;
         // curl calls everything a form unless told otherwise, so a body that looks like JSON is taken for that.
         let is_json = body.first() == Some(&b'{');
-        let kind = if is_json {
-            "application/json"
-        } else {
-            "application/x-www-form-urlencoded"
-        };
-        let kind = HeaderValue::from_static(kind);
-        parts.headers.insert(header::CONTENT_TYPE, kind);
-        let request = Request::from_parts(parts, body.into());
+        let is_form = !is_json && is_page(parts.uri.path());
         let fields = if is_json {
-            let read = Json::from_request(request, state).await;
-            read.map(|Json(fields)| fields).map_err(|error| Problem::bad_request(error.body_text()))
+            Json::from_bytes(&body).map(|Json(fields)| fields).map_err(|error| error.body_text())
         } else {
-            let read = Form::from_request(request, state).await;
-            read.map(|Form(fields)| fields).map_err(|error| Problem::bad_request(error.body_text()))
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            parts.headers.insert(header::CONTENT_TYPE, form);
+            let form = Form::from_request(Request::from_parts(parts, body.into()), state).await;
+            form.map(|Form(fields)| fields).map_err(|error| error.body_text())
         };
-        fields.map(|fields| Self { fields, is_form })
+        let fields = fields.map_err(|text| (StatusCode::BAD_REQUEST, text).into_response())?;
+        Ok(Self { fields, is_form })
     }
 }

@@ -7,8 +7,10 @@ mod cookies;
 mod error;
 mod form_or_json;
 pub mod not_ready;
+mod problem_page;
 mod security_headers;
 mod server;
+mod settings_progress;
 mod slow_body;
 pub mod ui;
 
@@ -16,7 +18,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{self, MethodRouter};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -111,6 +113,7 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Viewer, "/cameras/{device}", handlers::camera),
         get(Viewer, "/cameras/{device}/settings", handlers::settings),
         post(Operator, "/cameras/{device}/settings", handlers::save_settings),
+        post(Operator, "/cameras/{device}/commands", commands::create),
         get(Viewer, "/pictures", handlers::gallery),
         get(Viewer, "/pictures/{id}", handlers::picture),
         get(Viewer, "/quarantine", handlers::quarantine),
@@ -173,7 +176,7 @@ fn routes(state: AppState) -> Router {
         // A client without access does not learn which pages exist.
         .fallback(handlers::not_found.layer(authorization))
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(map_response(error::to_problem_json))
+        .layer(from_fn(problem_page::show_problems))
         .layer(from_fn(slow_body::enforce_min_rate))
         .layer(from_fn_with_state(state.clone(), security_headers::security_headers))
         .layer(CatchPanicLayer::custom(error::panicked))

@@ -3,7 +3,6 @@
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -13,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::http::api::health;
 use crate::http::error::Problem;
 use crate::http::server::{Tls, accept};
+
+/// The Retry-After of every answer, seconds.
+const RETRY_AFTER_S: u64 = 5;
 
 /// Answers until it is stopped. `reason`: a plain sentence.
 pub async fn wait(listener: &TcpListener, tls: Option<Tls>, reason: watch::Receiver<String>, stop: CancellationToken) {
@@ -27,7 +29,7 @@ pub async fn wait(listener: &TcpListener, tls: Option<Tls>, reason: watch::Recei
         async move {
             detail[..1].make_ascii_uppercase();
             detail += ". Cameras keep their pictures meanwhile.";
-            retry_soon(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response())
+            Problem::unavailable(detail, RETRY_AFTER_S)
         }
     };
     let routes = Router::new()
@@ -35,10 +37,4 @@ pub async fn wait(listener: &TcpListener, tls: Option<Tls>, reason: watch::Recei
         .route("/readyz", routing::get(unready))
         .fallback(nothing_yet);
     accept(listener, tls, routes, stop).await;
-}
-
-fn retry_soon(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("5"));
-    response
 }

@@ -9,6 +9,7 @@
 
 use keepsake_protocol::clock::{ClockReading, drift_us, to_signed};
 use keepsake_protocol::event::BootClockOffset;
+use serde::Serialize;
 
 /// The clock of the cloud itself is right to this, microseconds.
 const CLOUD_CLOCK_US: i64 = 2_000_000;
@@ -18,7 +19,8 @@ const BELIEVED_US: i64 = 5 * 60 * 1_000_000;
 /// 1 January 2024: there was no such camera before. An earlier bound is none.
 const FIRST_POSSIBLE_US: i64 = 1_704_067_200_000_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TimeSource {
     /// The camera's clock followed a source of time at the press.
     Synchronised,
@@ -29,8 +31,9 @@ pub enum TimeSource {
 }
 
 /// The moment of a press, microseconds UTC. `earliest_us <= best_us <= latest_us`, and the true one lies between.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CaptureTime {
+    #[serde(rename = "state")]
     pub source: TimeSource,
     /// Absent where nothing is known of what came before.
     pub earliest_us: Option<i64>,
@@ -38,6 +41,7 @@ pub struct CaptureTime {
     /// The one to show where only one can be shown.
     pub best_us: i64,
     /// Clocks contradict each other, or what else is known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub contradicted: bool,
 }
 

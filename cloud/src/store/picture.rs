@@ -57,7 +57,8 @@ impl TryFrom<String> for PictureCursor {
 }
 
 /// The state of a picture's thumbnail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Thumbnail {
     Pending,
     Ready,

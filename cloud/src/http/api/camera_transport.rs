@@ -10,7 +10,6 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -25,7 +24,7 @@ use crate::config::READING_KIB_MAX;
 use crate::downlink::outbox::Cursor;
 use crate::http::app_state::AppState;
 use crate::http::auth::principal::Principal;
-use crate::http::error::Problem;
+use crate::http::error::{HttpResult, Problem};
 use crate::ingest::operation::Message;
 use crate::ingest::queue::{Delivery, IngestResponse};
 
@@ -59,14 +58,14 @@ pub(crate) async fn upload_frame(
     Query(from): Query<UplinkQuery>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Receipt>, DeviceError> {
+) -> HttpResult<Json<Receipt>> {
     let device = device_of(&principal, &headers, from.device.as_deref())?;
     let verdict = enqueue_and_wait(&state, &device, MessageKind::Frame, &headers, body).await?;
     receipts(verdict)?
         .pop()
         .map(Json)
         // Whatever a frame becomes, it is answered with a receipt or not at all.
-        .ok_or_else(|| busy("The frame was not accepted.", HOLD_RETRY_S))
+        .ok_or_else(|| Problem::unavailable("The frame was not accepted.", HOLD_RETRY_S))
 }
 
 /// `POST /api/v1/up/{leaf}`: the payload of every other `up/…`, answered with the receipts it earned.
@@ -77,7 +76,7 @@ pub(crate) async fn send_message(
     Query(from): Query<UplinkQuery>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Down>, DeviceError> {
+) -> HttpResult<Json<Down>> {
     let words = [MessageKind::Have, MessageKind::Status, MessageKind::Event, MessageKind::Reply];
     let leaf = words
         .into_iter()
@@ -99,11 +98,12 @@ pub(crate) async fn poll_downlink(
     Extension(principal): Extension<Principal>,
     Query(asked): Query<DownlinkQuery>,
     headers: HeaderMap,
-) -> Result<Json<Down>, DeviceError> {
+) -> HttpResult<Json<Down>> {
     let device = device_of(&principal, &headers, asked.device.as_deref())?;
-    let full = |_| busy("Too many cameras are waiting for messages.", FULL_RETRY_S);
+    let full = |_| Problem::unavailable("Too many cameras are waiting for messages.", FULL_RETRY_S);
     let _place = state.listening.clone().try_acquire_owned().map_err(full)?;
-    let many = |error: crate::downlink::outbox::TooMany| busy(&format!("There are {error}."), HOLD_RETRY_S);
+    let many =
+        |error: crate::downlink::outbox::TooMany| Problem::unavailable(format!("There are {error}."), HOLD_RETRY_S);
     let context = state.outboxes.open(&device).map_err(many)?;
     let mark = asked.after.as_deref().and_then(Cursor::parse);
     if context.is_first(mark) {
@@ -118,7 +118,7 @@ pub(crate) async fn poll_downlink(
 }
 
 /// Returns the camera of the request, if the principal may act for it.
-fn device_of(principal: &Principal, headers: &HeaderMap, asked: Option<&str>) -> Result<DeviceId, Problem> {
+fn device_of(principal: &Principal, headers: &HeaderMap, asked: Option<&str>) -> HttpResult<DeviceId> {
     let named = headers.get(DEVICE_HEADER);
     let name = named.map(|name| name.to_str().unwrap_or(""));
     let own = match principal {
@@ -146,13 +146,13 @@ async fn enqueue_and_wait(
     leaf: MessageKind,
     headers: &HeaderMap,
     body: Body,
-) -> Result<IngestResponse, DeviceError> {
+) -> HttpResult<IngestResponse> {
     let is_frame = leaf == MessageKind::Frame;
     let hold = state.backpressure.state();
     let reason = if is_frame { hold.reason() } else { hold.store.as_deref() };
     if let Some(reason) = reason {
         let why = format!("Uploads are paused: {reason}.");
-        return Err(busy(&why, HOLD_RETRY_S));
+        return Err(Problem::unavailable(why, HOLD_RETRY_S));
     }
     let most = if is_frame {
         let picture = usize::try_from(state.config.capture_bytes_max).unwrap_or(usize::MAX);
@@ -161,7 +161,7 @@ async fn enqueue_and_wait(
         JSON_BYTES_MAX
     };
     let payload = read(state, headers, body, most).await?;
-    let (asker, answer) = oneshot::channel();
+    let (responder, answer) = oneshot::channel();
     let delivery = Delivery {
         message: Message {
             topic: Topic::new(device, leaf).to_string(),
@@ -169,59 +169,58 @@ async fn enqueue_and_wait(
             retained: false,
         },
         ack: None,
-        responder: Some(asker),
+        responder: Some(responder),
     };
     let [pictures, words] = &state.queues;
     let queue = if is_frame { pictures } else { words };
     if queue.put(delivery).is_err() {
-        return Err(busy("Ingest queue full.", FULL_RETRY_S));
+        return Err(Problem::unavailable("Ingest queue full.", FULL_RETRY_S));
     }
     tokio::select! {
         answer = tokio::time::timeout(COMMIT_WAIT, answer) => match answer {
             Ok(Ok(verdict)) => Ok(verdict),
             Ok(Err(_)) => Err(stopping()),
-            Err(_) => Err(busy("Commit pending; the receipt will follow.", HOLD_RETRY_S)),
+            Err(_) => Err(Problem::unavailable("Commit pending; the receipt will follow.", HOLD_RETRY_S)),
         },
         () = state.stop.cancelled() => Err(stopping()),
     }
 }
 
 /// Reads a body of at most `most` bytes, while the bodies read at once stay within their memory.
-async fn read(state: &AppState, headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, DeviceError> {
+async fn read(state: &AppState, headers: &HeaderMap, body: Body, most: usize) -> HttpResult<Bytes> {
     let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The message is longer than {most} bytes."));
     let said = headers.get(header::CONTENT_LENGTH);
     let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
     // Without a length it may become as long as allowed.
     let length: usize = said.unwrap_or(most);
     if length > most {
-        return Err(too_large().into());
+        return Err(too_large());
     }
     let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
     let _room = state
         .reading
         .clone()
         .try_acquire_many_owned(kib.min(READING_KIB_MAX))
-        .map_err(|_| busy("Too many concurrent uploads.", FULL_RETRY_S))?;
+        .map_err(|_| Problem::unavailable("Too many concurrent uploads.", FULL_RETRY_S))?;
     let mut bytes = BytesMut::new();
     let mut pieces = body.into_data_stream();
     loop {
         let piece = match tokio::time::timeout(SILENCE_MAX, pieces.next()).await {
             Ok(None) => return Ok(bytes.freeze()),
             Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(_))) => return Err(Problem::bad_request("Request body truncated.").into()),
+            Ok(Some(Err(_))) => return Err(Problem::bad_request("Request body truncated.")),
             Err(_) => {
-                let text = "Request body too slow.";
-                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, text).into());
+                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "Request body too slow."));
             }
         };
         if bytes.len() + piece.len() > most {
-            return Err(too_large().into());
+            return Err(too_large());
         }
         bytes.extend_from_slice(&piece);
     }
 }
 
-fn receipts(verdict: IngestResponse) -> Result<Vec<Receipt>, Problem> {
+fn receipts(verdict: IngestResponse) -> HttpResult<Vec<Receipt>> {
     match verdict {
         IngestResponse::Receipts(receipts) => Ok(receipts),
         IngestResponse::Quarantined(reason) => {
@@ -230,41 +229,6 @@ fn receipts(verdict: IngestResponse) -> Result<Vec<Receipt>, Problem> {
     }
 }
 
-/// Why a request is not answered as asked.
-#[derive(Debug)]
-pub(crate) enum DeviceError {
-    Problem(Problem),
-    /// The Retry-After of the answer, seconds.
-    RetryAfter {
-        problem: Problem,
-        retry_s: u64,
-    },
-}
-
-impl From<Problem> for DeviceError {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
-    }
-}
-
-impl IntoResponse for DeviceError {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Problem(problem) => problem.into_response(),
-            Self::RetryAfter { problem, retry_s } => {
-                ([(header::RETRY_AFTER, retry_s.to_string())], problem).into_response()
-            }
-        }
-    }
-}
-
-fn busy(why: &str, retry_s: u64) -> DeviceError {
-    DeviceError::RetryAfter {
-        problem: Problem::new(StatusCode::SERVICE_UNAVAILABLE, why),
-        retry_s,
-    }
-}
-
-fn stopping() -> DeviceError {
-    busy("The cloud is stopping.", FULL_RETRY_S)
+fn stopping() -> Problem {
+    Problem::unavailable("The cloud is stopping.", FULL_RETRY_S)
 }

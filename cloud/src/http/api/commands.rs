@@ -1,9 +1,8 @@
-//! `/api/v1/devices/{device}/commands`: asks a camera for something, and tells how far that got.
+//! `/api/v1/devices/{device}/commands`: sends commands to a camera, and lists their progress.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::command::CommandKind;
@@ -12,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::http::api::dto;
 use crate::http::app_state::AppState;
 use crate::http::error::{HttpResult, Problem};
+use crate::http::form_or_json::FormOrJson;
 use crate::now_us;
 
-/// Commands told of one camera.
+/// The longest list of commands of one camera.
 const LIMIT: u32 = 50;
 
 #[derive(Debug, Deserialize)]
-struct CommandRequest {
+pub(crate) struct CommandRequest {
     command: CommandKind,
 }
 
@@ -27,36 +27,18 @@ pub(crate) struct Commands {
     commands: Vec<dto::Command>,
 }
 
-/// Takes JSON, and the form of a page without JavaScript, which is sent back to the camera's page.
+/// Sends a command. A page is sent back to the camera's page.
 pub(crate) async fn create(
     State(state): State<AppState>,
     Path(device): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    given: FormOrJson<CommandRequest>,
 ) -> HttpResult<Response> {
     let device = find(&state, &device).await?;
-    // curl calls everything a form unless told otherwise, so a body that looks like JSON is taken for that.
-    let is_form = body.first() != Some(&b'{')
-        && headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|kind| kind.to_str().ok())
-            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-    let asked = if is_form {
-        let fields = std::str::from_utf8(&body).unwrap_or("").split('&');
-        let named = fields.filter_map(|field| field.strip_prefix("command=")).next();
-        serde_json::from_value(serde_json::json!({ "command": named }))
-    } else {
-        serde_json::from_slice(&body)
-    };
-    let CommandRequest { command } = asked.map_err(|_| {
-        Problem::bad_request("Expected {\"command\": \"snap\"}, or \"identify\", \"restart\" or \"diagnostics\".")
-    })?;
-    let noted = state.announcer.send_command(&device, command).await?;
-    if is_form {
+    let command = state.announcer.send_command(&device, given.fields.command).await?;
+    if given.is_form {
         return Ok(Redirect::to(&format!("/cameras/{device}")).into_response());
     }
-    let told = dto::Command::at(noted, now_us());
-    Ok((StatusCode::ACCEPTED, Json(told)).into_response())
+    Ok((StatusCode::ACCEPTED, Json(dto::Command::at(command, now_us()))).into_response())
 }
 
 pub(crate) async fn list(State(state): State<AppState>, Path(device): Path<String>) -> HttpResult<Json<Commands>> {

@@ -1,7 +1,6 @@
 //! `GET /api/v1/devices`, one camera, and what it told: faults, boot lines, and why sequences have no picture.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
@@ -56,10 +55,9 @@ pub(crate) async fn one(State(state): State<AppState>, Path(device): Path<String
 pub(crate) async fn events(
     State(state): State<AppState>,
     Path(device): Path<String>,
-    asked: Result<Query<EventsQuery>, QueryRejection>,
+    Query(asked): Query<EventsQuery>,
 ) -> HttpResult<Json<Events>> {
     let device = name(&device)?;
-    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let limit = limit(asked.limit)?;
     let store = &state.store;
     if store.device(&device, now_us()).await?.is_none() {

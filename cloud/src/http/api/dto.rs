@@ -4,14 +4,12 @@ use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::CommandKind;
 use keepsake_protocol::id::{PictureId, Sequence};
-use keepsake_protocol::status::{LedStatus, Presence};
+use keepsake_protocol::status::{Health, LedStatus, Presence, Status};
 use keepsake_protocol::{CaptureId, DeviceId, Hash, SpoolId};
 use serde::Serialize;
 
-use crate::pictures::capture_time;
-use crate::pictures::capture_time::TimeSource;
-use crate::store;
-use crate::store::Thumbnail;
+use crate::pictures::capture_time::CaptureTime;
+use crate::store::{self, Counters, QuarantinedMessage, Thumbnail};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Picture {
@@ -39,35 +37,8 @@ pub(crate) struct Picture {
     sent_after_us: Option<u64>,
     stored_us: i64,
     attempt: u32,
-    thumbnail: &'static str,
+    thumbnail: Thumbnail,
     color: Option<String>,
-}
-
-/// The true moment of the press lies between `earliest_us`, where that is known, and `latest_us`.
-#[derive(Debug, Serialize)]
-struct CaptureTime {
-    state: &'static str,
-    earliest_us: Option<i64>,
-    latest_us: i64,
-    best_us: i64,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    contradicted: bool,
-}
-
-impl From<capture_time::CaptureTime> for CaptureTime {
-    fn from(taken: capture_time::CaptureTime) -> Self {
-        Self {
-            state: match taken.source {
-                TimeSource::Synchronised => "synchronised",
-                TimeSource::Corrected => "corrected",
-                TimeSource::Estimated => "estimated",
-            },
-            earliest_us: taken.earliest_us,
-            latest_us: taken.latest_us,
-            best_us: taken.best_us,
-            contradicted: taken.contradicted,
-        }
-    }
 }
 
 impl From<store::Picture> for Picture {
@@ -88,39 +59,14 @@ impl From<store::Picture> for Picture {
             conflict: picture.conflict,
             damaged: picture.damaged,
             pressed: picture.pressed,
-            taken: picture.taken.into(),
+            taken: picture.taken,
             captured_after_us: picture.captured_after_us,
             saved_after_us: picture.saved_after_us,
             sent_after_us: picture.sent_after_us,
             stored_us: picture.stored_us,
             attempt: picture.attempt,
-            thumbnail: match picture.thumbnail {
-                Thumbnail::Pending => "pending",
-                Thumbnail::Ready => "ready",
-                Thumbnail::None => "none",
-            },
+            thumbnail: picture.thumbnail,
             color: picture.color.map(|color| format!("#{color:06x}")),
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct CounterFields {
-    stored: u64,
-    deleted: u64,
-    failed: u64,
-    held: u64,
-    missing: u64,
-}
-
-impl From<store::Counters> for CounterFields {
-    fn from(counters: store::Counters) -> Self {
-        Self {
-            stored: counters.stored,
-            deleted: counters.deleted,
-            failed: counters.told,
-            held: counters.held,
-            missing: counters.missing,
         }
     }
 }
@@ -129,12 +75,12 @@ impl From<store::Counters> for CounterFields {
 pub(crate) struct Totals {
     pressed: u64,
     #[serde(flatten)]
-    counted: CounterFields,
+    counters: Counters,
 }
 
-impl From<store::Counters> for Totals {
-    fn from(counters: store::Counters) -> Self {
-        Self { pressed: counters.pressed(), counted: counters.into() }
+impl From<Counters> for Totals {
+    fn from(counters: Counters) -> Self {
+        Self { pressed: counters.pressed(), counters }
     }
 }
 
@@ -143,7 +89,7 @@ struct Spool {
     spool: SpoolId,
     next: Sequence,
     #[serde(flatten)]
-    counted: CounterFields,
+    counters: Counters,
 }
 
 /// The pattern that the LED shows.
@@ -169,9 +115,8 @@ pub(crate) struct Device {
     id: DeviceId,
     presence: Presence,
     last_seen_us: i64,
-    pressed: u64,
     #[serde(flatten)]
-    counted: CounterFields,
+    totals: Totals,
     conflicts: u64,
     damaged: u64,
     waiting: u64,
@@ -181,26 +126,26 @@ pub(crate) struct Device {
     light: Light,
     faults: Vec<u8>,
     version: String,
-    health: keepsake_protocol::status::Health,
+    health: Health,
     latest: Option<Picture>,
     spools: Vec<Spool>,
 }
 
 impl From<store::Device> for Device {
     fn from(device: store::Device) -> Self {
-        let status = device.status.map_or_else(keepsake_protocol::status::Status::last_will, |status| *status);
+        let (retained, coarse) = (device.retained(), device.is_coarse());
+        let status = device.status.map_or_else(Status::last_will, |status| *status);
         Self {
             id: device.id,
             presence: device.presence,
             last_seen_us: device.last_seen_us,
-            pressed: device.counters.pressed(),
-            counted: device.counters.into(),
+            totals: device.counters.into(),
             conflicts: device.conflicts,
             damaged: device.damaged,
             waiting: status.queue.waiting,
             waiting_bytes: status.queue.waiting_bytes,
-            retained: retained(&status),
-            coarse: device.installs.iter().any(|spool| spool.coarse),
+            retained,
+            coarse,
             light: status.led.into(),
             faults: status.faults,
             version: status.version,
@@ -212,21 +157,16 @@ impl From<store::Device> for Device {
                 .map(|spool| Spool {
                     spool: spool.install,
                     next: spool.next,
-                    counted: spool.counters.into(),
+                    counters: spool.counters,
                 })
                 .collect(),
         }
     }
 }
 
-/// Returns how many captures a camera retains although it has a receipt for them.
-pub(crate) fn retained(status: &keepsake_protocol::status::Status) -> u64 {
-    status.spools.iter().map(|held| held.kept.count()).fold(0, u64::saturating_add)
-}
-
 #[derive(Debug, Serialize)]
 struct CommandStageInfo {
-    stage: String,
+    stage: &'static str,
     at_us: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     after_us: Option<u64>,
@@ -252,7 +192,7 @@ pub(crate) struct Command {
     device: DeviceId,
     command: CommandKind,
     /// The last stage: `waiting` until it is sent, `sent`, then what the camera says; `expired` if it came too late.
-    stage: String,
+    stage: &'static str,
     created_us: i64,
     expires_us: i64,
     stages: Vec<CommandStageInfo>,
@@ -265,14 +205,11 @@ pub(crate) struct Command {
 
 impl Command {
     pub(crate) fn at(command: store::Command, now_us: i64) -> Self {
-        let sent = command.sent_us.map(|at_us| CommandStageInfo {
-            stage: "sent".to_owned(),
-            at_us,
-            after_us: None,
-            text: None,
-        });
+        let sent = command
+            .sent_us
+            .map(|at_us| CommandStageInfo { stage: "sent", at_us, after_us: None, text: None });
         let reached = command.stages.into_iter().map(|reached| CommandStageInfo {
-            stage: reached.stage,
+            stage: reached.stage.as_str(),
             at_us: reached.at_us,
             after_us: reached.after_us,
             text: reached.text,
@@ -282,10 +219,10 @@ impl Command {
         let stage = if unheard && command.expires_us <= now_us {
             "expired"
         } else {
-            stages.last().map_or("waiting", |stage| &stage.stage)
+            stages.last().map_or("waiting", |stage| stage.stage)
         };
         Self {
-            stage: stage.to_owned(),
+            stage,
             id: command.id,
             device: command.device,
             command: command.command,
@@ -315,28 +252,12 @@ impl From<store::DeviceEvent> for Event {
 #[derive(Debug, Serialize)]
 pub(crate) struct Quarantined {
     id: String,
-    device: String,
-    topic: String,
-    reason: String,
-    hash: String,
-    bytes: u64,
-    times: u64,
-    first_us: i64,
-    last_us: i64,
+    #[serde(flatten)]
+    message: QuarantinedMessage,
 }
 
-impl From<store::QuarantinedMessage> for Quarantined {
-    fn from(row: store::QuarantinedMessage) -> Self {
-        Self {
-            id: format!("{}.{}", row.device, row.hash),
-            device: row.device,
-            topic: row.topic,
-            reason: row.reason,
-            hash: row.hash,
-            bytes: row.size,
-            times: row.times,
-            first_us: row.first_us,
-            last_us: row.last_us,
-        }
+impl From<QuarantinedMessage> for Quarantined {
+    fn from(message: QuarantinedMessage) -> Self {
+        Self { id: format!("{}.{}", message.device, message.hash), message }
     }
 }

@@ -40,9 +40,8 @@ pub(crate) const PICTURE_POLICY: &str = "default-src 'none'; sandbox; frame-ance
 
 pub(crate) async fn list(
     State(state): State<AppState>,
-    asked: Result<Query<PicturesQuery>, axum::extract::rejection::QueryRejection>,
+    Query(asked): Query<PicturesQuery>,
 ) -> HttpResult<Json<Pictures>> {
-    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let device = asked
         .device
         .as_deref()

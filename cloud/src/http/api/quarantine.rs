@@ -1,7 +1,6 @@
 //! `/api/v1/quarantine`: messages that are not what they say, their first bytes, and letting go of one.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -29,9 +28,8 @@ pub(crate) struct Quarantine {
 
 pub(crate) async fn list(
     State(state): State<AppState>,
-    asked: Result<Query<QuarantineQuery>, QueryRejection>,
+    Query(asked): Query<QuarantineQuery>,
 ) -> HttpResult<Json<Quarantine>> {
-    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let limit = limit(asked.limit)?;
     // Counted first: a message deleted between the two queries must not make the count smaller than the list.
     let count = state.store.quarantine_count().await?;

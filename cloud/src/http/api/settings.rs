@@ -11,12 +11,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting, ValueKind};
-use keepsake_protocol::settings::{RejectedSetting, SettingsReport, TrialStatus};
+use keepsake_protocol::settings::{RejectedSetting, TrialStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::http::app_state::AppState;
 use crate::http::error::{HttpResult, Problem};
+use crate::http::settings_progress::SettingsProgress;
 use crate::now_us;
 use crate::store::{Device, DeviceSettings, SettingsUpdate};
 
@@ -24,23 +25,6 @@ use crate::store::{Device, DeviceSettings, SettingsUpdate};
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Stands for a secret that is set, in both directions: nobody is told it, and who says it leaves it as it is.
 pub(crate) const HIDDEN: &str = "(hidden)";
-
-/// The progress of desired settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum SettingsProgress {
-    /// Nothing was ever wished for.
-    None,
-    /// The camera has not said that it has them.
-    Waiting,
-    Applied,
-    /// All but the rejected ones.
-    Partly,
-    /// Settings of the connection are on trial.
-    Trying,
-    /// The camera has settings that this cloud never gave out: it was restored from a backup.
-    Ahead,
-}
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Settings {
@@ -153,8 +137,9 @@ pub(crate) async fn change(
     wanted: Map<String, Value>,
 ) -> HttpResult<DeviceSettings> {
     let values = validate(wanted, before)?;
-    let (version, said) = said(camera);
-    let ahead = (progress(before, version, said) == SettingsProgress::Ahead).then_some(version);
+    let status = camera.last_status();
+    let is_ahead = SettingsProgress::of(before, status) == SettingsProgress::Ahead;
+    let ahead = is_ahead.then_some(status.settings_version);
     let changed = state.store.update_settings(&camera.id, based_on, ahead, &values, now_us()).await?;
     match changed {
         SettingsUpdate::To(desired) => {
@@ -172,45 +157,6 @@ pub(crate) async fn find(state: &AppState, device: &str) -> HttpResult<(Device, 
     let camera = camera.ok_or_else(missing)?;
     let desired = state.store.settings(&device).await?;
     Ok((camera, desired))
-}
-
-/// The version a camera said last that it has, and what it made of it.
-pub(crate) fn said(camera: &Device) -> (u64, Option<&SettingsReport>) {
-    let status = camera.status.as_deref();
-    (
-        status.map_or(0, |status| status.settings_version),
-        status.and_then(|status| status.settings.as_deref()),
-    )
-}
-
-/// How far `desired` got, by what the camera said last.
-pub(crate) fn progress(
-    desired: Option<&DeviceSettings>,
-    version: u64,
-    said: Option<&SettingsReport>,
-) -> SettingsProgress {
-    let wished = desired.map_or(0, |desired| desired.version);
-    let Some(said) = said else {
-        return if wished == 0 {
-            SettingsProgress::None
-        } else {
-            SettingsProgress::Waiting
-        };
-    };
-    let other = desired.is_some_and(|desired| desired.revision != said.revision);
-    if version > wished || (version == wished && other) {
-        SettingsProgress::Ahead
-    } else if version < wished {
-        SettingsProgress::Waiting
-    } else if wished == 0 {
-        SettingsProgress::None
-    } else if said.trial.is_some() {
-        SettingsProgress::Trying
-    } else if said.rejected.is_empty() {
-        SettingsProgress::Applied
-    } else {
-        SettingsProgress::Partly
-    }
 }
 
 /// What a form wishes for: an empty field is no wish, but an empty secret stays as it is, for nobody was shown it.
@@ -294,19 +240,19 @@ fn version_of(tag: &HeaderValue) -> Option<u64> {
 
 fn settings_response(device: &Device, desired: Option<&DeviceSettings>) -> Response {
     let version = desired.map_or(0, |desired| desired.version);
-    let (has, said) = said(device);
+    let status = device.last_status();
     let settings = Settings {
         device: device.id.clone(),
         version,
         changed_us: desired.map(|desired| desired.changed_us),
-        state: progress(desired, has, said),
+        state: SettingsProgress::of(desired, status),
         values: desired.map(shown).unwrap_or_default(),
-        camera: said.map(|said| CameraSettings {
-            version: has,
+        camera: status.settings.as_deref().map(|report| CameraSettings {
+            version: status.settings_version,
             said_us: device.status_us.unwrap_or_default(),
-            rejected: said.rejected.clone(),
-            trial: said.trial.as_ref().map(Trial::from),
-            effective: said.effective.clone(),
+            rejected: report.rejected.clone(),
+            trial: report.trial.as_ref().map(Trial::from),
+            effective: report.effective.clone(),
         }),
         known: all_settings(),
     };
@@ -360,35 +306,6 @@ mod tests {
 
     fn desired(version: u64, revision: u64) -> DeviceSettings {
         DeviceSettings { version, revision, values: Map::new(), changed_us: 0 }
-    }
-
-    #[test]
-    fn how_far_wishes_got_is_what_the_camera_says() {
-        let said = |revision| SettingsReport { revision, ..SettingsReport::default() };
-        let rejected = SettingsReport {
-            rejected: vec![RejectedSetting { name: "capture_interval_s".into(), reason: "no".into() }],
-            ..said(7)
-        };
-        let trying = SettingsReport {
-            trial: Some(TrialStatus { names: vec!["cloud.url".into()], remaining_s: 3 }),
-            ..said(7)
-        };
-        let wished = desired(3, 7);
-        for (wished, version, said, expected) in [
-            (None, 0, None, SettingsProgress::None),
-            (None, 0, Some(said(0)), SettingsProgress::None),
-            (Some(&wished), 0, None, SettingsProgress::Waiting),
-            (Some(&wished), 2, Some(said(5)), SettingsProgress::Waiting),
-            (Some(&wished), 3, Some(said(7)), SettingsProgress::Applied),
-            (Some(&wished), 3, Some(rejected), SettingsProgress::Partly),
-            (Some(&wished), 3, Some(trying), SettingsProgress::Trying),
-            // A cloud restored from a backup: the number was given out before, or is behind.
-            (Some(&wished), 3, Some(said(8)), SettingsProgress::Ahead),
-            (Some(&wished), 4, Some(said(8)), SettingsProgress::Ahead),
-            (None, 4, Some(said(8)), SettingsProgress::Ahead),
-        ] {
-            assert_eq!(progress(wished, version, said.as_ref()), expected);
-        }
     }
 
     #[test]

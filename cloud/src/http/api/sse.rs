@@ -1,8 +1,9 @@
-//! `GET /api/v1/live`: news as server-sent events, so that pages need not ask again and again.
+//! `GET /api/v1/live`: changes as server-sent events, so that pages need not poll.
 //!
 //! `picture`: a stored picture as in the API. With an `id` (its arrival) it is new; `Last-Event-ID` brings all after it
-//! from the store, all new ones if it is higher than any there. Without one, something about a picture told before has changed, such as its thumbnail.
-//! `beat`: every 15 s in which nothing else was said.
+//! from the store, or all new ones if it is higher than any there. Without an `id`, a picture that was sent before has
+//! changed, such as its thumbnail.
+//! `beat`: every 15 s without another event.
 //! `device`: a camera as in the API, at most four times a second.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -28,7 +29,7 @@ use crate::now_us;
 use crate::ops::event_bus::ChangeEvent;
 use crate::store::StoreError;
 
-/// News that come together are told together.
+/// Changes within this time are sent together.
 const GATHER: Duration = Duration::from_millis(250);
 const BEAT: Duration = Duration::from_secs(15);
 /// Pictures read at once.
@@ -37,36 +38,36 @@ const PAGE: u32 = 100;
 pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
     let secret = credentials::sent_credential(&context.state, &headers, context.caller);
     let RequestContext { state, principal, .. } = context;
-    let unwelcome = credentials::until_revoked(state.clone(), principal, secret);
-    let Ok(place) = state.streams.clone().try_acquire_owned() else {
+    let revoked = credentials::until_revoked(state.clone(), principal, secret);
+    let Ok(permit) = state.streams.clone().try_acquire_owned() else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many live connections."));
     };
-    // Listening first and reading afterwards misses nothing in between.
-    let news = state.live.subscribe();
-    let told = headers
+    // Subscribing first and reading afterwards misses nothing in between.
+    let changes = state.live.subscribe();
+    let last_event_id = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok())
         .and_then(|id| id.parse().ok());
     // A store restored from an older copy gives out lower numbers than the page has heard of.
     let newest = state.store.last_arrival().await?;
-    let told = told.map_or(newest, |told: i64| told.min(newest));
+    let sent_up_to = last_event_id.map_or(newest, |last: i64| last.min(newest));
     let stop = state.stop.clone().cancelled_owned();
-    let teller = EventStream {
+    let stream = EventStream {
         state,
-        news,
-        told,
+        changes,
+        sent_up_to,
         ready: VecDeque::new(),
         changed: BTreeSet::new(),
         devices: BTreeSet::new(),
         behind: true,
-        _place: place,
+        _permit: permit,
     };
-    let events = stream::unfold(teller, async |mut teller| {
-        teller.next().await.map(|event| (Ok::<_, Infallible>(event), teller))
+    let events = stream::unfold(stream, async |mut stream| {
+        stream.next().await.map(|event| (Ok::<_, Infallible>(event), stream))
     });
     // An open stream would keep a stopping server from ever ending.
-    let events = events.take_until(Box::pin(stop)).take_until(Box::pin(unwelcome));
-    // An event and not a comment, as scripts cannot see comments, and a page should notice a dead line.
+    let events = events.take_until(Box::pin(stop)).take_until(Box::pin(revoked));
+    // An event and not a comment, as scripts cannot see comments, and a page should notice a dead connection.
     let beat = KeepAlive::new().interval(BEAT).event(Event::default().event("beat").data("{}"));
     let sse = Sse::new(events).keep_alive(beat);
     Ok(([("x-accel-buffering", "no")], sse).into_response())
@@ -74,15 +75,15 @@ pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpRes
 
 struct EventStream {
     state: AppState,
-    news: Receiver<ChangeEvent>,
-    /// All pictures up to this arrival have been told.
-    told: i64,
+    changes: Receiver<ChangeEvent>,
+    /// All pictures up to this arrival were sent.
+    sent_up_to: i64,
     ready: VecDeque<Event>,
     changed: BTreeSet<i64>,
     devices: BTreeSet<DeviceId>,
     /// There is more in the store than was read.
     behind: bool,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl EventStream {
@@ -96,22 +97,22 @@ impl EventStream {
                 self.read().await.ok()?;
                 continue;
             }
-            if self.news.is_empty() {
-                let notice = self.news.recv().await;
-                self.note(notice)?;
+            if self.changes.is_empty() {
+                let change = self.changes.recv().await;
+                self.note(change)?;
                 tokio::time::sleep(GATHER).await;
             }
-            while !self.news.is_empty() {
-                let notice = self.news.recv().await;
-                self.note(notice)?;
+            while !self.changes.is_empty() {
+                let change = self.changes.recv().await;
+                self.note(change)?;
             }
             self.read().await.ok()?;
         }
     }
 
-    fn note(&mut self, notice: Result<ChangeEvent, RecvError>) -> Option<()> {
-        match notice {
-            // They are found in the store, behind the last one told.
+    fn note(&mut self, change: Result<ChangeEvent, RecvError>) -> Option<()> {
+        match change {
+            // They are in the store, after the last one sent.
             Ok(ChangeEvent::Pictures) => Some(()),
             Ok(ChangeEvent::Picture(arrival)) => {
                 self.changed.insert(arrival);
@@ -126,15 +127,15 @@ impl EventStream {
         }
     }
 
-    /// Reads what the news are about.
+    /// Reads what has changed.
     async fn read(&mut self) -> Result<(), StoreError> {
         let store = &self.state.store;
-        let from = self.told;
+        let from = self.sent_up_to;
         loop {
-            let page = store.pictures_arrived_after(self.told, PAGE).await?;
+            let page = store.pictures_arrived_after(self.sent_up_to, PAGE).await?;
             self.behind = page.len() == PAGE as usize;
             for picture in page {
-                self.told = picture.arrival;
+                self.sent_up_to = picture.arrival;
                 let id = picture.arrival.to_string();
                 self.ready.push_back(event("picture", &dto::Picture::from(picture)).id(id));
             }

@@ -83,14 +83,7 @@ struct CreatedToken {
 
 pub(crate) async fn add(context: RequestContext, given: FormOrJson<NewToken>) -> HttpResult<Response> {
     let NewToken { name, role, device } = given.fields;
-    let checked = token_name(&name).and_then(|name| Ok((name, scope(&role, &device)?)));
-    let (name, scope) = match checked {
-        Ok(checked) => checked,
-        Err(problem) if given.is_form => {
-            return Ok(handlers::draw(&context, Err(problem), templates::tokens_page).await);
-        }
-        Err(problem) => return Err(problem),
-    };
+    let (name, scope) = (token_name(&name)?, scope(&role, &device)?);
     let secret = Token::new_api_token();
     let key = context.store.add_token(name, &scope, &secret.hash(), now_us()).await?;
     tracing::info!(key = %key.id, role, device, by = actor_name(&context.principal), "created an API token");
@@ -142,21 +135,12 @@ fn scope(role: &str, device: &str) -> HttpResult<TokenScope> {
         .map_err(|_| Problem::bad_request("The role of an API token is viewer, operator, owner or camera."))
 }
 
-async fn view(context: &RequestContext, made: Option<(String, String)>) -> HttpResult<templates::TokensView> {
+async fn view(context: &RequestContext, created: Option<(String, String)>) -> HttpResult<templates::TokensView> {
     let tokens = context.store.tokens().await?;
     let cameras = context.store.presences(now_us()).await?;
     Ok(templates::TokensView {
-        made,
+        created,
         cameras: cameras.into_iter().map(|(device, _)| device).collect(),
-        tokens: tokens
-            .into_iter()
-            .map(|key| templates::TokenView {
-                id: key.id.to_string(),
-                name: key.name,
-                scope: key.scope,
-                created_us: key.created_us,
-                used_us: key.used_us,
-            })
-            .collect(),
+        tokens,
     })
 }

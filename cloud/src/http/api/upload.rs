@@ -1,7 +1,7 @@
 //! `POST /upload`: a picture by HTTP, the lab's way: `curl -F image=@photo.jpg http://127.0.0.1:5000/upload`.
 
 use axum::body::Bytes;
-use axum::extract::multipart::{Multipart, MultipartError, MultipartRejection};
+use axum::extract::multipart::{Multipart, MultipartError};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -32,9 +32,8 @@ pub(crate) async fn upload(
     State(state): State<AppState>,
     Extension(principal): Extension<Principal>,
     Query(asked): Query<UploadQuery>,
-    form: Result<Multipart, MultipartRejection>,
+    mut form: Multipart,
 ) -> HttpResult<(StatusCode, Json<UploadResponse>)> {
-    let mut form = form.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let mut device = asked.device;
     if let (Principal::Camera { device: own, .. }, None) = (&principal, &device) {
         device = Some(own.to_string());

@@ -91,7 +91,7 @@ pub(crate) async fn reset(
     given: FormOrJson<EmptyForm>,
 ) -> HttpResult<Response> {
     let user = find(&context, &id).await?;
-    if is_oneself(&context.principal, user.id) {
+    if current_user(&context.principal) == Some(user.id) {
         return Err(Problem::bad_request("Change your own password on your account page."));
     }
     let link = invite(&context, user.id).await?;
@@ -175,22 +175,18 @@ async fn view(context: &RequestContext, invited: Option<(String, String)>) -> Ht
     let users = context.store.users().await?;
     Ok(templates::UsersView {
         invited,
-        users: users
-            .into_iter()
-            .map(|user| templates::UserView {
-                id: user.id.to_string(),
-                current_user: is_oneself(&context.principal, user.id),
-                name: user.name,
-                role: user.role,
-                has_password: user.password.is_some(),
-                seen_us: user.seen_us,
-            })
-            .collect(),
+        users,
+        current_user: current_user(&context.principal),
     })
 }
 
-fn is_oneself(principal: &Principal, user: PrincipalId) -> bool {
-    matches!(principal, Principal::User { id, .. } if *id == user)
+fn current_user(principal: &Principal) -> Option<PrincipalId> {
+    match principal {
+        Principal::User { id, .. } => Some(*id),
+        Principal::Anonymous | Principal::ApiToken { .. } | Principal::Camera { .. } | Principal::AnonymousUpload => {
+            None
+        }
+    }
 }
 
 /// The name of the principal for the log.

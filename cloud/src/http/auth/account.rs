@@ -93,7 +93,7 @@ pub(crate) async fn end_sessions(context: RequestContext, given: FormOrJson<EndS
         context.store.end_sessions(current_user.id, kept).await?;
     } else {
         let all = context.store.sessions(current_user.id, now_us()).await?;
-        let found = all.iter().find(|login| short(&login.secret) == given.fields.session);
+        let found = all.iter().find(|login| login.secret.prefix() == given.fields.session);
         let found = found.ok_or_else(|| Problem::not_found("such session"))?;
         context.store.end_session(&found.secret).await?;
     }
@@ -122,24 +122,6 @@ pub(crate) async fn me(context: RequestContext) -> HttpResult<Json<Me>> {
 
 async fn view(context: &RequestContext, wrong: Option<String>) -> HttpResult<templates::AccountView> {
     let current_user = CurrentUser::of(context)?;
-    let logins = context.store.sessions(current_user.id, now_us()).await?;
-    Ok(templates::AccountView {
-        wrong,
-        sessions: logins
-            .into_iter()
-            .map(|login| templates::SessionView {
-                id: short(&login.secret),
-                this: login.secret == *current_user.session,
-                created_us: login.created_us,
-                used_us: login.used_us,
-                address: login.address,
-                agent: login.agent,
-            })
-            .collect(),
-    })
-}
-
-/// Enough to tell the sessions of one person apart; it opens nothing.
-fn short(secret: &TokenHash) -> String {
-    hex::encode(&secret.0[..8])
+    let sessions = context.store.sessions(current_user.id, now_us()).await?;
+    Ok(templates::AccountView { wrong, sessions, current_session: *current_user.session })
 }

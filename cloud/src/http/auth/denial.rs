@@ -4,7 +4,6 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use crate::http::auth::request_context::visitor;
 use crate::http::error::{self, Problem};
 use crate::store::StoreError;
 
@@ -48,9 +47,6 @@ pub(crate) fn denial_response(refusal: Denial, request: &Request) -> Response {
         Denial::HasOwner => Problem::new(StatusCode::CONFLICT, "This cloud already has an owner."),
         Denial::Problem(problem) => problem,
     };
-    if page {
-        return error::denied_page(&visitor(method, request.uri(), request.headers()), &problem);
-    }
     let unauthorized = problem.status == StatusCode::UNAUTHORIZED;
     let mut response = problem.into_response();
     if unauthorized {

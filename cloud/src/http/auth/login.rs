@@ -57,21 +57,18 @@ pub(crate) async fn setup(
     headers: HeaderMap,
     given: FormOrJson<SetupForm>,
 ) -> HttpResult<Response> {
-    let FormOrJson { fields, .. } = given;
-    let as_page = !wants_json(&headers);
-    let view = templates::SetupView {
-        code: fields.code.clone(),
-        name: fields.name.clone(),
+    let mut view = templates::SetupView {
+        code: given.fields.code.clone(),
+        name: given.fields.name.clone(),
         wrong: None,
         plain_http: is_plain_http(&context),
     };
-    match make_owner(&context, fields).await {
-        Ok(user) => start_session(&context, &headers, &user, "/").await,
-        Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
-            templates::setup_page(&context.visitor, &templates::SetupView { wrong: Some(wrong), ..view })
-        })),
-        Err(problem) => Err(problem),
-    }
+    let user = make_owner(&context, given.fields).await;
+    enter_or_show(&context, &headers, user, "/", |wrong| {
+        view.wrong = Some(wrong);
+        templates::setup_page(&context.visitor, &view)
+    })
+    .await
 }
 
 async fn make_owner(context: &RequestContext, fields: SetupForm) -> HttpResult<User> {
@@ -119,22 +116,19 @@ pub(crate) async fn login(
     headers: HeaderMap,
     given: FormOrJson<LoginForm>,
 ) -> HttpResult<Response> {
-    let FormOrJson { fields, .. } = given;
-    let as_page = !wants_json(&headers);
-    let next = local_path(&fields.next).unwrap_or("/").to_owned();
-    let view = templates::LoginView {
-        name: fields.name.clone(),
+    let next = local_path(&given.fields.next).unwrap_or("/").to_owned();
+    let mut view = templates::LoginView {
+        name: given.fields.name.clone(),
         next: next.clone(),
         wrong: None,
         plain_http: is_plain_http(&context),
     };
-    match verify_credentials(&context, fields).await {
-        Ok(user) => start_session(&context, &headers, &user, &next).await,
-        Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
-            templates::login_page(&context.visitor, &templates::LoginView { wrong: Some(wrong), ..view })
-        })),
-        Err(problem) => Err(problem),
-    }
+    let user = verify_credentials(&context, given.fields).await;
+    enter_or_show(&context, &headers, user, &next, |wrong| {
+        view.wrong = Some(wrong);
+        templates::login_page(&context.visitor, &view)
+    })
+    .await
 }
 
 /// The person of this name and password.
@@ -208,63 +202,47 @@ pub(crate) async fn accept_invitation(
     headers: HeaderMap,
     given: FormOrJson<AcceptForm>,
 ) -> HttpResult<Response> {
-    let FormOrJson { fields, .. } = given;
-    let as_page = !wants_json(&headers);
+    let code = given.fields.code.clone();
+    let mut view = templates::InvitationView { name: None, code, wrong: None };
+    let user = set_first_password(&context, given.fields, &mut view.name).await;
+    enter_or_show(&context, &headers, user, "/", |wrong| {
+        view.wrong = Some(wrong);
+        templates::invitation_page(&context.visitor, &view)
+    })
+    .await
+}
+
+/// Leaves the name of the invited user in `name` if another password would be accepted.
+async fn set_first_password(
+    context: &RequestContext,
+    fields: AcceptForm,
+    name: &mut Option<String>,
+) -> HttpResult<User> {
+    let expired = || Problem::new(StatusCode::NOT_FOUND, "This invitation has expired or was already used.");
     let secret = TokenHash::of(&fields.code);
-    let view = templates::InvitationView { name: None, code: fields.code.clone(), wrong: None };
-    let accepted = async {
-        context.auth_state.throttle(&ThrottleKey::Address(context.caller.network()))?;
-        let over = || Problem::new(StatusCode::NOT_FOUND, "This invitation has expired or was already used.");
-        let user = context.store.invited(&secret, now_us()).await?;
-        let user = user.ok_or_else(over)?;
-        context.auth_state.reset_throttle(&ThrottleKey::Address(context.caller.network()));
-        let name = new_name(&user.name)?;
-        check_strength(&fields.password, &name).map_err(|why| (Some(user.name.clone()), Problem::bad_request(why)))?;
-        let hash = context.auth_state.passwords.hash(fields.password).await?;
-        let user = context.store.accept_invitation(&secret, &hash, now_us()).await?;
-        context.auth_state.changed();
-        Ok(user.ok_or_else(over)?)
-    };
-    match accepted.await {
-        Ok(user) => {
-            tracing::info!(name = user.name, from = %context.caller.address, "chose a password");
-            start_session(&context, &headers, &user, "/").await
-        }
-        Err(FormError { name, problem }) if as_page => Ok(page_with_error(&problem, |wrong| {
-            templates::invitation_page(
-                &context.visitor,
-                &templates::InvitationView { name, wrong: Some(wrong), ..view },
-            )
-        })),
-        Err(refused) => Err(refused.problem),
+    let address = ThrottleKey::Address(context.caller.network());
+    context.auth_state.throttle(&address)?;
+    let invited = context.store.invited(&secret, now_us()).await?.ok_or_else(expired)?;
+    context.auth_state.reset_throttle(&address);
+    if let Err(why) = check_strength(&fields.password, &new_name(&invited.name)?) {
+        *name = Some(invited.name);
+        return Err(Problem::bad_request(why));
     }
-}
-
-/// Why an invitation was not accepted, and who may try again.
-struct FormError {
-    name: Option<String>,
-    problem: Problem,
-}
-
-impl<E: Into<Problem>> From<E> for FormError {
-    fn from(problem: E) -> Self {
-        Self { name: None, problem: problem.into() }
-    }
-}
-
-impl From<(Option<String>, Problem)> for FormError {
-    fn from((name, problem): (Option<String>, Problem)) -> Self {
-        Self { name, problem }
-    }
+    let hash = context.auth_state.passwords.hash(fields.password).await?;
+    let user = context.store.accept_invitation(&secret, &hash, now_us()).await?;
+    context.auth_state.changed();
+    let user = user.ok_or_else(expired)?;
+    tracing::info!(name = user.name, from = %context.caller.address, "chose a password");
+    Ok(user)
 }
 
 /// Ends the session of the request's cookie, if there is one.
-pub(crate) async fn logout(context: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
+pub(crate) async fn logout(context: RequestContext) -> HttpResult<Response> {
     if let Principal::User { session, .. } = &context.principal {
         context.store.end_session(session).await?;
         context.auth_state.changed();
     }
-    let mut response = if wants_json(&headers) {
+    let mut response = if context.wants_json {
         StatusCode::NO_CONTENT.into_response()
     } else {
         Redirect::to("/login").into_response()
@@ -292,7 +270,7 @@ async fn start_session(context: &RequestContext, headers: &HeaderMap, user: &Use
         context.store.end_session(session).await?;
     }
     context.store.create_session(user.id, &secret.hash(), &address, agent, now_us()).await?;
-    let mut response = if wants_json(headers) {
+    let mut response = if context.wants_json {
         let body = NewSession { name: &user.name, role: user.role };
         (StatusCode::CREATED, Json(body)).into_response()
     } else {
@@ -303,30 +281,24 @@ async fn start_session(context: &RequestContext, headers: &HeaderMap, user: &Use
     Ok(response)
 }
 
-/// The same page once more, with what was wrong.
-fn page_with_error(problem: &Problem, page: impl FnOnce(String) -> Markup) -> Response {
-    let mut response = (problem.status, page(problem.detail.clone())).into_response();
-    if let Some(seconds) = problem.retry_after_s {
-        let seconds = HeaderValue::from(seconds);
-        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+/// Starts a session, or shows the page of the form again with the reason.
+async fn enter_or_show(
+    context: &RequestContext,
+    headers: &HeaderMap,
+    user: HttpResult<User>,
+    next: &str,
+    page: impl FnOnce(String) -> Markup,
+) -> HttpResult<Response> {
+    match user {
+        Ok(user) => start_session(context, headers, &user, next).await,
+        Err(problem) if context.wants_json => Err(problem),
+        Err(problem) => Ok(problem.with_body(page(problem.detail.clone()))),
     }
-    response
 }
 
 pub(crate) fn new_name(name: &str) -> HttpResult<UserName> {
     name.parse()
         .map_err(|_| Problem::bad_request("A name must consist of 1–64 letters, digits or . _ - + @"))
-}
-
-/// Programs send JSON, and are answered in it.
-fn wants_json(headers: &HeaderMap) -> bool {
-    let starts = |name, prefix: &str| {
-        headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
-            .is_some_and(|value| value.starts_with(prefix))
-    };
-    starts(header::CONTENT_TYPE, "application/json") || starts(header::ACCEPT, "application/json")
 }
 
 /// An address of our own, and nothing else: a link to the log-in page must not lead elsewhere afterwards.

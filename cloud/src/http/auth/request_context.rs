@@ -19,6 +19,8 @@ pub(crate) struct RequestContext {
     /// As the browser named it.
     pub(crate) host: String,
     pub(crate) visitor: Visitor,
+    /// Programs send JSON, and are answered in it.
+    pub(crate) wants_json: bool,
 }
 
 impl std::ops::Deref for RequestContext {
@@ -40,6 +42,7 @@ impl FromRequestParts<AppState> for RequestContext {
             caller: client_info(&parts.extensions),
             host: header_text(&parts.headers, header::HOST).to_owned(),
             visitor: visitor(&parts.method, &parts.uri, &parts.headers),
+            wants_json: wants_json(&parts.headers),
         })
     }
 }
@@ -56,4 +59,11 @@ pub(crate) fn visitor(method: &Method, uri: &Uri, headers: &HeaderMap) -> Visito
         language: Language::of(headers),
         here: path.map_or("/", PathAndQuery::as_str).to_owned(),
     }
+}
+
+/// Returns true for a program that sends JSON or asks for it.
+pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
+    [header::CONTENT_TYPE, header::ACCEPT]
+        .into_iter()
+        .any(|name| header_text(headers, name).starts_with("application/json"))
 }

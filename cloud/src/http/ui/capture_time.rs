@@ -7,8 +7,9 @@ use crate::http::ui::badge::{Tone, chip};
 use crate::http::ui::format::{TimeFormat, age_us, format_duration, time};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::t;
-use crate::http::ui::views::{PageContext, PictureView};
+use crate::http::ui::views::PageContext;
 use crate::pictures::capture_time::{CaptureTime, TimeSource};
+use crate::store::Picture;
 
 /// Up to this error a time stands as it is, microseconds: the page shows seconds.
 const EXACT_US: u64 = 1_000_000;
@@ -18,13 +19,13 @@ const ABOUT_US: u64 = 120_000_000;
 const NO_DATE_US: i64 = 365 * 24 * 3600 * 1_000_000;
 
 /// The moment of the press if it is known to a second, microseconds UTC.
-pub(crate) fn exact_time(picture: &PictureView) -> Option<i64> {
+pub(crate) fn exact_time(picture: &Picture) -> Option<i64> {
     let error_us = picture.taken.error_us()?;
     (error_us <= EXACT_US).then_some(picture.taken.best_us)
 }
 
 /// The time of a picture in a few characters, with `~` before an uncertain one.
-pub(crate) fn short(lang: Language, picture: &PictureView, now_us: i64) -> Markup {
+pub(crate) fn short(lang: Language, picture: &Picture, now_us: i64) -> Markup {
     let taken = &picture.taken;
     let at = |at_us| time(lang, at_us, TimeFormat::Near, now_us);
     match taken.error_us() {
@@ -35,7 +36,7 @@ pub(crate) fn short(lang: Language, picture: &PictureView, now_us: i64) -> Marku
 }
 
 /// The time of a picture as a sentence has it: a time, "about" one, "between" two, or "before" one.
-pub(crate) fn full(lang: Language, picture: &PictureView, now_us: i64) -> Markup {
+pub(crate) fn full(lang: Language, picture: &Picture, now_us: i64) -> Markup {
     let taken = &picture.taken;
     let at = |at_us| time(lang, at_us, TimeFormat::Full, now_us);
     match (taken.error_us(), taken.earliest_us) {
@@ -49,7 +50,7 @@ pub(crate) fn full(lang: Language, picture: &PictureView, now_us: i64) -> Markup
 }
 
 /// It waited for more than an hour, however one counts.
-pub(crate) fn late(picture: &PictureView) -> bool {
+pub(crate) fn late(picture: &Picture) -> bool {
     age_us(picture.taken.latest_us, picture.stored_us) > 3_600_000_000
 }
 
@@ -65,7 +66,7 @@ fn uncertainty(lang: Language, taken: &CaptureTime) -> Markup {
 }
 
 /// Why the time of a picture is as sure as it is.
-pub(crate) fn explanation(page: &PageContext, picture: &PictureView) -> Markup {
+pub(crate) fn explanation(page: &PageContext, picture: &Picture) -> Markup {
     let lang = page.visitor.language;
     if picture.cause == Cause::Upload {
         let stored = time(lang, picture.stored_us, TimeFormat::Full, page.now_us);
@@ -77,7 +78,7 @@ pub(crate) fn explanation(page: &PageContext, picture: &PictureView) -> Markup {
     }
 }
 
-fn reason(page: &PageContext, picture: &PictureView) -> Markup {
+fn reason(page: &PageContext, picture: &Picture) -> Markup {
     let lang = page.visitor.language;
     let taken = &picture.taken;
     let since_boot = format_duration(lang, picture.pressed.boottime_us);

@@ -2,7 +2,6 @@
 
 use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::id::{DeviceId, PictureId};
-use keepsake_protocol::status::Presence;
 use maud::{Markup, PreEscaped, html};
 
 use crate::http::ui::badge::{Tone, chip, shape};
@@ -10,37 +9,31 @@ use crate::http::ui::capture_time;
 use crate::http::ui::format::{TimeFormat, time};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::{named, t};
-use crate::http::ui::views::{CameraView, Counters, PictureView, Thumbnail};
+use crate::store::{Counters, Device, Picture, Thumbnail};
 
 /// The most important fact about a camera, in one chip.
-pub(crate) fn headline(lang: Language, camera: &CameraView, now_us: i64) -> (Tone, Markup) {
-    match camera.presence {
-        None => (Tone::Off, t!(lang, "uploads-only")),
-        Some(Presence::Offline) => {
-            let since = time(lang, camera.last_seen_us, TimeFormat::Age, now_us);
-            (Tone::Off, t!(lang, "offline-for", duration = since))
-        }
-        Some(Presence::Online) => {
-            if let Some(number) = camera.faults.first() {
-                (Tone::Err, fault_title(lang, *number))
-            } else if card_nearly_full(camera) {
-                (Tone::Err, t!(lang, "card-nearly-full"))
-            } else if camera.queue.waiting > 0 {
-                (Tone::Wait, t!(lang, "online-waiting", count = camera.queue.waiting))
-            } else {
-                (Tone::Ok, t!(lang, "online"))
-            }
-        }
+pub(crate) fn headline(lang: Language, camera: &Device, now_us: i64) -> (Tone, Markup) {
+    let status = camera.last_status();
+    if !camera.is_camera() {
+        (Tone::Off, t!(lang, "uploads-only"))
+    } else if camera.is_offline() {
+        let since = time(lang, camera.last_seen_us, TimeFormat::Age, now_us);
+        (Tone::Off, t!(lang, "offline-for", duration = since))
+    } else if let Some(number) = status.faults.first() {
+        (Tone::Err, fault_title(lang, *number))
+    } else if card_nearly_full(camera) {
+        (Tone::Err, t!(lang, "card-nearly-full"))
+    } else if status.queue.waiting > 0 {
+        (Tone::Wait, t!(lang, "online-waiting", count = status.queue.waiting))
+    } else {
+        (Tone::Ok, t!(lang, "online"))
     }
 }
 
-pub(crate) fn is_online(camera: &CameraView) -> bool {
-    camera.presence == Some(Presence::Online)
-}
-
 /// Less than a tenth of the card is free.
-pub(crate) fn card_nearly_full(camera: &CameraView) -> bool {
-    camera.health.card_total > 0 && camera.health.card_free < camera.health.card_total / 10
+pub(crate) fn card_nearly_full(camera: &Device) -> bool {
+    let health = &camera.last_status().health;
+    health.card_total > 0 && health.card_free < health.card_total / 10
 }
 
 /// Returns the title of a fault.
@@ -101,11 +94,11 @@ pub(crate) fn counters_line(lang: Language, counters: &Counters, coarse: bool) -
 }
 
 /// Returns the summary of all cameras: one sentence about where every picture is, and the troubles with their marks.
-pub(crate) fn status_summary(lang: Language, cameras: &[CameraView], hold: bool) -> (Markup, Vec<(Tone, Markup)>) {
-    let reporting = cameras.iter().filter(|c| c.presence.is_some()).count() as u64;
-    let online = cameras.iter().filter(|c| is_online(c)).count() as u64;
+pub(crate) fn status_summary(lang: Language, cameras: &[Device], hold: bool) -> (Markup, Vec<(Tone, Markup)>) {
+    let reporting = cameras.iter().filter(|camera| camera.is_camera()).count() as u64;
+    let online = cameras.iter().filter(|camera| camera.is_online()).count() as u64;
     let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
-    let coarse = cameras.iter().any(|camera| camera.coarse);
+    let coarse = cameras.iter().any(Device::is_coarse);
     let promise = if sum.pressed() == 0 {
         t!(lang, "summary-no-picture")
     } else if sum.missing > 0 {
@@ -124,11 +117,11 @@ pub(crate) fn status_summary(lang: Language, cameras: &[CameraView], hold: bool)
     (lead, troubles(lang, cameras, hold))
 }
 
-fn troubles(lang: Language, cameras: &[CameraView], hold: bool) -> Vec<(Tone, Markup)> {
-    type Count = fn(&CameraView) -> u64;
+fn troubles(lang: Language, cameras: &[Device], hold: bool) -> Vec<(Tone, Markup)> {
+    type Count = fn(&Device) -> u64;
     let sum = |of: Count| cameras.iter().map(of).fold(0, u64::saturating_add);
     let names = |of: Count| {
-        let mut names = cameras.iter().filter(|c| of(c) > 0).map(|c| c.device.as_str());
+        let mut names = cameras.iter().filter(|c| of(c) > 0).map(|c| c.id.as_str());
         let first = names.next().unwrap_or_default();
         match names.count() {
             0 => t!(lang, "cameras-one", camera = first),
@@ -141,7 +134,7 @@ fn troubles(lang: Language, cameras: &[CameraView], hold: bool) -> Vec<(Tone, Ma
             troubles.push((tone, text(sum(of), names(of))));
         }
     };
-    let coarse = cameras.iter().any(|camera| camera.coarse);
+    let coarse = cameras.iter().any(Device::is_coarse);
     add(Tone::Err, |c| c.counters.missing, &|count, cameras| match coarse {
         true => t!(lang, "trouble-missing-least", count = count, cameras = cameras),
         false => t!(lang, "trouble-missing", count = count, cameras = cameras),
@@ -158,15 +151,15 @@ fn troubles(lang: Language, cameras: &[CameraView], hold: bool) -> Vec<(Tone, Ma
     add(Tone::Wait, |c| c.damaged, &|count, cameras| {
         t!(lang, "trouble-damaged", count = count, cameras = cameras)
     });
-    add(Tone::Wait, |c| c.queue.parked, &|count, cameras| {
+    add(Tone::Wait, |c| c.last_status().queue.parked, &|count, cameras| {
         t!(lang, "trouble-deferred", count = count, cameras = cameras)
     });
     troubles
 }
 
 /// The picture in an area whose shape the style decides: its colour first, then its thumbnail, or the whole picture.
-pub(crate) fn image(lang: Language, picture: &PictureView, whole: bool, alt: &Markup) -> Markup {
-    let id = picture.id;
+pub(crate) fn image(lang: Language, picture: &Picture, whole: bool, alt: &Markup) -> Markup {
+    let id = picture.id();
     html! {
         @if let Some(color) = picture.color {
             svg.color viewBox="0 0 1 1" preserveAspectRatio="none" aria-hidden="true" {
@@ -207,7 +200,7 @@ fn thumbnail_url(id: &PictureId) -> String {
 }
 
 /// Marks that a picture carries in a grid, as words.
-pub(crate) fn badges(lang: Language, picture: &PictureView) -> Markup {
+pub(crate) fn badges(lang: Language, picture: &Picture) -> Markup {
     html! {
         @if picture.conflict || picture.damaged {
             span.marks {
@@ -219,12 +212,12 @@ pub(crate) fn badges(lang: Language, picture: &PictureView) -> Markup {
 }
 
 /// A grid of pictures. Each says its time; the camera too where they are mixed.
-pub(crate) fn grid(lang: Language, pictures: &[PictureView], named: bool) -> Markup {
+pub(crate) fn grid(lang: Language, pictures: &[Picture], named: bool) -> Markup {
     html! {
         ul.grid {
             @for picture in pictures {
-                li #{ "tile-" (picture.id) } data-sort=(picture.sort_us / 1000) {
-                    a.tile href=(picture_url(&picture.id)) {
+                li #{ "tile-" (picture.id()) } data-sort=(picture.sort_us / 1000) {
+                    a.tile href=(picture_url(&picture.id())) {
                         (image(lang, picture, false, &html! { @if !named { (picture.device) } }))
                         (badges(lang, picture))
                         span.tile-words {
@@ -242,6 +235,20 @@ pub(crate) fn grid(lang: Language, pictures: &[PictureView], named: bool) -> Mar
     }
 }
 
+/// A table that scrolls within itself on a narrow screen. Each heading comes with the class of its cell.
+pub(crate) fn table(label: &Markup, headings: &[(&str, Markup)], rows: &Markup) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(label) {
+            table {
+                thead { tr { @for (class, heading) in headings {
+                    @if heading.0.is_empty() { td {} } @else { th class=[Some(class).filter(|class| !class.is_empty())] scope="col" { (heading) } }
+                } } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
 /// One row of a list of facts.
 pub(crate) fn fact(name: &Markup, value: &Markup) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
@@ -249,8 +256,10 @@ pub(crate) fn fact(name: &Markup, value: &Markup) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use keepsake_protocol::status::Presence;
+
     use super::*;
-    use crate::http::ui::templates::fixtures::{MIN, NOW_US, camera};
+    use crate::http::ui::templates::fixtures::{MIN, NOW_US, camera, status};
 
     #[test]
     fn the_line_of_counters_is_exact() {
@@ -276,7 +285,7 @@ mod tests {
         }
     }
 
-    fn summary(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone, String)>) {
+    fn summary(cameras: &[Device], hold: bool) -> (String, Vec<(Tone, String)>) {
         let (lead, troubles) = status_summary(Language::English, cameras, hold);
         (lead.0, troubles.into_iter().map(|(tone, text)| (tone, text.0)).collect())
     }
@@ -291,7 +300,7 @@ mod tests {
         let holds = "1 of 2 online. Every picture is either in the cloud or safe on a card.";
         assert_eq!(summary(&well, false), (holds.to_owned(), Vec::new()));
 
-        let with = |change: &dyn Fn(&mut CameraView)| {
+        let with = |change: &dyn Fn(&mut Device)| {
             let mut cameras = well.clone();
             change(&mut cameras[0]);
             summary(&cameras, true)
@@ -303,13 +312,13 @@ mod tests {
             troubles[0].1,
             "3 pictures are missing (porch): taken, but neither in the cloud nor on a known card."
         );
-        let (lead, _) = with(&|camera| camera.coarse = true);
+        let (lead, _) = with(&|camera| camera.installs[0].coarse = true);
         assert!(lead.contains("as far as the cameras could list them"), "{lead}");
         let (lead, _) = with(&|camera| camera.counters.deleted = 1);
         assert!(lead.ends_with("or deleted by a user."), "{lead}");
         for (change, words) in [
             (
-                (&|camera: &mut CameraView| camera.conflicts = 2) as &dyn Fn(&mut CameraView),
+                (&|camera: &mut Device| camera.conflicts = 2) as &dyn Fn(&mut Device),
                 "copied or restored",
             ),
             (&|camera| camera.damaged = 1, "1 picture is damaged and cannot be displayed"),
@@ -318,7 +327,7 @@ mod tests {
                 &|camera| camera.counters.held = 4,
                 "4 pictures are waiting on cameras until the cloud accepts uploads again",
             ),
-            (&|camera| camera.queue.parked = 1, "the cloud rejected it"),
+            (&|camera| status(camera).queue.parked = 1, "the cloud rejected it"),
         ] {
             let (_, troubles) = with(change);
             assert!(troubles[0].1.contains(words), "{troubles:?}");
@@ -331,28 +340,32 @@ mod tests {
     #[test]
     fn the_headline_is_the_worst_there_is_to_say() {
         let online = camera("porch", Some(Presence::Online));
-        let say = |change: &dyn Fn(&mut CameraView)| {
+        let say = |change: &dyn Fn(&mut Device)| {
             let mut camera = online.clone();
             change(&mut camera);
             let (tone, words) = headline(Language::English, &camera, NOW_US);
             (tone.as_str(), words.into_string())
         };
         assert_eq!(say(&|_| ()), ("ok", "Online".to_owned()));
-        assert_eq!(say(&|c| c.queue.waiting = 38), ("wait", "Online, 38 waiting".to_owned()));
-        let full = |c: &mut CameraView| {
-            c.queue.waiting = 38;
-            c.health.card_free = c.health.card_total / 11;
+        assert_eq!(
+            say(&|camera| status(camera).queue.waiting = 38),
+            ("wait", "Online, 38 waiting".to_owned())
+        );
+        let full = |camera: &mut Device| {
+            let status = status(camera);
+            status.queue.waiting = 38;
+            status.health.card_free = status.health.card_total / 11;
         };
         assert_eq!(say(&full), ("err", "Card nearly full".to_owned()));
-        let fault = |c: &mut CameraView| {
-            full(c);
-            c.faults = vec![5];
+        let fault = |camera: &mut Device| {
+            full(camera);
+            status(camera).faults = vec![5];
         };
         assert_eq!(say(&fault), ("err", "Camera not found".to_owned()));
-        let (tone, words) = say(&|c| {
-            fault(c);
-            c.presence = Some(Presence::Offline);
-            c.last_seen_us = NOW_US - 130 * MIN;
+        let (tone, words) = say(&|camera| {
+            fault(camera);
+            camera.presence = Presence::Offline;
+            camera.last_seen_us = NOW_US - 130 * MIN;
         });
         assert!(
             tone == "off" && words.starts_with("Offline <time") && words.contains(">2 h 10 min<"),

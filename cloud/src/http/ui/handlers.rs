@@ -1,24 +1,21 @@
 //! The pages: reads what they show, and has [`crate::http::ui::templates`] draw it.
 
-use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Path, Query};
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::command::CommandKind;
 use keepsake_protocol::id::PictureId;
-use keepsake_protocol::settings::schema::{SETTINGS, Scope, ValueKind};
-use keepsake_protocol::status::Status;
 use maud::Markup;
 use serde::Deserialize;
 
 use crate::auth::Role;
-use crate::http::api::settings::SettingsProgress;
-use crate::http::api::{dto, settings};
+use crate::http::api::settings;
 use crate::http::app_state::AppState;
 use crate::http::auth::principal::Principal;
 use crate::http::auth::request_context::RequestContext;
 use crate::http::error::{HttpResult, Problem, is_page};
+use crate::http::settings_progress::SettingsProgress;
 use crate::http::ui::templates;
 use crate::now_us;
 use crate::store;
@@ -33,11 +30,8 @@ const GALLERY: u32 = 100;
 const QUARANTINE: u32 = 200;
 
 pub(crate) async fn cameras(state: RequestContext) -> Response {
-    let view = async {
-        let devices = state.store.devices(now_us()).await?;
-        Ok(templates::CamerasView { cameras: devices.into_iter().map(camera_view).collect() })
-    };
-    draw(&state, view.await, templates::cameras_page).await
+    let cameras = state.store.devices(now_us()).await.map_err(Problem::from);
+    draw(&state, cameras, |page, cameras| templates::cameras_page(page, cameras)).await
 }
 
 pub(crate) async fn camera(state: RequestContext, Path(device): Path<String>) -> Response {
@@ -47,7 +41,7 @@ pub(crate) async fn camera(state: RequestContext, Path(device): Path<String>) ->
 pub(crate) async fn settings(state: RequestContext, Path(device): Path<String>) -> Response {
     let view = async {
         let (camera, desired) = settings::find(&state, &device).await?;
-        let view = settings_view(&camera, desired.as_ref());
+        let view = settings_view(&camera, desired);
         view.ok_or_else(|| Problem::not_found("setting that this camera accepts"))
     };
     draw(&state, view.await, templates::settings_page).await
@@ -57,10 +51,9 @@ pub(crate) async fn settings(state: RequestContext, Path(device): Path<String>) 
 pub(crate) async fn save_settings(
     state: RequestContext,
     Path(device): Path<String>,
-    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+    Form(fields): Form<Vec<(String, String)>>,
 ) -> Response {
     let saved = async {
-        let Form(fields) = form.map_err(|error| Problem::bad_request(error.body_text()))?;
         let (camera, desired) = settings::find(&state, &device).await?;
         let version = fields.iter().find(|(name, _)| name == "version");
         let version = version
@@ -71,9 +64,11 @@ pub(crate) async fn save_settings(
         let Err(problem) = changed else {
             return Ok(None);
         };
-        let view = settings_view(&camera, desired.as_ref())
-            .ok_or_else(|| Problem::not_found("setting that this camera accepts"))?;
-        Ok(Some((problem.status, submitted_values(view, &fields, problem.detail))))
+        let mut view =
+            settings_view(&camera, desired).ok_or_else(|| Problem::not_found("setting that this camera accepts"))?;
+        view.submitted = fields;
+        view.problem = Some(problem.detail);
+        Ok(Some((problem.status, view)))
     };
     match saved.await {
         Ok(None) => Redirect::to(&format!("/cameras/{device}")).into_response(),
@@ -93,15 +88,8 @@ pub(crate) struct GalleryQuery {
     after: Option<PictureCursor>,
 }
 
-pub(crate) async fn gallery(
-    state: RequestContext,
-    asked: Result<Query<GalleryQuery>, axum::extract::rejection::QueryRejection>,
-) -> Response {
-    let view = match asked {
-        Ok(Query(asked)) => gallery_view(&state, &asked).await,
-        Err(error) => Err(Problem::bad_request(error.body_text())),
-    };
-    draw(&state, view, templates::gallery_page).await
+pub(crate) async fn gallery(state: RequestContext, Query(asked): Query<GalleryQuery>) -> Response {
+    draw(&state, gallery_view(&state, &asked).await, templates::gallery_page).await
 }
 
 pub(crate) async fn picture(state: RequestContext, Path(id): Path<String>) -> Response {
@@ -109,24 +97,8 @@ pub(crate) async fn picture(state: RequestContext, Path(id): Path<String>) -> Re
 }
 
 pub(crate) async fn quarantine(state: RequestContext) -> Response {
-    let view = async {
-        let (rows, _) = state.store.quarantine(None, QUARANTINE).await?;
-        Ok(templates::QuarantineView {
-            rows: rows
-                .into_iter()
-                .map(|row| templates::QuarantineRow {
-                    device: row.device,
-                    topic: row.topic,
-                    reason: row.reason,
-                    hash: row.hash,
-                    bytes: row.size,
-                    times: row.times,
-                    last_us: row.last_us,
-                })
-                .collect(),
-        })
-    };
-    draw(&state, view.await, templates::quarantine_page).await
+    let rows = state.store.quarantine(None, QUARANTINE).await.map_err(Problem::from);
+    draw(&state, rows, |page, (rows, _)| templates::quarantine_page(page, rows)).await
 }
 
 pub(crate) async fn asset(Path(path): Path<String>) -> Response {
@@ -162,10 +134,7 @@ pub(crate) async fn draw<V>(
     let around = around(state).await;
     match view {
         Ok(view) => with(&around, &view).into_response(),
-        Err(problem) => {
-            let markup = templates::problem_page(&around, problem.status, &problem.detail);
-            (problem.status, markup).into_response()
-        }
+        Err(problem) => problem.with_body(templates::problem_page(&around, problem.status, &problem.detail)),
     }
 }
 
@@ -186,7 +155,7 @@ async fn around(state: &RequestContext) -> templates::PageContext {
         // The page must be drawn even when the store is away, to say so.
         quarantined: state.store.quarantine_count().await.unwrap_or(0),
         user: match &state.principal {
-            Principal::User { name, role, .. } => Some(templates::SignedInUser { name: name.clone(), role: *role }),
+            Principal::User { name, .. } => Some(name.clone()),
             Principal::Anonymous
             | Principal::ApiToken { .. }
             | Principal::Camera { .. }
@@ -201,128 +170,36 @@ async fn device_view(state: &AppState, device: &str) -> HttpResult<templates::De
     let store = &state.store;
     let missing = || Problem::not_found("camera with that name");
     let device: DeviceId = device.parse().map_err(|_| missing())?;
-    let known = store.device(&device, now_us()).await?.ok_or_else(missing)?;
-    let said = known.status.as_ref().and_then(|status| status.reported_at);
+    let camera = store.device(&device, now_us()).await?.ok_or_else(missing)?;
     let mut commands = Vec::new();
     for command in store.commands(&device, LISTED).await? {
         commands.push(command_view(store, command).await?);
     }
-    let desired = store.settings(&device).await?;
-    let settings = settings_view(&known, desired.as_ref());
-    let tombstones = store.tombstones(&device, LISTED).await?;
-    let faults = store.faults(&device, LISTED).await?;
-    let recent = store.pictures(Some(&device), PageQuery::Before(None), RECENT).await?;
     Ok(templates::DeviceView {
-        camera: camera_view(known),
-        said,
+        settings: settings_view(&camera, store.settings(&device).await?),
+        camera,
         commands,
-        tombstones: tombstones
-            .into_iter()
-            .map(|(tombstone, told_us)| templates::TombstoneView {
-                install: tombstone.spool,
-                first: tombstone.sequence,
-                last: tombstone.last(),
-                reason: tombstone.reason,
-                cause: tombstone.cause,
-                told_us,
-                pressed: tombstone.pressed,
-            })
-            .collect(),
-        faults: faults
-            .into_iter()
-            .map(|(fault, told_us)| templates::FaultView { number: fault.number, text: fault.text, told_us })
-            .collect(),
-        recent: recent.into_iter().map(picture_view).collect(),
-        settings,
+        tombstones: store.tombstones(&device, LISTED).await?,
+        faults: store.faults(&device, LISTED).await?,
+        recent: store.pictures(Some(&device), PageQuery::Before(None), RECENT).await?,
     })
 }
 
-/// `None` for a camera that never said that it takes settings, unless there are some all the same.
-fn settings_view(camera: &store::Device, desired: Option<&store::DeviceSettings>) -> Option<templates::SettingsView> {
-    let (camera_version, said) = settings::said(camera);
-    if said.is_none() && desired.is_none() {
+/// Returns `None` for a camera that never reported settings, unless some are desired all the same.
+fn settings_view(camera: &store::Device, desired: Option<store::DeviceSettings>) -> Option<templates::SettingsView> {
+    let status = camera.last_status();
+    if status.settings.is_none() && desired.is_none() {
         return None;
     }
-    let rejected = said.map(|said| said.rejected.as_slice()).unwrap_or_default();
-    let current = |name: &str| {
-        let value = said?.effective.get(name)?;
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        (!text.is_empty()).then(|| text.chars().take(100).collect())
-    };
-    let wished = |name: &str| desired.and_then(|desired| desired.values.get(name));
-    let fields = SETTINGS
-        .iter()
-        .filter(|setting| setting.scope != Scope::Local)
-        .map(|setting| templates::FieldView {
-            name: setting.key,
-            what: setting.description,
-            connection: setting.scope == Scope::Connection,
-            kind: match setting.kind {
-                _ if setting.secret => templates::FieldKind::Token,
-                ValueKind::Integer { min, max, unit } => {
-                    templates::FieldKind::Number { min, max, or_zero: false, unit }
-                }
-                ValueKind::OptionalInteger { min, max, unit } => {
-                    templates::FieldKind::Number { min, max, or_zero: true, unit }
-                }
-                ValueKind::Bool => templates::FieldKind::Choice(&["true", "false"]),
-                ValueKind::Choice(of) | ValueKind::IntegerEnum { of, .. } => templates::FieldKind::Choice(of),
-                ValueKind::Text(_) => templates::FieldKind::Text,
-            },
-            value: match wished(setting.key) {
-                Some(_) if setting.secret => String::new(),
-                Some(serde_json::Value::String(text)) => text.clone(),
-                Some(value) => value.to_string(),
-                None => String::new(),
-            },
-            is_set: wished(setting.key).is_some(),
-            current: current(setting.key),
-            rejected: rejected
-                .iter()
-                .find(|rejected| rejected.name == setting.key)
-                .map(|rejected| rejected.reason.clone()),
-        })
-        .collect();
     Some(templates::SettingsView {
         device: camera.id.clone(),
-        version: desired.map_or(0, |desired| desired.version),
-        changed_us: desired.map(|desired| desired.changed_us),
-        camera_version,
-        state: match settings::progress(desired, camera_version, said) {
-            SettingsProgress::None => templates::SettingsState::None,
-            SettingsProgress::Waiting => templates::SettingsState::Waiting,
-            SettingsProgress::Applied => templates::SettingsState::Applied,
-            SettingsProgress::Partly => templates::SettingsState::Partly,
-            SettingsProgress::Ahead => templates::SettingsState::Ahead { version: camera_version },
-            SettingsProgress::Trying => {
-                let trying = said.and_then(|said| said.trial.clone());
-                templates::SettingsState::Trying {
-                    for_s: trying.as_ref().map_or(0, |trying| trying.remaining_s),
-                    names: trying.map(|trying| trying.names).unwrap_or_default(),
-                }
-            }
-        },
-        rejected: rejected.iter().map(|rejected| (rejected.name.clone(), rejected.reason.clone())).collect(),
-        fields,
+        progress: SettingsProgress::of(desired.as_ref(), status),
+        desired,
+        camera_version: status.settings_version,
+        report: status.settings.as_deref().cloned().unwrap_or_default(),
+        submitted: Vec::new(),
         problem: None,
     })
-}
-
-fn submitted_values(
-    mut view: templates::SettingsView,
-    fields: &[(String, String)],
-    problem: String,
-) -> templates::SettingsView {
-    for field in &mut view.fields {
-        if let templates::FieldKind::Token = field.kind {
-            continue;
-        }
-        if let Some((_, text)) = fields.iter().find(|(name, _)| name == field.name) {
-            field.value.clone_from(text);
-        }
-    }
-    view.problem = Some(problem);
-    view
 }
 
 async fn command_view(store: &store::Store, command: store::Command) -> HttpResult<templates::CommandView> {
@@ -334,26 +211,7 @@ async fn command_view(store: &store::Store, command: store::Command) -> HttpResu
             uploading = store.progress(capture).await?;
         }
     }
-    let stages = command.stages.into_iter().filter_map(|reached| {
-        let stage = serde_json::Value::from(reached.stage);
-        Some(templates::StageView {
-            stage: serde_json::from_value(stage).ok()?,
-            at_us: reached.at_us,
-            after_us: reached.after_us,
-            text: reached.text,
-        })
-    });
-    Ok(templates::CommandView {
-        stages: stages.collect(),
-        id: command.id,
-        command: command.command,
-        created_us: command.created_us,
-        expires_us: command.expires_us,
-        sent_us: command.sent_us,
-        uploading,
-        stored,
-        result: command.result,
-    })
+    Ok(templates::CommandView { command, uploading, stored })
 }
 
 async fn gallery_view(state: &AppState, asked: &GalleryQuery) -> HttpResult<templates::GalleryView> {
@@ -387,7 +245,7 @@ async fn gallery_view(state: &AppState, asked: &GalleryQuery) -> HttpResult<temp
         total: store.picture_count(device.as_ref()).await?,
         newer: cursor(pictures.first(), newer),
         older: cursor(pictures.last(), older),
-        pictures: pictures.into_iter().map(picture_view).collect(),
+        pictures,
         device,
     })
 }
@@ -406,63 +264,6 @@ async fn picture_detail(state: &AppState, id: &str) -> HttpResult<templates::Pic
         newer: newer.first().map(store::Picture::id),
         older: older.first().map(store::Picture::id),
         twins: twins.iter().map(store::Picture::id).collect(),
-        picture: picture_view(picture),
+        picture,
     })
-}
-
-fn camera_view(device: store::Device) -> templates::CameraView {
-    let is_camera = device.status.is_some() || device.installs.iter().any(|install| !install.uploads);
-    let light = device.status.as_ref().map(|status| status.led.clone());
-    let status = device.status.map_or_else(Status::last_will, |status| *status);
-    templates::CameraView {
-        device: device.id,
-        presence: is_camera.then_some(device.presence),
-        last_seen_us: device.last_seen_us,
-        status_us: device.status_us,
-        counters: device.counters,
-        conflicts: device.conflicts,
-        damaged: device.damaged,
-        kept: dto::retained(&status),
-        coarse: device.installs.iter().any(|install| install.coarse),
-        light,
-        queue: status.queue,
-        faults: status.faults,
-        version: status.version,
-        health: status.health,
-        latest: device.latest.map(picture_view),
-        installs: device
-            .installs
-            .into_iter()
-            .map(|install| templates::SpoolView { install: install.install, counters: install.counters })
-            .collect(),
-    }
-}
-
-fn picture_view(picture: store::Picture) -> templates::PictureView {
-    templates::PictureView {
-        id: picture.id(),
-        device: picture.device,
-        hash: picture.hash,
-        bytes: picture.bytes,
-        content_type: picture.content_type,
-        width: picture.width,
-        height: picture.height,
-        cause: picture.cause,
-        conflict: picture.conflict,
-        damaged: picture.damaged,
-        pressed: picture.pressed,
-        taken: picture.taken,
-        captured_after_us: picture.captured_after_us,
-        saved_after_us: picture.saved_after_us,
-        sent_after_us: picture.sent_after_us,
-        stored_us: picture.stored_us,
-        sort_us: picture.sort_us,
-        attempt: picture.attempt,
-        thumbnail: match picture.thumbnail {
-            store::Thumbnail::Pending => templates::Thumbnail::Pending,
-            store::Thumbnail::Ready => templates::Thumbnail::Ready,
-            store::Thumbnail::None => templates::Thumbnail::None,
-        },
-        color: picture.color,
-    }
 }

@@ -1,14 +1,15 @@
 //! The way of one picture as a line of five dots, with the times that are really known and no others.
 
 use keepsake_protocol::capture::Cause;
-use keepsake_protocol::command::CommandStage;
+use keepsake_protocol::command::{CommandKind, CommandStage};
 use maud::{Markup, html};
 
 use crate::http::ui::capture_time::exact_time;
 use crate::http::ui::format::{TimeFormat, format_duration, size, step, time};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::t;
-use crate::http::ui::views::{CommandView, PictureView, StageView};
+use crate::http::ui::views::CommandView;
+use crate::store::{Command, Picture, StageReached};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StepState {
@@ -55,12 +56,12 @@ impl TimelineStep {
 }
 
 /// A stored picture's journey on one line: names and steps.
-pub(crate) fn picture_line(lang: Language, picture: &PictureView) -> Markup {
+pub(crate) fn picture_line(lang: Language, picture: &Picture) -> Markup {
     line(lang, &picture_steps(lang, picture))
 }
 
 /// The same journey as a list with the time of every step.
-pub(crate) fn picture_list(lang: Language, picture: &PictureView) -> Markup {
+pub(crate) fn picture_list(lang: Language, picture: &Picture) -> Markup {
     html! {
         ol.journey.journey-list {
             @for step in picture_steps(lang, picture) {
@@ -77,14 +78,14 @@ pub(crate) fn picture_list(lang: Language, picture: &PictureView) -> Markup {
 }
 
 /// From the press to the commit, microseconds; only where both clocks are known to be right.
-pub(crate) fn press_to_stored_us(picture: &PictureView) -> Option<u64> {
+pub(crate) fn press_to_stored_us(picture: &Picture) -> Option<u64> {
     if picture.cause == Cause::Upload {
         return None;
     }
     u64::try_from(picture.stored_us.saturating_sub(exact_time(picture)?)).ok()
 }
 
-fn picture_steps(lang: Language, picture: &PictureView) -> Vec<TimelineStep> {
+fn picture_steps(lang: Language, picture: &Picture) -> Vec<TimelineStep> {
     let stored = |note| TimelineStep::done(t!(lang, "step-stored"), Some(picture.stored_us), note);
     if picture.cause == Cause::Upload {
         return vec![stored(Some(t!(lang, "step-upload")))];
@@ -127,34 +128,36 @@ fn picture_steps(lang: Language, picture: &PictureView) -> Vec<TimelineStep> {
 }
 
 /// The progress of a command for a picture.
-pub(crate) fn command_line(lang: Language, command: &CommandView, now_us: i64) -> Markup {
-    line(lang, &command_steps(lang, command, now_us))
+pub(crate) fn command_line(lang: Language, view: &CommandView, now_us: i64) -> Markup {
+    line(lang, &command_steps(lang, view, now_us))
 }
 
 /// The command has not ended: neither stored, failed nor out of time.
-pub(crate) fn is_in_progress(command: &CommandView, now_us: i64) -> bool {
-    command.stored.is_none()
+pub(crate) fn is_in_progress(view: &CommandView, now_us: i64) -> bool {
+    let command = &view.command;
+    view.stored.is_none()
         && !ended(command)
         && (now_us < command.expires_us || command.stages.iter().any(|s| s.stage == CommandStage::Accepted))
 }
 
-fn ended(command: &CommandView) -> bool {
+fn ended(command: &Command) -> bool {
     let last = command.stages.iter().map(|s| s.stage).max();
     match last {
         Some(CommandStage::Failed | CommandStage::Expired) => true,
         // A snap that is done at the camera may still be on its way here.
-        Some(CommandStage::Done) => command.command != keepsake_protocol::command::CommandKind::Snap,
+        Some(CommandStage::Done) => command.command != CommandKind::Snap,
         Some(CommandStage::Accepted | CommandStage::Captured | CommandStage::Saved) | None => false,
     }
 }
 
-fn command_steps(lang: Language, command: &CommandView, now_us: i64) -> Vec<TimelineStep> {
+fn command_steps(lang: Language, view: &CommandView, now_us: i64) -> Vec<TimelineStep> {
+    let CommandView { command, uploading, stored } = view;
     let reached = |stage: CommandStage| command.stages.iter().find(|s| s.stage == stage);
     let failed = reached(CommandStage::Failed).or_else(|| reached(CommandStage::Expired));
     // Replies may be lost or come late: a later stage, and the picture itself, say that the ones before were reached.
     let passed = |stage: CommandStage| {
-        let later = |s: &StageView| s.stage > stage && s.stage <= CommandStage::Done;
-        command.stored.is_some() || command.stages.iter().any(later)
+        let later = |s: &StageReached| s.stage > stage && s.stage <= CommandStage::Done;
+        stored.is_some() || command.stages.iter().any(later)
     };
     let since_created =
         |at_us: i64| format_duration(lang, u64::try_from(at_us.saturating_sub(command.created_us)).unwrap_or(0));
@@ -184,8 +187,8 @@ fn command_steps(lang: Language, command: &CommandView, now_us: i64) -> Vec<Time
         });
         before_us = after_us.unwrap_or(before_us);
     }
-    let stored_us = command.stored.map(|(_, at_us)| at_us);
-    let uploading = command.uploading.filter(|(_, total)| *total > 0 && stored_us.is_none());
+    let stored_us = stored.map(|(_, at_us)| at_us);
+    let uploading = uploading.filter(|(_, total)| *total > 0 && stored_us.is_none());
     steps.push(TimelineStep {
         name: t!(lang, "step-uploading"),
         state: state(stored_us.is_some()),
@@ -234,11 +237,12 @@ fn line(lang: Language, steps: &[TimelineStep]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::ui::templates::fixtures::command;
 
     #[test]
     fn a_later_stage_implies_the_ones_before() {
         use CommandStage::{Accepted, Captured, Done, Expired, Failed, Saved};
-        for (said, expected) in [
+        for (stages, expected) in [
             (vec![], "done now next next next"),
             (vec![Accepted], "done now next next next"),
             (vec![Accepted, Captured], "done done now next next"),
@@ -247,23 +251,10 @@ mod tests {
             (vec![Accepted, Failed], "done failed next next next"),
             (vec![Expired], "done failed next next next"),
         ] {
-            let stages =
-                said.iter()
-                    .map(|stage| StageView { stage: *stage, at_us: 10, after_us: Some(10), text: None });
-            let command = CommandView {
-                id: "c".to_owned(),
-                command: keepsake_protocol::command::CommandKind::Snap,
-                created_us: 0,
-                expires_us: 100,
-                sent_us: Some(1),
-                stages: stages.collect(),
-                uploading: None,
-                stored: None,
-                result: None,
-            };
-            let steps = command_steps(Language::English, &command, 20);
+            let view = command(CommandKind::Snap, 0, &stages);
+            let steps = command_steps(Language::English, &view, 20);
             let states: Vec<_> = steps.iter().map(|step| step.state.as_str()).collect();
-            assert_eq!(states.join(" "), expected, "{said:?}");
+            assert_eq!(states.join(" "), expected, "{stages:?}");
         }
     }
 }

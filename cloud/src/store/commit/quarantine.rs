@@ -1,5 +1,6 @@
 //! Table `quarantine`: messages that are not what they say, with the reason, bounded per camera.
 
+use serde::Serialize;
 use sqlx::{AnyConnection, Row};
 
 use crate::ingest::operation::QuarantineEntry;
@@ -13,7 +14,7 @@ use crate::store::statement::sql;
 use keepsake_protocol::Hash;
 
 /// One message in quarantine, without its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QuarantinedMessage {
     /// Empty where the topic named none.
     pub device: String,
@@ -22,6 +23,7 @@ pub struct QuarantinedMessage {
     pub topic: String,
     pub reason: String,
     /// Length of the message, bytes.
+    #[serde(rename = "bytes")]
     pub size: u64,
     /// How often exactly this message came.
     pub times: u64,

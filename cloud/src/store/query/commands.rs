@@ -31,7 +31,7 @@ pub struct Command {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageReached {
-    pub stage: String,
+    pub stage: CommandStage,
     /// When the cloud heard of it, microseconds UTC.
     pub at_us: i64,
     /// Since the command reached the camera, microseconds.
@@ -235,21 +235,15 @@ async fn stages(connection: &mut AnyConnection, command: &str) -> Result<Vec<Sta
         .await?;
     let mut stages: Vec<StageReached> = rows
         .iter()
-        .map(|row| StageReached {
-            stage: row.get(0),
-            at_us: row.get(1),
-            after_us: row.get::<Option<i64>, _>(2).map(from_bigint),
-            text: row.get(3),
+        .filter_map(|row| {
+            Some(StageReached {
+                stage: serde_json::from_value(Value::String(row.get(0))).ok()?,
+                at_us: row.get(1),
+                after_us: row.get::<Option<i64>, _>(2).map(from_bigint),
+                text: row.get(3),
+            })
         })
         .collect();
-    let order = [
-        CommandStage::Accepted,
-        CommandStage::Captured,
-        CommandStage::Saved,
-        CommandStage::Done,
-        CommandStage::Failed,
-        CommandStage::Expired,
-    ];
-    stages.sort_by_key(|reached| order.iter().position(|stage| stage.as_str() == reached.stage));
+    stages.sort_by_key(|reached| reached.stage);
     Ok(stages)
 }

@@ -1,5 +1,7 @@
 //! Table `device`: the cameras, and all that the pages show of one.
 
+use std::sync::LazyLock;
+
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::status::{Presence, Status};
 use sqlx::any::AnyRow;
@@ -29,6 +31,43 @@ pub struct Device {
     pub damaged: u64,
     pub installs: Vec<SpoolState>,
     pub latest: Option<Picture>,
+}
+
+impl Device {
+    /// Returns the last full status; an empty one if there was none.
+    pub fn last_status(&self) -> &Status {
+        static NONE: LazyLock<Status> = LazyLock::new(Status::last_will);
+        self.status.as_deref().unwrap_or(&NONE)
+    }
+
+    /// Returns false if only uploads have this name: they send no status and take no commands.
+    pub fn is_camera(&self) -> bool {
+        self.status.is_some() || self.installs.iter().any(|install| !install.uploads)
+    }
+
+    pub fn is_online(&self) -> bool {
+        self.is_camera() && self.presence == Presence::Online
+    }
+
+    pub fn is_offline(&self) -> bool {
+        self.is_camera() && self.presence == Presence::Offline
+    }
+
+    /// Returns when the numbers of the last status were reported, microseconds UTC.
+    pub fn reported_us(&self) -> i64 {
+        self.status_us.unwrap_or(self.last_seen_us)
+    }
+
+    /// Returns true if the camera joined ranges to fit its message, so `held` may be too high.
+    pub fn is_coarse(&self) -> bool {
+        self.installs.iter().any(|install| install.coarse)
+    }
+
+    /// Returns how many captures the camera retains although it has a receipt for them.
+    pub fn retained(&self) -> u64 {
+        let spools = &self.last_status().spools;
+        spools.iter().map(|spool| spool.kept.count()).fold(0, u64::saturating_add)
+    }
 }
 
 impl Store {

@@ -2,6 +2,7 @@
 
 use keepsake_protocol::ranges::Ranges;
 use keepsake_protocol::{DeviceId, Sequence, SpoolId};
+use serde::Serialize;
 use sqlx::{AnyConnection, Row};
 
 use crate::store::bind::{from_bigint, id, sequence};
@@ -14,12 +15,13 @@ use crate::store::statement::sql;
 const OVERTAKEN_US: i64 = 10_000_000;
 
 /// Where the presses went. Each is counted once: pressed = stored + deleted + told + held + missing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     pub stored: u64,
     /// Deleted by the owner after they were stored.
     pub deleted: u64,
     /// Sequences that have a reason instead of a picture.
+    #[serde(rename = "failed")]
     pub told: u64,
     /// On the camera's card and not in the cloud.
     pub held: u64,

@@ -205,6 +205,25 @@ fn a_sentence_from_elsewhere_is_translated_by_its_english() {
             "Nothing was changed: device can only be set on the camera; x is not a setting.",
             "변경하지 않았습니다: device: 카메라에서만 설정할 수 있습니다; x: 없는 설정입니다",
         ),
+        (
+            "Nothing was changed: cloud.rate_bytes_per_s must be 0 or a whole number, 1024 to 1073741824 bytes per second.",
+            "변경하지 않았습니다: cloud.rate_bytes_per_s 값은 0 또는 1024~1073741824바이트/초 범위의 정수여야 합니다",
+        ),
+        (
+            "Nothing was changed: capture_interval_s must be 0 or a whole number, 1 to 604800 seconds; \
+             camera.flip must be one of none, both; cloud.url begins with ftp://, use mqtt(s):// or http(s)://.",
+            "변경하지 않았습니다: capture_interval_s 값은 0 또는 1~604800초 범위의 정수여야 합니다; \
+             camera.flip 값은 다음 중 하나여야 합니다: none, both; \
+             cloud.url 값이 ftp://로 시작합니다. mqtt(s):// 또는 http(s)://를 사용하십시오",
+        ),
+        (
+            "header of 70000 bytes, at most 4096 are allowed",
+            "헤더가 70000바이트입니다(최대 4096바이트)",
+        ),
+        (
+            "not the JSON expected here: missing field `id` at line 1 column 2",
+            "올바른 JSON이 아닙니다: missing field `id` at line 1 column 2",
+        ),
         ("A new sentence of a newer camera", "A new sentence of a newer camera"),
     ] {
         assert_eq!(translate(Language::Korean, english).0, korean);

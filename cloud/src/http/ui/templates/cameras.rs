@@ -4,64 +4,57 @@ use maud::{Markup, Render, html};
 
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
-use crate::http::ui::components::{
-    camera_url, card_nearly_full, counters_line, headline, image, is_online, status_summary,
-};
+use crate::http::ui::components::{camera_url, card_nearly_full, counters_line, headline, image, status_summary};
 use crate::http::ui::format::{TimeFormat, size, time};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::t;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::text::count;
-use crate::http::ui::views::{CameraView, CamerasView, Counters, PageContext};
+use crate::http::ui::views::PageContext;
+use crate::store::{Counters, Device};
 
 /// `/`: the promise, the sums, a card for every camera.
-pub fn cameras_page(page: &PageContext, view: &CamerasView) -> Markup {
+pub fn cameras_page(page: &PageContext, cameras: &[Device]) -> Markup {
     let lang = page.visitor.language;
     let main = html! {
         h1 { (t!(lang, "cameras-title")) }
-        @if view.cameras.is_empty() {
+        @if cameras.is_empty() {
             (no_camera(page))
         } @else {
-            @let (lead, troubles) = status_summary(lang, &view.cameras, page.hold.is_some());
+            @let (lead, troubles) = status_summary(lang, cameras, page.hold.is_some());
             p.lead { (lead) }
             @if !troubles.is_empty() {
                 ul.troubles { @for (tone, text) in troubles {
                     li class={ "trouble trouble-" (tone.as_str()) } { (shape(tone)) span { (text) } }
                 } }
             }
-            (tiles(page, &view.cameras))
+            (tiles(page, cameras))
             ul.cards {
-                @for camera in in_order(&view.cameras) {
-                    li #{ "camera-" (camera.device) } { (card(page, camera)) }
+                @for camera in in_order(cameras) {
+                    li #{ "camera-" (camera.id) } { (card(page, camera)) }
                 }
             }
         }
     };
-    layout(
-        page,
-        &t!(lang, "cameras-title"),
-        Nav::Cameras,
-        &LiveUpdates::Redraw { device: None },
-        &main,
-    )
+    layout(page, &t!(lang, "cameras-title"), Nav::Cameras, &LiveUpdates::Redraw(None), &main)
 }
 
 /// Cameras that need attention first, then by name. Waiting pictures do not count: they come and go with every press,
 /// and cards that change places under the finger are worse than any order.
-fn in_order(cameras: &[CameraView]) -> Vec<&CameraView> {
-    let mut cameras: Vec<&CameraView> = cameras.iter().collect();
+fn in_order(cameras: &[Device]) -> Vec<&Device> {
+    let mut cameras: Vec<&Device> = cameras.iter().collect();
     cameras.sort_by_key(|camera| {
         let trouble = camera.counters.missing > 0
-            || (is_online(camera) && (!camera.faults.is_empty() || card_nearly_full(camera)));
-        (!trouble, camera.device.as_str().to_lowercase())
+            || (camera.is_online() && (!camera.last_status().faults.is_empty() || card_nearly_full(camera)));
+        (!trouble, camera.id.as_str().to_lowercase())
     });
     cameras
 }
 
-fn tiles(page: &PageContext, cameras: &[CameraView]) -> Markup {
+fn tiles(page: &PageContext, cameras: &[Device]) -> Markup {
     let lang = page.visitor.language;
     let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
-    let coarse = cameras.iter().any(|camera| camera.coarse);
+    let coarse = cameras.iter().any(Device::is_coarse);
     let (held, missing) = if coarse {
         (t!(lang, "at-most", count = sum.held), t!(lang, "at-least", count = sum.missing))
     } else {
@@ -92,10 +85,10 @@ fn tiles(page: &PageContext, cameras: &[CameraView]) -> Markup {
     }
 }
 
-fn card(page: &PageContext, camera: &CameraView) -> Markup {
+fn card(page: &PageContext, camera: &Device) -> Markup {
     let lang = page.visitor.language;
     let (tone, words) = headline(lang, camera, page.now_us);
-    let old = !is_online(camera) && camera.presence.is_some();
+    let old = camera.is_offline();
     html! {
         article class={ "card" @if old { " card-old" } } {
             div.card-picture {
@@ -108,8 +101,8 @@ fn card(page: &PageContext, camera: &CameraView) -> Markup {
                 (chip(tone, &words))
             }
             div.card-words {
-                h2 { a href=(camera_url(&camera.device)) { (camera.device) } }
-                p.counters { (counters_line(lang, &camera.counters, camera.coarse)) }
+                h2 { a href=(camera_url(&camera.id)) { (camera.id) } }
+                p.counters { (counters_line(lang, &camera.counters, camera.is_coarse())) }
                 @if old {
                     p.quiet {
                         (t!(
@@ -126,13 +119,13 @@ fn card(page: &PageContext, camera: &CameraView) -> Markup {
 }
 
 /// The notes for which the headline of a card has no room.
-fn notes(lang: Language, camera: &CameraView) -> Markup {
+fn notes(lang: Language, camera: &Device) -> Markup {
     let missing = camera.counters.missing;
     html! {
         @if missing > 0 || camera.conflicts > 0 || camera.damaged > 0 {
             p.notes {
                 @if missing > 0 {
-                    (chip(Tone::Err, &match camera.coarse {
+                    (chip(Tone::Err, &match camera.is_coarse() {
                         true => t!(lang, "counter-missing-least", count = missing),
                         false => t!(lang, "counter-missing", count = missing),
                     }))
@@ -174,48 +167,39 @@ pub(super) mod tests {
 
     use super::*;
     use crate::http::ui::templates::camera::tests::{device, hostile_device};
-    use crate::http::ui::templates::fixtures::{MIN, NOW_US, S, camera, hostile, on_hold, page, picture};
-    use crate::http::ui::views::{PictureView, Thumbnail};
+    use crate::http::ui::templates::fixtures::{MIN, NOW_US, S, camera, hostile, on_hold, picture, status};
+    use crate::store::{Picture, Thumbnail};
 
     /// The pages with views that show every state.
     pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static str, Markup)> {
-        let none = CamerasView { cameras: Vec::new() };
-        let hostile_cameras = CamerasView { cameras: vec![hostile_device().camera] };
         vec![
             ("cameras", cameras_page(page, &cameras())),
             ("cameras-hold", cameras_page(&on_hold(page), &cameras())),
-            ("cameras-none", cameras_page(page, &none)),
-            ("cameras-hostile", cameras_page(&hostile(page), &hostile_cameras)),
-            ("cameras-none-hostile", cameras_page(&hostile(page), &none)),
+            ("cameras-none", cameras_page(page, &[])),
+            ("cameras-hostile", cameras_page(&hostile(page), &[hostile_device().camera])),
+            ("cameras-none-hostile", cameras_page(&hostile(page), &[])),
         ]
     }
 
-    fn cameras() -> CamerasView {
+    fn cameras() -> [Device; 5] {
         let porch = camera("porch", Some(Presence::Online));
         let shed = device().camera;
         let mut field = camera("north-field", Some(Presence::Offline));
         field.last_seen_us = NOW_US - 130 * MIN;
         field.counters = Counters { stored: 88, held: 47, ..Counters::default() };
-        field.queue.waiting = 47;
+        status(&mut field).queue.waiting = 47;
         field.latest = Some(picture("north-field", 88, NOW_US - 132 * MIN));
         let mut greenhouse = camera("greenhouse", Some(Presence::Online));
         greenhouse.counters = Counters { stored: 640, held: 212, missing: 2, ..Counters::default() };
-        greenhouse.queue.waiting = 212;
-        greenhouse.health.card_free = 1_000_000_000;
-        greenhouse.coarse = true;
-        greenhouse.latest = Some(PictureView {
+        status(&mut greenhouse).queue.waiting = 212;
+        status(&mut greenhouse).health.card_free = 1_000_000_000;
+        greenhouse.installs[0].coarse = true;
+        greenhouse.latest = Some(Picture {
             thumbnail: Thumbnail::Pending,
             ..picture("greenhouse", 640, NOW_US - 149 * S)
         });
         let mut lab = camera("camera", None);
-        lab.light = None;
         lab.latest = None;
-        CamerasView { cameras: vec![porch, shed, field, greenhouse, lab] }
-    }
-
-    #[test]
-    fn a_card_shows_the_line_of_counters() {
-        let html = cameras_page(&page(), &cameras()).into_string();
-        assert!(html.contains(">1,204 pressed, 1,204 stored, 0 held, 0 missing<"));
+        [porch, shed, field, greenhouse, lab]
     }
 }

@@ -2,16 +2,17 @@
 
 use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::command::{CommandKind, CommandStage};
 use keepsake_protocol::event::BootClockOffset;
-use keepsake_protocol::id::{BootId, CaptureId, DeviceId, Hash, PictureId, Sequence, SpoolId, StoreId};
-use keepsake_protocol::status::{Health, LedStatus, Presence, Queue};
+use keepsake_protocol::id::{BootId, CaptureId, DeviceId, Hash, Sequence, SpoolId, StoreId};
+use keepsake_protocol::ranges::Ranges;
+use keepsake_protocol::status::{Health, LedStatus, Presence, SpoolInventory, Status};
 
 use crate::auth::Role;
 use crate::http::ui::language::Language;
-use crate::http::ui::views::{
-    CameraView, Counters, PageContext, PictureView, SignedInUser, SpoolView, Thumbnail, Visitor,
-};
-use crate::pictures::capture_time::{CaptureTime, PressEvidence};
+use crate::http::ui::views::{CommandView, PageContext, Visitor};
+use crate::pictures::capture_time::{CaptureTime, PressEvidence, capture_time, upload_time};
+use crate::store::{Command, Counters, Device, Picture, SpoolState, StageReached, Thumbnail};
 
 /// 21 November 2026, 14:32:09 UTC.
 pub(crate) const NOW_US: i64 = 1_795_271_529_000_000;
@@ -21,17 +22,13 @@ pub(crate) const HOUR: i64 = 60 * MIN;
 pub(crate) const HOSTILE: &str =
     "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp; style=\"x\" javascript:1";
 
-pub(crate) fn visitor(language: Language) -> Visitor {
-    Visitor { language, here: "/pictures?device=porch".to_owned() }
-}
-
 pub(crate) fn page() -> PageContext {
-    site_in(Language::English)
+    page_in(Language::English)
 }
 
-pub(crate) fn site_in(language: Language) -> PageContext {
+pub(crate) fn page_in(language: Language) -> PageContext {
     PageContext {
-        visitor: visitor(language),
+        visitor: Visitor { language, here: "/pictures?device=porch".to_owned() },
         now_us: NOW_US,
         store: StoreId([0x5e; 16]),
         version: "0.1.0".to_owned(),
@@ -42,7 +39,7 @@ pub(crate) fn site_in(language: Language) -> PageContext {
         warnings: Vec::new(),
         free_bytes: Some(31_800_000_000),
         quarantined: 0,
-        user: Some(SignedInUser { name: "ada".to_owned(), role: Role::Owner }),
+        user: Some("ada".to_owned()),
         role: Role::Owner,
         origin: "https://cam.example".to_owned(),
     }
@@ -62,30 +59,30 @@ pub(crate) fn moment(wall_us: i64) -> ClockReading {
     }
 }
 
-pub(crate) fn picture(device: &str, sequence: u64, stored_us: i64) -> PictureView {
-    let hash = Hash::of(format!("{device} {sequence}").as_bytes());
-    let mut picture = PictureView {
-        id: PictureId {
-            capture: CaptureId {
-                spool: SpoolId([0xa1; 16]),
-                sequence: Sequence::try_from(sequence).unwrap(),
-            },
-            hash: hash.prefix(),
+pub(crate) fn picture(device: &str, sequence: u64, stored_us: i64) -> Picture {
+    let mut picture = Picture {
+        arrival: i64::try_from(sequence).unwrap(),
+        capture: CaptureId {
+            spool: SpoolId([0xa1; 16]),
+            sequence: Sequence::try_from(sequence).unwrap(),
         },
         device: id(device),
-        hash,
+        hash: Hash::of(format!("{device} {sequence}").as_bytes()),
         bytes: 2_512_345,
         content_type: ContentType::Jpeg,
         width: 640,
         height: 427,
         cause: Cause::Button,
+        command: None,
         conflict: false,
         damaged: false,
         pressed: moment(stored_us - 4_100_000),
-        taken: crate::pictures::capture_time::upload_time(stored_us),
+        taken: upload_time(stored_us),
         captured_after_us: 900_000,
         saved_after_us: Some(1_000_000),
         sent_after_us: Some(1_600_000),
+        not_before_us: None,
+        settings_version: 0,
         stored_us,
         sort_us: stored_us,
         attempt: 0,
@@ -98,45 +95,90 @@ pub(crate) fn picture(device: &str, sequence: u64, stored_us: i64) -> PictureVie
 }
 
 /// Returns the capture time that the store would compute.
-pub(crate) fn taken(picture: &PictureView, not_before_us: Option<i64>, lines: &[BootClockOffset]) -> CaptureTime {
+pub(crate) fn taken(picture: &Picture, not_before_us: Option<i64>, offsets: &[BootClockOffset]) -> CaptureTime {
     let press = PressEvidence {
         clock: &picture.pressed,
         stored_us: picture.stored_us,
         sent_after_us: picture.sent_after_us,
         not_before_us,
     };
-    crate::pictures::capture_time::capture_time(&press, lines)
+    capture_time(&press, offsets)
 }
 
-pub(crate) fn camera(name: &str, presence: Option<Presence>) -> CameraView {
-    CameraView {
-        device: id(name),
-        presence,
-        last_seen_us: NOW_US - 2 * S,
-        status_us: None,
-        counters: Counters { stored: 1204, ..Counters::default() },
-        conflicts: 0,
-        damaged: 0,
-        queue: Queue::default(),
-        kept: 12,
-        coarse: false,
-        light: Some(LedStatus {
+/// A camera, or the name of uploads where `presence` is absent.
+pub(crate) fn camera(name: &str, presence: Option<Presence>) -> Device {
+    let counters = Counters { stored: 1204, ..Counters::default() };
+    let spool = SpoolId([0xa1; 16]);
+    let kept: Ranges = [(Sequence::FIRST, Sequence::try_from(12).unwrap())].into_iter().collect();
+    let status = Status {
+        presence: Presence::Online,
+        spools: vec![SpoolInventory {
+            spool,
+            next: Sequence::FIRST,
+            waiting: Ranges::default(),
+            kept,
+            coarse: false,
+        }],
+        led: LedStatus {
             pattern: "ready".to_owned(),
             appearance: "steady".to_owned(),
             meaning: "everything is stored; you can trust it".to_owned(),
-        }),
-        faults: Vec::new(),
+        },
         version: "0.1.0".to_owned(),
         health: Health {
             card_free: 21_000_000_000,
             card_total: 32_000_000_000,
             temperature_mc: Some(47_200),
         },
+        ..Status::last_will()
+    };
+    Device {
+        id: id(name),
+        presence: presence.unwrap_or(Presence::Offline),
+        last_seen_us: NOW_US - 2 * S,
+        status: presence.map(|_| Box::new(status)),
+        status_us: None,
+        counters,
+        conflicts: 0,
+        damaged: 0,
         latest: Some(picture(name, 1204, NOW_US - 2 * S)),
-        installs: vec![SpoolView {
-            install: SpoolId([0xa1; 16]),
-            counters: Counters { stored: 1204, ..Counters::default() },
+        installs: vec![SpoolState {
+            install: spool,
+            uploads: presence.is_none(),
+            next: Sequence::FIRST,
+            counters,
+            coarse: false,
         }],
+    }
+}
+
+/// Returns the last status of a camera, to change it.
+pub(crate) fn status(camera: &mut Device) -> &mut Status {
+    camera.status.as_mut().expect("a camera has a status")
+}
+
+/// A command that was sent at once, and whose stages came a second after one another.
+pub(crate) fn command(command: CommandKind, created_us: i64, stages: &[CommandStage]) -> CommandView {
+    let stages = stages.iter().zip(0_u32..).map(|(stage, number)| StageReached {
+        stage: *stage,
+        at_us: created_us + 200_000 + i64::from(number) * S,
+        after_us: Some(u64::from(number) * 1_000_000),
+        text: None,
+    });
+    CommandView {
+        command: Command {
+            id: format!("c{created_us}"),
+            device: id("boat-shed"),
+            command,
+            created_us,
+            expires_us: created_us + 30 * S,
+            sent_us: Some(created_us),
+            stages: stages.collect(),
+            capture: None,
+            result: None,
+        },
+        uploading: None,
+        stored: None,
     }
 }
 
@@ -159,4 +201,13 @@ pub(crate) fn hostile(page: &PageContext) -> PageContext {
         warnings: vec![HOSTILE.to_owned()],
         ..page.clone()
     }
+}
+
+/// Compares HTML with the reviewed file of this name in `snapshots/`, which has one element a line.
+pub(crate) fn assert_reviewed(name: &str, html: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let lines = html.replace("><", ">\n<").replace(">\n</", "></");
+    settings.bind(|| insta::assert_snapshot!(name, lines));
 }

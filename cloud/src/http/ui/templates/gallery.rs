@@ -6,8 +6,8 @@ use crate::http::ui::components::grid;
 use crate::http::ui::format::{TimeFormat, time};
 use crate::http::ui::messages::t;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
-use crate::http::ui::views::{GalleryView, PageContext, PictureView};
-use crate::store::PictureCursor;
+use crate::http::ui::views::{GalleryView, PageContext};
+use crate::store::{Picture, PictureCursor};
 
 /// `/pictures?device=&before=&after=`.
 ///
@@ -61,7 +61,7 @@ pub fn gallery_page(page: &PageContext, view: &GalleryView) -> Markup {
         }
     };
     let live = if view.newer.is_none() {
-        LiveUpdates::Offer { device }
+        LiveUpdates::Offer(device)
     } else {
         LiveUpdates::No
     };
@@ -85,8 +85,8 @@ fn address(device: Option<&str>, cursor: Option<(&str, PictureCursor)>) -> Strin
 }
 
 /// Groups the pictures by day (UTC), in their order.
-fn days(pictures: &[PictureView]) -> impl Iterator<Item = &[PictureView]> {
-    let day = |picture: &PictureView| picture.sort_us.div_euclid(86_400_000_000);
+fn days(pictures: &[Picture]) -> impl Iterator<Item = &[Picture]> {
+    let day = |picture: &Picture| picture.sort_us.div_euclid(86_400_000_000);
     pictures.chunk_by(move |a, b| day(a) == day(b))
 }
 
@@ -116,8 +116,8 @@ fn nothing(page: &PageContext, view: &GalleryView, device: Option<&str>) -> Mark
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::http::ui::templates::fixtures::{HOUR, MIN, NOW_US, id, picture, taken};
-    use crate::http::ui::views::Thumbnail;
+    use crate::http::ui::templates::fixtures::{HOUR, NOW_US, id, picture, taken};
+    use crate::store::Thumbnail;
 
     /// The pages with views that show every state.
     pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static str, Markup)> {
@@ -126,7 +126,7 @@ pub(super) mod tests {
             device: Some(id("boat-shed")),
             newer: Some(cursor(900)),
             older: Some(cursor(700)),
-            pictures: all.pictures.iter().take(30).cloned().collect(),
+            pictures: all.pictures.iter().take(3).cloned().collect(),
             ..all.clone()
         };
         let nothing = GalleryView {
@@ -150,10 +150,10 @@ pub(super) mod tests {
 
     fn gallery() -> GalleryView {
         let names = ["porch", "boat-shed", "north-field", "greenhouse"];
-        let pictures = (0..100_u64)
-            .map(|n| {
-                let index = usize::try_from(n % 4).unwrap();
-                let mut picture = picture(names[index], 1000 - n, NOW_US - i64::try_from(n).unwrap() * 25 * MIN);
+        let pictures = (0..12_u32)
+            .zip(names.iter().cycle())
+            .map(|(n, name)| {
+                let mut picture = picture(name, 1000 - u64::from(n), NOW_US - i64::from(n) * 2 * HOUR);
                 match n {
                     1 => picture.conflict = true,
                     2 => picture.damaged = true,

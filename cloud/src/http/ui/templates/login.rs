@@ -3,11 +3,10 @@
 use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
 
-use crate::http::ui::assets;
 use crate::http::ui::badge::{Tone, shape};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::{sentence, t};
-use crate::http::ui::templates::{language_switch, logo, status_title};
+use crate::http::ui::templates::{head, language_switch, logo, status_title};
 use crate::http::ui::views::{InvitationView, LoginView, SetupView, Visitor};
 
 /// `/setup`.
@@ -122,16 +121,7 @@ fn bare(visitor: &Visitor, title: &Markup, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang=(lang.code()) {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="referrer" content="same-origin";
-                meta name="robots" content="noindex";
-                title { (title) " · Keepsake" }
-                link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
-                link rel="stylesheet" href=(assets::url("page.css"));
-            }
+            (head(title, &html! { meta name="robots" content="noindex"; }))
             body {
                 a.skip href="#main" { (t!(lang, "skip")) }
                 header.top {

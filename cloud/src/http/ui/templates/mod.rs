@@ -93,52 +93,43 @@ enum Nav {
     None,
 }
 
-/// The reaction of a page to live events.
+/// The reaction of a page to live events: of all cameras, or only of this one.
 enum LiveUpdates<'a> {
     No,
-    /// Redraws the page on every change, or only on changes of this camera if one is named.
-    Redraw {
-        device: Option<&'a str>,
-    },
-    /// Offers what is new in a link, and never moves what is being looked at.
-    Offer {
-        device: Option<&'a str>,
-    },
+    /// Redraws the page on every change.
+    Redraw(Option<&'a str>),
+    /// Offers new pictures in a link, and never moves what is being looked at.
+    Offer(Option<&'a str>),
 }
 
-impl LiveUpdates<'_> {
-    const fn as_str(&self) -> &'static str {
-        match self {
-            Self::No => "no",
-            Self::Redraw { .. } => "redraw",
-            Self::Offer { .. } => "offer",
-        }
-    }
-
-    const fn device(&self) -> Option<&str> {
-        match self {
-            Self::No => None,
-            Self::Redraw { device } | Self::Offer { device } => *device,
+/// The beginning of every page.
+fn head(title: &Markup, more: &Markup) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            meta name="referrer" content="same-origin";
+            title { (title) " · Keepsake" }
+            link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
+            link rel="stylesheet" href=(assets::url("page.css"));
+            (more)
         }
     }
 }
 
 fn layout(page: &PageContext, title: &Markup, nav: Nav, live: &LiveUpdates<'_>, main: &Markup) -> Markup {
     let lang = page.visitor.language;
+    let (live, device) = match live {
+        LiveUpdates::No => ("no", None),
+        LiveUpdates::Redraw(device) => ("redraw", *device),
+        LiveUpdates::Offer(device) => ("offer", *device),
+    };
     html! {
         (DOCTYPE)
         html lang=(lang.code()) {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="referrer" content="same-origin";
-                title { (title) " · Keepsake" }
-                link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
-                link rel="stylesheet" href=(assets::url("page.css"));
-                script type="module" src=(assets::url("live.js")) {}
-            }
-            body data-live=(live.as_str()) data-device=[live.device()] data-texts=(script::texts(lang)) {
+            (head(title, &html! { script type="module" src=(assets::url("live.js")) {} }))
+            body data-live=(live) data-device=[device] data-texts=(script::texts(lang)) {
                 a.skip href="#main" { (t!(lang, "skip")) }
                 header.top {
                     a.brand href="/" { (logo()) "Keepsake" }
@@ -150,7 +141,7 @@ fn layout(page: &PageContext, title: &Markup, nav: Nav, live: &LiveUpdates<'_>, 
                     p #live .live hidden {}
                     @if let Some(user) = &page.user {
                         nav.you aria-label=(t!(lang, "account")) {
-                            (nav_link("/account", &html! { (user.name) }, nav == Nav::Account))
+                            (nav_link("/account", &html! { (user) }, nav == Nav::Account))
                             form method="post" action="/logout" { button type="submit" { (t!(lang, "log-out")) } }
                         }
                     }

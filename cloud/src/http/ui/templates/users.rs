@@ -3,21 +3,50 @@
 use maud::{Markup, html};
 
 use crate::auth::{Role, TokenScope};
+use crate::http::ui::components::table;
 use crate::http::ui::format::{TimeFormat, time};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::t;
 use crate::http::ui::templates::login::wrong;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
-use crate::http::ui::views::{AccountView, PageContext, TokensView, UserView, UsersView};
+use crate::http::ui::views::{AccountView, PageContext, TokensView, UsersView};
+use crate::store::User;
 
 /// `/account`.
 pub fn account_page(page: &PageContext, view: &AccountView) -> Markup {
     let lang = page.visitor.language;
+    let when = |at_us| time(lang, at_us, TimeFormat::Near, page.now_us);
+    let headings = [
+        ("", t!(lang, "last-used")),
+        ("", t!(lang, "since")),
+        ("", t!(lang, "session-from")),
+        ("", t!(lang, "browser")),
+        ("", html! {}),
+    ];
+    let rows = html! {
+        @for session in &view.sessions {
+            tr {
+                td.when { (when(session.used_us)) }
+                td.when { (when(session.created_us)) }
+                td { (session.address) }
+                td.outside { (session.agent) }
+                td {
+                    @if session.secret == view.current_session { (t!(lang, "this-session")) } @else {
+                        form method="post" action="/account/sessions/end" {
+                            button.button type="submit" name="session" value=(session.secret.prefix()) {
+                                (t!(lang, "end-session"))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    };
     let main = html! {
         (tabs(page, "/account"))
         h1 { (t!(lang, "account-title")) }
         @if let Some(user) = &page.user {
-            p.lead { (role_description(lang, user.role, &user.name)) }
+            p.lead { (role_description(lang, page.role, user)) }
         }
         section.panel aria-labelledby="password" {
             h2 #password { (t!(lang, "password")) }
@@ -35,34 +64,7 @@ pub fn account_page(page: &PageContext, view: &AccountView) -> Markup {
         }
         section.panel aria-labelledby="sessions" {
             h2 #sessions { (t!(lang, "sessions")) }
-            div.scroll tabindex="0" role="region" aria-labelledby="sessions" {
-                table {
-                    thead { tr {
-                        th scope="col" { (t!(lang, "last-used")) }
-                        th scope="col" { (t!(lang, "since")) }
-                        th scope="col" { (t!(lang, "session-from")) }
-                        th scope="col" { (t!(lang, "browser")) }
-                        td {}
-                    } }
-                    tbody {
-                        @for session in &view.sessions {
-                            tr {
-                                td.when { (time(lang, session.used_us, TimeFormat::Near, page.now_us)) }
-                                td.when { (time(lang, session.created_us, TimeFormat::Near, page.now_us)) }
-                                td { (session.address) }
-                                td.outside { (session.agent) }
-                                td {
-                                    @if session.this { (t!(lang, "this-session")) } @else {
-                                        form method="post" action="/account/sessions/end" {
-                                            button.button type="submit" name="session" value=(session.id) { (t!(lang, "end-session")) }
-                                        }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
+            (table(&t!(lang, "sessions"), &headings, &rows))
             @if view.sessions.len() > 1 {
                 form method="post" action="/account/sessions/end" {
                     button.button type="submit" { (t!(lang, "end-other-sessions")) }
@@ -76,6 +78,13 @@ pub fn account_page(page: &PageContext, view: &AccountView) -> Markup {
 /// `/users`.
 pub fn users_page(page: &PageContext, view: &UsersView) -> Markup {
     let lang = page.visitor.language;
+    let headings = [
+        ("", t!(lang, "name")),
+        ("", t!(lang, "role")),
+        ("", t!(lang, "last-login")),
+        ("", html! {}),
+    ];
+    let rows = html! { @for user in &view.users { (row(page, user, view.current_user == Some(user.id))) } };
     let main = html! {
         (tabs(page, "/users"))
         h1 { (t!(lang, "users")) }
@@ -86,17 +95,7 @@ pub fn users_page(page: &PageContext, view: &UsersView) -> Markup {
                 pre { code { (page.origin) (link) } }
             }
         }
-        div.scroll.panel tabindex="0" role="region" aria-label=(t!(lang, "users")) {
-            table {
-                thead { tr {
-                    th scope="col" { (t!(lang, "name")) }
-                    th scope="col" { (t!(lang, "role")) }
-                    th scope="col" { (t!(lang, "last-login")) }
-                    td {}
-                } }
-                tbody { @for user in &view.users { (row(page, user)) } }
-            }
-        }
+        div.panel { (table(&t!(lang, "users"), &headings, &rows)) }
         section.panel aria-labelledby="add" {
             h2 #add { (t!(lang, "add-user")) }
             form.fields method="post" action="/users" {
@@ -111,12 +110,12 @@ pub fn users_page(page: &PageContext, view: &UsersView) -> Markup {
     layout(page, &t!(lang, "users"), Nav::Account, &LiveUpdates::No, &main)
 }
 
-fn row(page: &PageContext, user: &UserView) -> Markup {
+fn row(page: &PageContext, user: &User, is_self: bool) -> Markup {
     let lang = page.visitor.language;
     let address = format!("/users/{}", user.id);
     html! {
         tr {
-            td { (user.name) @if user.current_user { " " (t!(lang, "user-self")) } }
+            td { (user.name) @if is_self { " " (t!(lang, "user-self")) } }
             td {
                 form.inline method="post" action={ (address) "/role" } {
                     (role_options(lang, user.role))
@@ -126,12 +125,12 @@ fn row(page: &PageContext, user: &UserView) -> Markup {
             td.when {
                 @match user.seen_us {
                     Some(seen) => (time(lang, seen, TimeFormat::Near, page.now_us)),
-                    None if user.has_password => (t!(lang, "never")),
+                    None if user.password.is_some() => (t!(lang, "never")),
                     None => (t!(lang, "invited")),
                 }
             }
             td {
-                @if !user.current_user {
+                @if !is_self {
                     form.inline method="post" action={ (address) "/reset" } {
                         button.button type="submit" { (t!(lang, "new-password")) }
                     }
@@ -150,59 +149,50 @@ fn row(page: &PageContext, user: &UserView) -> Markup {
 /// `/tokens`.
 pub fn tokens_page(page: &PageContext, view: &TokensView) -> Markup {
     let lang = page.visitor.language;
+    let when = |at_us| time(lang, at_us, TimeFormat::Near, page.now_us);
+    let headings = [
+        ("", t!(lang, "name")),
+        ("", t!(lang, "role")),
+        ("", t!(lang, "created")),
+        ("", t!(lang, "last-used")),
+        ("", html! {}),
+    ];
+    let rows = html! {
+        @for token in &view.tokens {
+            tr {
+                td { (token.name) }
+                td { (scope_name(lang, &token.scope)) }
+                td.when { (when(token.created_us)) }
+                td.when { (token.used_us.map_or_else(|| t!(lang, "never"), when)) }
+                td {
+                    form method="post" action={ "/tokens/" (token.id) "/revoke" } {
+                        button.button type="submit" { (t!(lang, "revoke")) }
+                    }
+                }
+            }
+        }
+    };
     let main = html! {
         (tabs(page, "/tokens"))
         h1 { (t!(lang, "tokens")) }
         p.lead { (t!(lang, "tokens-lead")) }
-        @if let Some((name, secret)) = &view.made {
-            section.panel.shown aria-labelledby="made" {
-                h2 #made { (t!(lang, "token-for", name = name.as_str())) }
+        @if let Some((name, secret)) = &view.created {
+            section.panel.shown aria-labelledby="created" {
+                h2 #created { (t!(lang, "token-for", name = name.as_str())) }
                 p { (t!(lang, "token-copy")) }
                 pre { code { (secret) } }
                 p.quiet { (t!(lang, "token-header", header = html! { code { "Authorization: Bearer …" } })) }
             }
         }
-        @if !view.tokens.is_empty() {
-            div.scroll.panel tabindex="0" role="region" aria-label=(t!(lang, "tokens")) {
-                table {
-                    thead { tr {
-                        th scope="col" { (t!(lang, "name")) }
-                        th scope="col" { (t!(lang, "access")) }
-                        th scope="col" { (t!(lang, "created")) }
-                        th scope="col" { (t!(lang, "last-used")) }
-                        td {}
-                    } }
-                    tbody {
-                        @for key in &view.tokens {
-                            tr {
-                                td { (key.name) }
-                                td { (access(lang, &key.scope)) }
-                                td.when { (time(lang, key.created_us, TimeFormat::Near, page.now_us)) }
-                                td.when {
-                                    @match key.used_us {
-                                        Some(used) => (time(lang, used, TimeFormat::Near, page.now_us)),
-                                        None => (t!(lang, "never")),
-                                    }
-                                }
-                                td {
-                                    form method="post" action={ "/tokens/" (key.id) "/revoke" } {
-                                        button.button type="submit" { (t!(lang, "revoke")) }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
+        @if !view.tokens.is_empty() { div.panel { (table(&t!(lang, "tokens"), &headings, &rows)) } }
         section.panel aria-labelledby="add" {
             h2 #add { (t!(lang, "create-token-title")) }
             form.fields method="post" action="/tokens" {
                 label { span { (t!(lang, "name")) } input name="name" required autocomplete="off" maxlength="64"; }
-                label { span { (t!(lang, "access")) }
+                label { span { (t!(lang, "role")) }
                     select name="role" {
                         @for role in Role::ALL { option value=(role) { (role_name(lang, role)) } }
-                        option value="camera" { (t!(lang, "access-camera")) }
+                        option value="camera" { (t!(lang, "role-camera")) }
                     }
                 }
                 label { span { (t!(lang, "camera-for-uploads")) }
@@ -259,19 +249,20 @@ fn role_description(lang: Language, role: Role, name: &str) -> Markup {
     }
 }
 
-/// The permission of an API token.
-fn access(lang: Language, scope: &TokenScope) -> Markup {
+fn scope_name(lang: Language, scope: &TokenScope) -> Markup {
     match scope {
         TokenScope::Role(role) => role_name(lang, *role),
-        TokenScope::Camera(device) => t!(lang, "access-uploads", camera = device.as_str()),
+        TokenScope::Camera(device) => t!(lang, "role-uploads", camera = device.as_str()),
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::auth::PrincipalId;
+    use crate::auth::token::TokenHash;
     use crate::http::ui::templates::fixtures::{HOSTILE, HOUR, MIN, NOW_US, id, page};
-    use crate::http::ui::views::{SessionView, TokenView};
+    use crate::store::{ApiToken, LoginSession};
 
     /// The pages with views that show every state.
     pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static str, Markup)> {
@@ -282,10 +273,16 @@ pub(super) mod tests {
         ]
     }
 
+    fn principal(number: u8) -> PrincipalId {
+        [number; 16].as_slice().try_into().unwrap()
+    }
+
     fn account() -> AccountView {
-        let session = |id: &str, agent: &str, this| SessionView {
-            id: id.to_owned(),
-            this,
+        let session = |secret: &str, agent: &str| LoginSession {
+            secret: TokenHash::of(secret),
+            user: principal(1),
+            name: "ada".to_owned(),
+            role: Role::Owner,
             created_us: NOW_US - 30 * HOUR,
             used_us: NOW_US - MIN,
             address: "203.0.113.7".to_owned(),
@@ -294,45 +291,47 @@ pub(super) mod tests {
         AccountView {
             wrong: Some("Current password is incorrect.".to_owned()),
             sessions: vec![
-                session("1", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0", true),
-                session("2", HOSTILE, false),
+                session("1", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"),
+                session("2", HOSTILE),
             ],
+            current_session: TokenHash::of("1"),
         }
     }
 
     fn users() -> UsersView {
-        let person = |name: &str, role, has_password, current_user| UserView {
-            id: "00".repeat(16),
+        let user = |number, name: &str, role, has_password: bool| User {
+            id: principal(number),
             name: name.to_owned(),
             role,
-            current_user,
-            has_password,
+            password: has_password.then(|| "$argon2id$".to_owned()),
+            created_us: NOW_US - HOUR,
             seen_us: has_password.then_some(NOW_US - HOUR),
         };
         UsersView {
             invited: Some(("grace".to_owned(), "/invitation?code=0123".to_owned())),
             users: vec![
-                person("ada", Role::Owner, true, true),
-                person("grace", Role::Viewer, false, false),
-                person(HOSTILE, Role::Operator, true, false),
+                user(1, "ada", Role::Owner, true),
+                user(2, "grace", Role::Viewer, false),
+                user(3, HOSTILE, Role::Operator, true),
             ],
+            current_user: Some(principal(1)),
         }
     }
 
     fn tokens() -> TokensView {
-        let key = |name: &str, scope, used_us| TokenView {
-            id: "00".repeat(16),
+        let token = |number, name: &str, scope, used_us| ApiToken {
+            id: principal(number),
             name: name.to_owned(),
             scope,
             created_us: NOW_US - HOUR,
             used_us,
         };
         TokensView {
-            made: Some((HOSTILE.to_owned(), "ks_0123".to_owned())),
+            created: Some((HOSTILE.to_owned(), "ks_0123".to_owned())),
             cameras: vec![id("porch")],
             tokens: vec![
-                key("prometheus", TokenScope::Role(Role::Viewer), Some(NOW_US - MIN)),
-                key(HOSTILE, TokenScope::Camera(id("porch")), None),
+                token(4, "prometheus", TokenScope::Role(Role::Viewer), Some(NOW_US - MIN)),
+                token(5, HOSTILE, TokenScope::Camera(id("porch")), None),
             ],
         }
     }

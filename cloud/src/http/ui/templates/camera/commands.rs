@@ -1,35 +1,31 @@
 //! The buttons that send commands, and the commands that were sent.
 
+use keepsake_protocol::DeviceId;
 use keepsake_protocol::command::{CommandKind, CommandStage};
-use keepsake_protocol::status::Presence;
 use maud::{Markup, html};
 
 use crate::auth::Role;
 use crate::http::ui::badge::{Tone, shape};
-use crate::http::ui::components::{is_online, picture_url};
+use crate::http::ui::components::picture_url;
 use crate::http::ui::format::{TimeFormat, format_duration, time};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::{sentence, t, translate};
 use crate::http::ui::templates::camera::diagnostics::diagnostics;
-use crate::http::ui::views::{CameraView, CommandView, DeviceView, PageContext};
+use crate::http::ui::views::{CommandView, DeviceView, PageContext};
+use crate::store::{Command, Device};
 
-pub(super) fn buttons(lang: Language, camera: &CameraView) -> Markup {
-    let device = &camera.device;
-    let why_not = match camera.presence {
-        Some(Presence::Online) => None,
-        Some(Presence::Offline) => Some(t!(lang, "commands-offline")),
-        None => Some(t!(lang, "commands-upload-only")),
+pub(super) fn buttons(lang: Language, camera: &Device) -> Markup {
+    let device = &camera.id;
+    let why_not = match (camera.is_camera(), camera.is_online()) {
+        (_, true) => None,
+        (true, false) => Some(t!(lang, "commands-offline")),
+        (false, false) => Some(t!(lang, "commands-upload-only")),
     };
     html! {
         div.asks {
             div.ask-buttons {
-                @for (kind, class) in [(CommandKind::Identify, "button"), (CommandKind::Snap, "button button-first")] {
-                    form method="post" action={ "/api/v1/devices/" (device) "/commands" } data-device=(device) {
-                        button #{ "ask-" (kind.as_str()) } class=(class) type="submit" name="command"
-                            value=(kind.as_str()) disabled[why_not.is_some()]
-                            aria-describedby=[why_not.as_ref().map(|_| "why-not")] { (command_name(lang, kind)) }
-                    }
-                }
+                (command_button(lang, device, CommandKind::Identify, "button", why_not.is_some()))
+                (command_button(lang, device, CommandKind::Snap, "button button-first", why_not.is_some()))
             }
             @if let Some(why_not) = why_not {
                 p #why-not .quiet { (why_not) }
@@ -42,33 +38,25 @@ pub(super) fn buttons(lang: Language, camera: &CameraView) -> Markup {
 pub(super) fn service(page: &PageContext, view: &DeviceView) -> Markup {
     let lang = page.visitor.language;
     let camera = &view.camera;
-    let device = &camera.device;
-    if camera.presence.is_none() {
+    let device = &camera.id;
+    if !camera.is_camera() {
         return html! {};
     }
-    let away = !is_online(camera);
-    let said = view.commands.iter().find_map(|command| Some((command, command.result.as_ref()?)));
+    let away = !camera.is_online();
+    let mut commands = view.commands.iter().map(|command| &command.command);
+    let latest = commands.find_map(|command| Some((command, command.result.as_ref()?)));
     html! {
         section.panel aria-labelledby="service" {
             h2 #service { (t!(lang, "service")) }
             @if page.may(Role::Operator) {
                 div.ask-buttons {
-                    @for kind in [CommandKind::Diagnostics, CommandKind::Restart] {
-                        form method="post" action={ "/api/v1/devices/" (device) "/commands" } data-device=(device) {
-                            button.button #{ "ask-" (kind.as_str()) } type="submit" name="command"
-                                value=(kind.as_str()) disabled[away] {
-                                (match kind {
-                                    CommandKind::Restart => t!(lang, "restart-software"),
-                                    other => command_name(lang, other),
-                                })
-                            }
-                        }
-                    }
+                    (command_button(lang, device, CommandKind::Diagnostics, "button", away))
+                    (command_button(lang, device, CommandKind::Restart, "button", away))
                 }
                 @if away { p.quiet { (t!(lang, "commands-offline")) } }
                 p.quiet { (t!(lang, "restart-hint")) }
             }
-            @if let Some((command, result)) = said {
+            @if let Some((command, result)) = latest {
                 details #{ "diagnostics-" (command.id) } {
                     summary {
                         (t!(
@@ -79,6 +67,20 @@ pub(super) fn service(page: &PageContext, view: &DeviceView) -> Markup {
                     }
                     (diagnostics(lang, result, 0))
                 }
+            }
+        }
+    }
+}
+
+fn command_button(lang: Language, device: &DeviceId, kind: CommandKind, class: &str, disabled: bool) -> Markup {
+    html! {
+        form method="post" action={ "/cameras/" (device) "/commands" } data-device=(device) {
+            button #{ "ask-" (kind.as_str()) } class=(class) type="submit" name="command" value=(kind.as_str())
+                disabled[disabled] aria-describedby=[disabled.then_some("why-not")] {
+                (match kind {
+                    CommandKind::Restart => t!(lang, "restart-software"),
+                    other => command_name(lang, other),
+                })
             }
         }
     }
@@ -95,8 +97,8 @@ fn command_name(lang: Language, kind: CommandKind) -> Markup {
 }
 
 /// The last known step while a picture is awaited, instead of a wheel that turns.
-pub(super) fn expectation(lang: Language, command: &CommandView, now_us: i64) -> Markup {
-    let reached = |stage: CommandStage| command.stages.iter().find(|said| said.stage == stage);
+pub(super) fn expectation(lang: Language, command: &Command, now_us: i64) -> Markup {
+    let reached = |stage: CommandStage| command.stages.iter().find(|reached| reached.stage == stage);
     if let Some(failed) = reached(CommandStage::Failed) {
         return match &failed.text {
             Some(text) => sentence(lang, text),
@@ -132,8 +134,8 @@ pub(super) fn commands(page: &PageContext, commands: &[CommandView]) -> Markup {
                 @for command in commands.iter().take(10) {
                     li {
                         span {
-                            span.quiet { (time(lang, command.created_us, TimeFormat::Near, page.now_us)) } " "
-                            (command_name(lang, command.command))
+                            span.quiet { (time(lang, command.command.created_us, TimeFormat::Near, page.now_us)) } " "
+                            (command_name(lang, command.command.command))
                         }
                         span { (outcome(lang, command, page.now_us)) }
                     }
@@ -143,17 +145,18 @@ pub(super) fn commands(page: &PageContext, commands: &[CommandView]) -> Markup {
     }
 }
 
-fn outcome(lang: Language, command: &CommandView, now_us: i64) -> Markup {
-    let last = command.stages.iter().max_by_key(|said| said.stage);
-    let text = last.and_then(|said| said.text.as_deref());
+fn outcome(lang: Language, view: &CommandView, now_us: i64) -> Markup {
+    let command = &view.command;
+    let last = command.stages.iter().max_by_key(|reached| reached.stage);
+    let text = last.and_then(|reached| reached.text.as_deref());
     html! {
-        @if let Some((picture, at)) = &command.stored {
+        @if let Some((picture, at)) = &view.stored {
             @let after_us = u64::try_from(at.saturating_sub(command.created_us)).unwrap_or(0);
             a href=(picture_url(picture)) {
                 (t!(lang, "outcome-stored", duration = format_duration(lang, after_us)))
             }
-        } @else if let Some(said) = last {
-            @match (said.stage, said.after_us) {
+        } @else if let Some(reached) = last {
+            @match (reached.stage, reached.after_us) {
                 (CommandStage::Accepted, _) => (t!(lang, "outcome-received")),
                 (CommandStage::Captured, _) => (t!(lang, "outcome-captured")),
                 (CommandStage::Saved, _) => (t!(lang, "outcome-saved")),

@@ -1,17 +1,18 @@
 //! The account of all presses of a camera.
 
-use keepsake_protocol::event::TombstoneReason;
+use keepsake_protocol::event::{Tombstone, TombstoneReason};
 use maud::{Markup, html};
 
 use crate::http::ui::badge::{Tone, shape};
-use crate::http::ui::components::counters_line;
+use crate::http::ui::components::{counters_line, table};
 use crate::http::ui::format::{TimeFormat, time};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::{t, translate};
 use crate::http::ui::text::count;
-use crate::http::ui::views::{CameraView, PageContext, TombstoneView};
+use crate::http::ui::views::PageContext;
+use crate::store::Device;
 
-pub(super) fn counters(lang: Language, camera: &CameraView) -> Markup {
+pub(super) fn counters(lang: Language, camera: &Device) -> Markup {
     let notes = [
         (
             camera.counters.missing,
@@ -24,8 +25,8 @@ pub(super) fn counters(lang: Language, camera: &CameraView) -> Markup {
     html! {
         section.panel aria-labelledby="counters" {
             h2 #counters { (t!(lang, "counters")) }
-            p.counters { (counters_line(lang, &camera.counters, camera.coarse)) }
-            @if camera.coarse { p.quiet { (t!(lang, "coarse-why")) } }
+            p.counters { (counters_line(lang, &camera.counters, camera.is_coarse())) }
+            @if camera.is_coarse() { p.quiet { (t!(lang, "coarse-why")) } }
             @for (count, tone, text) in notes {
                 @if count > 0 {
                     p class={ "trouble trouble-" (tone.as_str()) } { (shape(tone)) span { (text) } }
@@ -36,38 +37,33 @@ pub(super) fn counters(lang: Language, camera: &CameraView) -> Markup {
     }
 }
 
-fn spools(lang: Language, camera: &CameraView) -> Markup {
-    html! {
-        p { (t!(lang, "renumbered", count = camera.installs.len() as u64 - 1)) }
-        div.scroll tabindex="0" role="region" aria-label=(t!(lang, "presses-by-card")) {
-            table {
-                thead { tr {
-                    th scope="col" { (t!(lang, "card")) }
-                    @for name in [
-                        t!(lang, "column-pressed"),
-                        t!(lang, "column-stored"),
-                        t!(lang, "column-deleted"),
-                        t!(lang, "column-failed"),
-                        t!(lang, "column-held"),
-                        t!(lang, "column-missing"),
-                    ] { th.number scope="col" { (name) } }
-                } }
-                tbody {
-                    @for (index, spool) in camera.installs.iter().enumerate() {
-                        @let sums = &spool.counters;
-                        tr {
-                            th scope="row" {
-                                code title=(spool.install) { (spool.install.to_string()[..8]) }
-                                @if index == 0 { " " (t!(lang, "now")) }
-                            }
-                            @for number in [sums.pressed(), sums.stored, sums.deleted, sums.told, sums.held, sums.missing] {
-                                td.number { (count(number)) }
-                            }
-                        }
-                    }
+fn spools(lang: Language, camera: &Device) -> Markup {
+    let headings = [
+        ("", t!(lang, "card")),
+        ("number", t!(lang, "column-pressed")),
+        ("number", t!(lang, "column-stored")),
+        ("number", t!(lang, "column-deleted")),
+        ("number", t!(lang, "column-failed")),
+        ("number", t!(lang, "column-held")),
+        ("number", t!(lang, "column-missing")),
+    ];
+    let rows = html! {
+        @for (index, spool) in camera.installs.iter().enumerate() {
+            @let sums = &spool.counters;
+            tr {
+                th scope="row" {
+                    code title=(spool.install) { (spool.install.to_string()[..8]) }
+                    @if index == 0 { " " (t!(lang, "now")) }
+                }
+                @for number in [sums.pressed(), sums.stored, sums.deleted, sums.told, sums.held, sums.missing] {
+                    td.number { (count(number)) }
                 }
             }
         }
+    };
+    html! {
+        p { (t!(lang, "renumbered", count = camera.installs.len() as u64 - 1)) }
+        (table(&t!(lang, "presses-by-card"), &headings, &rows))
     }
 }
 
@@ -75,25 +71,28 @@ fn spools(lang: Language, camera: &CameraView) -> Markup {
 struct MissingPictures {
     presses: u64,
     reason: TombstoneReason,
-    newest: (Option<i64>, i64),
+    /// Of the newest one, by the clock of the camera.
+    pressed_us: Option<i64>,
+    stored_us: i64,
 }
 
-pub(super) fn without_picture(page: &PageContext, tombstones: &[TombstoneView]) -> Markup {
+pub(super) fn without_picture(page: &PageContext, tombstones: &[(Tombstone, i64)]) -> Markup {
     let lang = page.visitor.language;
     if tombstones.is_empty() {
         return html! {};
     }
     let mut groups: Vec<MissingPictures> = Vec::new();
-    for stone in tombstones {
-        let presses = stone.last.get().saturating_sub(stone.first.get()).saturating_add(1);
+    for (tombstone, stored_us) in tombstones {
+        let presses = tombstone.last().get().saturating_sub(tombstone.sequence.get()).saturating_add(1);
         match groups.last_mut() {
-            Some(group) if group.reason == stone.reason => {
+            Some(group) if group.reason == tombstone.reason => {
                 group.presses = group.presses.saturating_add(presses);
             }
             Some(_) | None => groups.push(MissingPictures {
                 presses,
-                reason: stone.reason,
-                newest: (stone.pressed.filter(|m| m.synchronised).map(|m| m.wall_us), stone.told_us),
+                reason: tombstone.reason,
+                pressed_us: tombstone.pressed.filter(|clock| clock.synchronised).map(|clock| clock.wall_us),
+                stored_us: *stored_us,
             }),
         }
     }
@@ -112,12 +111,12 @@ pub(super) fn without_picture(page: &PageContext, tombstones: &[TombstoneView]) 
                             ))
                         }
                         span.quiet {
-                            @match group.newest {
-                                (Some(pressed), _) => (time(lang, pressed, TimeFormat::Near, page.now_us)),
-                                (None, told) => (t!(
+                            @match group.pressed_us {
+                                Some(pressed) => (time(lang, pressed, TimeFormat::Near, page.now_us)),
+                                None => (t!(
                                     lang,
                                     "reported",
-                                    time = time(lang, told, TimeFormat::Near, page.now_us)
+                                    time = time(lang, group.stored_us, TimeFormat::Near, page.now_us)
                                 )),
                             }
                         }

@@ -13,7 +13,7 @@ use maud::{Markup, html};
 use crate::auth::Role;
 use crate::http::ui::badge::chip;
 use crate::http::ui::capture_time;
-use crate::http::ui::components::{grid, headline, image, is_online, picture_url};
+use crate::http::ui::components::{grid, headline, image, picture_url};
 use crate::http::ui::format::{TimeFormat, age_us, format_duration, time};
 use crate::http::ui::messages::t;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout, settings};
@@ -36,8 +36,8 @@ pub fn camera_page(page: &PageContext, view: &DeviceView) -> Markup {
         // While a command is under way the page asks by itself: not every step is news to the stream.
         div.headline data-poll=[poll.then_some("1000")] {
             div {
-                p.crumbs { a href="/" { (t!(lang, "cameras-title")) } " / " (camera.device) }
-                div.title { h1 { (camera.device) } (chip(tone, &words)) }
+                p.crumbs { a href="/" { (t!(lang, "cameras-title")) } " / " (camera.id) }
+                div.title { h1 { (camera.id) } (chip(tone, &words)) }
             }
             @if page.may(Role::Operator) { (commands::buttons(lang, camera)) }
         }
@@ -52,8 +52,8 @@ pub fn camera_page(page: &PageContext, view: &DeviceView) -> Markup {
                         h2 #recent { (t!(lang, "latest-pictures")) }
                         (grid(lang, &view.recent, false))
                         p {
-                            a.all href={ "/pictures?device=" (camera.device) } {
-                                (t!(lang, "all-pictures-of", camera = camera.device.as_str()))
+                            a.all href={ "/pictures?device=" (camera.id) } {
+                                (t!(lang, "all-pictures-of", camera = camera.id.as_str()))
                             }
                         }
                     }
@@ -73,15 +73,15 @@ pub fn camera_page(page: &PageContext, view: &DeviceView) -> Markup {
     };
     layout(
         page,
-        &html! { (camera.device) },
+        &html! { (camera.id) },
         Nav::Cameras,
-        &LiveUpdates::Redraw { device: Some(camera.device.as_str()) },
+        &LiveUpdates::Redraw(Some(camera.id.as_str())),
         &main,
     )
 }
 
 fn is_recent(command: &CommandView, now_us: i64) -> bool {
-    age_us(command.created_us, now_us) < COMMAND_SHOWN_FOR_US
+    age_us(command.command.created_us, now_us) < COMMAND_SHOWN_FOR_US
 }
 
 fn latest(page: &PageContext, view: &DeviceView) -> Markup {
@@ -90,21 +90,21 @@ fn latest(page: &PageContext, view: &DeviceView) -> Markup {
     let requested = view
         .commands
         .iter()
-        .find(|command| command.command == CommandKind::Snap)
+        .find(|command| command.command.command == CommandKind::Snap)
         .filter(|command| command.stored.is_none() && is_recent(command, page.now_us));
-    let old = !is_online(camera) && camera.presence.is_some();
+    let old = camera.is_offline();
     let title = t!(lang, "latest-picture");
     html! {
         section class={ "panel latest" @if old { " card-old" } } aria-labelledby="latest" {
             @if let Some(picture) = &camera.latest {
-                a.latest-picture #{ "latest-" (picture.id) } href=(picture_url(&picture.id)) {
+                a.latest-picture #{ "latest-" (picture.id()) } href=(picture_url(&picture.id())) {
                     (image(lang, picture, true, &title))
                     span.over-time { (capture_time::short(lang, picture, page.now_us)) }
                 }
             } @else {
                 div.latest-picture {
                     span.no-image {
-                        @match is_online(camera) {
+                        @match camera.is_online() {
                             true => (t!(lang, "no-picture-yet-press")),
                             false => (t!(lang, "no-picture-yet")),
                         }
@@ -113,17 +113,17 @@ fn latest(page: &PageContext, view: &DeviceView) -> Markup {
             }
             div.latest-words {
                 @if let Some(command) = requested {
-                    @let age = time(lang, command.created_us, TimeFormat::Age, page.now_us);
+                    @let age = time(lang, command.command.created_us, TimeFormat::Age, page.now_us);
                     div.latest-title {
                         h2 #latest { (t!(lang, "picture-requested", age = age)) }
-                        span { (commands::expectation(lang, command, page.now_us)) }
+                        span { (commands::expectation(lang, &command.command, page.now_us)) }
                     }
                     (command_line(lang, command, page.now_us))
                 } @else if let Some(picture) = &camera.latest {
                     div.latest-title {
                         h2 #latest { (title) }
                         span {
-                            (t!(lang, "presses-so-far", count = picture.id.capture.sequence.get()))
+                            (t!(lang, "presses-so-far", count = picture.capture.sequence.get()))
                             @if let Some(total) = press_to_stored_us(picture) {
                                 ", " (t!(lang, "this-took", duration = format_duration(lang, total)))
                             }

@@ -1,27 +1,29 @@
 //! The last report of a camera: LED, queue, clock, faults, hardware.
 
+use keepsake_protocol::event::Fault;
 use keepsake_protocol::light::Pattern;
-use keepsake_protocol::status::LedStatus;
+use keepsake_protocol::status::{LedStatus, Status};
 use maud::{Markup, Render, html};
 
 use crate::http::ui::badge::{Tone, chip, shape};
-use crate::http::ui::components::{fact, fault_advice, fault_title, is_online};
+use crate::http::ui::components::{fact, fault_advice, fault_title};
 use crate::http::ui::format::{TimeFormat, format_duration, size, time};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::{named, t, translate};
 use crate::http::ui::templates::led::{led, strip};
 use crate::http::ui::text::{capitalize, count};
-use crate::http::ui::views::{CameraView, DeviceView, FaultView, PageContext};
+use crate::http::ui::views::{DeviceView, PageContext};
+use crate::store::Device;
 
-pub(super) fn light(lang: Language, camera: &CameraView) -> Markup {
-    if camera.presence.is_none() {
+pub(super) fn light(lang: Language, camera: &Device) -> Markup {
+    if !camera.is_camera() {
         return html! {};
     }
     html! {
         section.panel aria-labelledby="light" {
             h2 #light { (t!(lang, "led-status")) }
-            @match (&camera.light, is_online(camera)) {
-                (Some(light), true) => {
+            @match (camera.status.as_deref(), camera.is_online()) {
+                (Some(Status { led: light, .. }), true) => {
                     @let (appearance, meaning) = led_text(lang, light);
                     div.light {
                         (led(&light.pattern))
@@ -46,15 +48,15 @@ fn led_text(lang: Language, light: &LedStatus) -> (Markup, Markup) {
     (text("appearance", &light.appearance), text("meaning", &light.meaning))
 }
 
-pub(super) fn queue(page: &PageContext, camera: &CameraView) -> Markup {
+pub(super) fn queue(page: &PageContext, camera: &Device) -> Markup {
     let lang = page.visitor.language;
-    let queue = &camera.queue;
-    if camera.presence.is_none() {
+    let queue = &camera.last_status().queue;
+    if !camera.is_camera() {
         return html! {};
     }
     let rest_us = queue
         .bytes_per_s
-        .filter(|rate| *rate > 0 && is_online(camera) && page.hold.is_none())
+        .filter(|rate| *rate > 0 && camera.is_online() && page.hold.is_none())
         .map(|rate| (queue.waiting_bytes / rate).saturating_mul(1_000_000));
     let waiting = html! {
         (t!(lang, "picture-count", count = queue.waiting))
@@ -85,7 +87,7 @@ pub(super) fn queue(page: &PageContext, camera: &CameraView) -> Markup {
                         (None, None) => {},
                     }
                 }
-                (fact(&t!(lang, "fact-retained"), &count(camera.kept).render()))
+                (fact(&t!(lang, "fact-retained"), &count(camera.retained()).render()))
                 @if queue.parked > 0 {
                     (fact(&t!(lang, "fact-rejected"), &html! { (shape(Tone::Wait)) " " (count(queue.parked)) }))
                 }
@@ -94,41 +96,41 @@ pub(super) fn queue(page: &PageContext, camera: &CameraView) -> Markup {
                     (count(queue.lost))
                 }))
             }
-            @if !is_online(camera) { p.quiet { (t!(lang, "last-reported")) } }
+            @if !camera.is_online() { p.quiet { (t!(lang, "last-reported")) } }
         }
     }
 }
 
 pub(super) fn clock(page: &PageContext, view: &DeviceView) -> Markup {
     let lang = page.visitor.language;
-    let Some(said) = &view.said else {
+    let Some(reading) = &view.camera.last_status().reported_at else {
         return html! {};
     };
     html! {
         section.panel aria-labelledby="clock" {
             h2 #clock { (t!(lang, "clock")) }
-            @if said.synchronised {
+            @if reading.synchronised {
                 @let reported = time(lang, view.camera.reported_us(), TimeFormat::Near, page.now_us);
-                p { (chip(Tone::Ok, &t!(lang, "clock-accurate", error = format_duration(lang, said.error_us)))) }
+                p { (chip(Tone::Ok, &t!(lang, "clock-accurate", error = format_duration(lang, reading.error_us)))) }
                 p { (t!(lang, "clock-synchronised", time = reported)) }
             } @else {
                 p { (chip(Tone::Wait, &t!(lang, "clock-not-set"))) }
-                p { (t!(lang, "clock-not-set-why", duration = format_duration(lang, said.boottime_us))) }
+                p { (t!(lang, "clock-not-set-why", duration = format_duration(lang, reading.boottime_us))) }
             }
         }
     }
 }
 
-pub(super) fn faults(page: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup {
+pub(super) fn faults(page: &PageContext, camera: &Device, events: &[(Fault, i64)]) -> Markup {
     let lang = page.visitor.language;
     html! {
-        @for number in &camera.faults {
+        @for number in &camera.last_status().faults {
             section.panel.fault aria-label=(fault_title(lang, *number)) {
                 h2 { (shape(Tone::Err)) " " (fault_title(lang, *number)) }
-                @if let Some(said) = told.iter().find(|fault| fault.number == *number) {
+                @if let Some((fault, stored_us)) = events.iter().find(|(fault, _)| fault.number == *number) {
                     p {
-                        (t!(lang, "fault-reported", text = translate(lang, &capitalize(&said.text)))) " "
-                        span.quiet { (time(lang, said.told_us, TimeFormat::Near, page.now_us)) }
+                        (t!(lang, "fault-reported", text = translate(lang, &capitalize(&fault.text)))) " "
+                        span.quiet { (time(lang, *stored_us, TimeFormat::Near, page.now_us)) }
                     }
                 }
                 p { (fault_advice(lang, *number)) }
@@ -138,18 +140,19 @@ pub(super) fn faults(page: &PageContext, camera: &CameraView, told: &[FaultView]
     }
 }
 
-pub(super) fn past_faults(page: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup {
+pub(super) fn past_faults(page: &PageContext, camera: &Device, events: &[(Fault, i64)]) -> Markup {
     let lang = page.visitor.language;
+    let active = &camera.last_status().faults;
+    let mut past = events.iter().filter(|(fault, _)| !active.contains(&fault.number)).take(5).peekable();
     html! {
-        @let past: Vec<&FaultView> = told.iter().filter(|fault| !camera.faults.contains(&fault.number)).take(5).collect();
-        @if !past.is_empty() {
+        @if past.peek().is_some() {
             section.panel aria-labelledby="past" {
                 h2 #past { (t!(lang, "resolved-faults")) }
                 ul.rows {
-                    @for fault in past {
+                    @for (fault, stored_us) in past {
                         li {
                             span { (fault_title(lang, fault.number)) ": " (translate(lang, &fault.text)) }
-                            span.quiet { (time(lang, fault.told_us, TimeFormat::Near, page.now_us)) }
+                            span.quiet { (time(lang, *stored_us, TimeFormat::Near, page.now_us)) }
                         }
                     }
                 }
@@ -158,9 +161,9 @@ pub(super) fn past_faults(page: &PageContext, camera: &CameraView, told: &[Fault
     }
 }
 
-pub(super) fn about(lang: Language, camera: &CameraView) -> Markup {
-    let health = &camera.health;
-    if camera.version.is_empty() && health.card_total == 0 {
+pub(super) fn about(lang: Language, camera: &Device) -> Markup {
+    let Status { health, version, .. } = camera.last_status();
+    if version.is_empty() && health.card_total == 0 {
         return html! {};
     }
     let free = || {
@@ -179,7 +182,7 @@ pub(super) fn about(lang: Language, camera: &CameraView) -> Markup {
                 @if let Some(temperature) = health.temperature_mc {
                     (fact(&t!(lang, "fact-temperature"), &html! { (temperature / 1000) " °C" }))
                 }
-                @if !camera.version.is_empty() { (fact(&t!(lang, "fact-version"), &html! { (camera.version) })) }
+                @if !version.is_empty() { (fact(&t!(lang, "fact-version"), &html! { (version) })) }
                 @if let Some(spool) = camera.installs.first() {
                     (fact(&t!(lang, "fact-spool"), &html! { code { (spool.install) } }))
                 }

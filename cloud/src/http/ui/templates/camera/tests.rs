@@ -3,22 +3,22 @@
 use keepsake_protocol::capture::Cause;
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::CommandStage;
-use keepsake_protocol::event::TombstoneReason;
+use keepsake_protocol::event::{Fault, Tombstone, TombstoneReason};
 use keepsake_protocol::id::SpoolId;
 use keepsake_protocol::status::{Health, LedStatus, Presence, Queue};
 
 use super::*;
 use crate::http::ui::templates::fixtures::{
-    HOSTILE, HOUR, MIN, NOW_US, S, camera, hostile, moment, page, picture, taken,
+    HOSTILE, HOUR, MIN, NOW_US, S, camera, command, hostile, moment, page, picture, status, taken,
 };
-use crate::http::ui::templates::settings::tests::settings;
-use crate::http::ui::views::{Counters, FaultView, SettingsState, SpoolView, StageView, TombstoneView};
+use crate::http::ui::templates::settings::tests::{hostile_settings, settings};
+use crate::store::{Counters, SpoolState, StageReached};
 
 /// The pages with views that show every state.
 pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static str, Markup)> {
     let mut still = device();
     still.commands.remove(0);
-    still.camera.faults.clear();
+    status(&mut still.camera).faults.clear();
     still.camera.counters = Counters { stored: 311, ..Counters::default() };
     still.camera.conflicts = 0;
     still.camera.installs.truncate(1);
@@ -32,10 +32,19 @@ pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static
 }
 
 pub(in crate::http::ui::templates) fn device() -> DeviceView {
+    use CommandStage::{Accepted, Captured, Done, Saved};
     let mut camera = camera("boat-shed", Some(Presence::Online));
     camera.counters = Counters { stored: 311, told: 5, held: 38, ..Counters::default() };
     camera.conflicts = 1;
-    camera.queue = Queue {
+    camera.status_us = Some(NOW_US - 50 * MIN);
+    camera.latest = Some(picture("boat-shed", 311, NOW_US - 17 * S));
+    camera.installs.push(SpoolState {
+        install: SpoolId([0x0b; 16]),
+        counters: Counters { stored: 4, ..Counters::default() },
+        ..camera.installs[0].clone()
+    });
+    let reported = status(&mut camera);
+    reported.queue = Queue {
         waiting: 38,
         waiting_bytes: 96_000_000,
         oldest: Some(moment(NOW_US - 164 * MIN)),
@@ -43,71 +52,42 @@ pub(in crate::http::ui::templates) fn device() -> DeviceView {
         lost: 0,
         bytes_per_s: Some(180_000),
     };
-    camera.faults = vec![5];
-    camera.light = Some(LedStatus {
+    reported.faults = vec![5];
+    reported.led = LedStatus {
         pattern: "uploading".to_owned(),
         appearance: "even blink, twice a second".to_owned(),
         meaning: "Uploading. Nothing for you to do; pictures are safe on the card meanwhile.".to_owned(),
-    });
-    camera.latest = Some(picture("boat-shed", 311, NOW_US - 17 * S));
-    camera.installs.push(SpoolView {
-        install: SpoolId([0x0b; 16]),
-        counters: Counters { stored: 4, ..Counters::default() },
-    });
-    let tombstone = |first: u64, last: u64, reason| TombstoneView {
-        install: SpoolId([0xa1; 16]),
-        first: first.try_into().unwrap(),
-        last: last.try_into().unwrap(),
-        reason,
-        cause: Cause::Button,
-        told_us: NOW_US - 5 * MIN,
-        pressed: Some(moment(NOW_US - 6 * MIN)),
     };
-    let said = |stage, after: i64| StageView {
-        stage,
-        at_us: NOW_US - 3_100_000 + 200_000 + after,
-        after_us: u64::try_from(after).ok(),
-        text: None,
+    reported.reported_at = Some(moment(NOW_US - 2 * S));
+    let tombstone = |first: u64, last: u64, reason| {
+        let tombstone = Tombstone {
+            spool: SpoolId([0xa1; 16]),
+            sequence: first.try_into().unwrap(),
+            through: Some(last.try_into().unwrap()),
+            reason,
+            cause: Cause::Button,
+            command: None,
+            pressed: Some(moment(NOW_US - 6 * MIN)),
+        };
+        (tombstone, NOW_US - 5 * MIN)
     };
-    let command = |id: &str, command, ago: i64, stages| CommandView {
-        id: id.to_owned(),
-        command,
-        created_us: NOW_US - ago,
-        expires_us: NOW_US - ago + 30 * S,
-        sent_us: Some(NOW_US - ago),
-        stages,
-        uploading: None,
-        stored: None,
-        result: None,
+    let fault = |number, text: &str, ago_us| {
+        let at = moment(NOW_US - ago_us);
+        (Fault { number, text: text.to_owned(), at, spool: None }, NOW_US - ago_us)
     };
     DeviceView {
         camera,
-        said: Some(moment(NOW_US - 2 * S)),
         commands: vec![
             CommandView {
                 uploading: Some((1_530_000, 2_510_000)),
-                ..command(
-                    "c3",
-                    CommandKind::Snap,
-                    3_100_000,
-                    vec![
-                        said(CommandStage::Accepted, 0),
-                        said(CommandStage::Captured, 900_000),
-                        said(CommandStage::Saved, 1_000_000),
-                    ],
-                )
+                ..command(CommandKind::Snap, NOW_US - 3_100_000, &[Accepted, Captured, Saved])
             },
-            command(
-                "c2",
-                CommandKind::Identify,
-                HOUR,
-                vec![said(CommandStage::Accepted, 0), said(CommandStage::Done, 1_400_000)],
-            ),
+            command(CommandKind::Identify, NOW_US - HOUR, &[Accepted, Done]),
             CommandView {
-                stored: Some((picture("boat-shed", 300, NOW_US).id, NOW_US - 2 * HOUR + 4_100_000)),
-                ..command("c1", CommandKind::Snap, 2 * HOUR, Vec::new())
+                stored: Some((picture("boat-shed", 300, NOW_US).id(), NOW_US - 2 * HOUR + 4_100_000)),
+                ..command(CommandKind::Snap, NOW_US - 2 * HOUR, &[])
             },
-            command("c0", CommandKind::Snap, 20 * HOUR, Vec::new()),
+            command(CommandKind::Snap, NOW_US - 20 * HOUR, &[]),
         ],
         tombstones: vec![
             tombstone(320, 320, TombstoneReason::CameraNotFound),
@@ -115,20 +95,11 @@ pub(in crate::http::ui::templates) fn device() -> DeviceView {
             tombstone(200, 200, TombstoneReason::PowerLostWhileSaving),
         ],
         faults: vec![
-            FaultView {
-                number: 5,
-                text: "no video device answered under /dev/video*".to_owned(),
-                told_us: NOW_US - 5 * MIN,
-            },
-            FaultView {
-                number: 3,
-                text: "connection refused".to_owned(),
-                told_us: NOW_US - 3 * HOUR,
-            },
+            fault(5, "no video device answered under /dev/video*", 5 * MIN),
+            fault(3, "connection refused", 3 * HOUR),
         ],
-        recent: (300..312)
-            .rev()
-            .map(|n| picture("boat-shed", n, NOW_US - (312 - i64::try_from(n).unwrap()) * MIN))
+        recent: (1..=12_u32)
+            .map(|n| picture("boat-shed", 312 - u64::from(n), NOW_US - i64::from(n) * MIN))
             .collect(),
         settings: Some(settings()),
     }
@@ -138,15 +109,9 @@ fn new_device(presence: Option<Presence>) -> DeviceView {
     let mut camera = camera("jetty", presence);
     camera.counters = Counters::default();
     camera.latest = None;
-    camera.installs.clear();
-    if presence.is_none() {
-        camera.light = None;
-        camera.version = String::new();
-        camera.health = Health::default();
-    }
+    camera.installs.retain(|spool| spool.uploads);
     DeviceView {
         camera,
-        said: None,
         commands: Vec::new(),
         tombstones: Vec::new(),
         faults: Vec::new(),
@@ -157,45 +122,44 @@ fn new_device(presence: Option<Presence>) -> DeviceView {
 
 pub(in crate::http::ui::templates) fn hostile_device() -> DeviceView {
     let mut view = device();
-    view.camera.light = Some(LedStatus {
+    let reported = status(&mut view.camera);
+    reported.led = LedStatus {
         pattern: HOSTILE.to_owned(),
         appearance: HOSTILE.to_owned(),
         meaning: HOSTILE.to_owned(),
+    };
+    reported.version = HOSTILE.to_owned();
+    reported.faults = vec![0, 5, 255];
+    reported.queue.oldest = Some(moment(i64::MIN));
+    reported.queue.waiting_bytes = u64::MAX;
+    reported.queue.bytes_per_s = Some(1);
+    reported.reported_at = Some(ClockReading {
+        error_us: u64::MAX,
+        boottime_us: u64::MAX,
+        ..moment(i64::MAX)
     });
-    view.camera.version = HOSTILE.to_owned();
-    view.camera.faults = vec![0, 5, 255];
-    for fault in &mut view.faults {
+    reported.health = Health {
+        card_free: u64::MAX,
+        card_total: u64::MAX,
+        temperature_mc: Some(i64::MIN),
+    };
+    for (fault, _) in &mut view.faults {
         fault.text = HOSTILE.to_owned();
     }
-    let said = view.settings.as_mut().unwrap();
-    said.rejected = vec![(HOSTILE.to_owned(), HOSTILE.to_owned())];
-    said.state = SettingsState::Trying { names: vec![HOSTILE.to_owned()], for_s: u64::MAX };
-    view.commands[0].result = Some(hostile_result());
-    for command in &mut view.commands {
+    view.settings = Some(hostile_settings());
+    view.commands[0].command.result = Some(hostile_result());
+    for CommandView { command, .. } in &mut view.commands {
         command.id = HOSTILE.to_owned();
         command.created_us = i64::MIN;
         command.expires_us = i64::MAX;
-        command.stages.push(StageView {
+        command.stages.push(StageReached {
             stage: CommandStage::Failed,
             at_us: i64::MAX,
             after_us: Some(u64::MAX),
             text: Some(HOSTILE.to_owned()),
         });
     }
-    view.commands[0].created_us = NOW_US;
-    view.camera.queue.oldest = Some(moment(i64::MIN));
-    view.camera.queue.waiting_bytes = u64::MAX;
-    view.camera.queue.bytes_per_s = Some(1);
-    view.said = Some(ClockReading {
-        error_us: u64::MAX,
-        boottime_us: u64::MAX,
-        ..moment(i64::MAX)
-    });
-    view.camera.health = Health {
-        card_free: u64::MAX,
-        card_total: u64::MAX,
-        temperature_mc: Some(i64::MIN),
-    };
+    view.commands[0].command.created_us = NOW_US;
     view.camera.counters = Counters {
         stored: u64::MAX,
         deleted: 1,
@@ -231,28 +195,12 @@ fn hostile_result() -> serde_json::Map<String, serde_json::Value> {
 #[test]
 fn a_camera_that_is_away_is_not_asked() {
     let mut view = device();
-    view.camera.presence = Some(Presence::Offline);
+    view.camera.presence = Presence::Offline;
     let html = camera_page(&page(), &view).into_string();
     // Snap, identify, restart and diagnostics.
     assert_eq!(html.matches(" id=\"ask-").count(), 4, "{html}");
     assert_eq!(html.matches(" disabled").count(), 4, "{html}");
     assert!(html.contains("The camera is offline. Commands are available again"));
-}
-
-#[test]
-fn tombstones_of_one_reason_are_one_sentence() {
-    let html = camera_page(&page(), &device()).into_string();
-    assert!(html.contains("5 presses without a picture: camera not found"), "{html}");
-}
-
-#[test]
-fn the_time_of_a_report_is_that_of_its_numbers() {
-    let mut view = new_device(Some(Presence::Online));
-    view.camera.last_seen_us = NOW_US - S;
-    view.camera.status_us = Some(NOW_US - 50 * MIN);
-    assert_eq!(view.camera.reported_us(), NOW_US - 50 * MIN);
-    view.camera.status_us = None;
-    assert_eq!(view.camera.reported_us(), NOW_US - S);
 }
 
 #[test]
