@@ -164,7 +164,7 @@ impl Root<'_> {
 
     fn has(&self, path: &str) -> bool {
         self.debugfs(&format!("stat {path}"))
-            .is_ok_and(|said| String::from_utf8_lossy(&said).contains("Inode:"))
+            .is_ok_and(|output| String::from_utf8_lossy(&output).contains("Inode:"))
     }
 
     fn add_link(&self, path: &str, to: &str) -> Result<()> {
@@ -267,7 +267,6 @@ mod tests {
         run("mke2fs", &["-q", "-t", "ext4", "-L", "rootfs", "-d", "root", "root.ext4", "64M"], folder);
 
         let image = folder.join("raspios-lite.img");
-        let mut file = File::create_new(&image).unwrap();
         let boot = Partition { number: 1, kind: 0x0c, start_bytes: 8 * MIB, bytes: 40 * MIB };
         let root = Partition {
             number: 2,
@@ -276,10 +275,8 @@ mod tests {
             bytes: 64 * MIB,
         };
         let table = layout::partition_table(0x1234_5678, &[boot, root]);
-        file.write_all(&table).unwrap();
-        layout::place(&mut file, boot, &mut File::open(folder.join("boot.fat")).unwrap()).unwrap();
-        layout::place(&mut file, root, &mut File::open(folder.join("root.ext4")).unwrap()).unwrap();
-        file.set_len(112 * MIB).unwrap();
+        let (fat, ext4) = (folder.join("boot.fat"), folder.join("root.ext4"));
+        layout::assemble(&image, 112 * MIB, &table, &[(boot, &fat), (root, &ext4)]).unwrap();
         run("xz", &["-0", "--keep", "raspios-lite.img"], folder);
         folder.join("raspios-lite.img.xz")
     }
@@ -341,8 +338,8 @@ mod tests {
         }
         let settings = run("mtype", &["-i", &boot, "::camera.toml"], at);
         fs::write(at.join("camera.toml"), &settings).unwrap();
-        let (said, good) = keepsake_appliance::settings::check_config(&at.join("camera.toml"));
-        assert!(good && said.contains("/var/lib/keepsake/pictures"), "{said}");
+        let (output, good) = keepsake_appliance::settings::check_config(&at.join("camera.toml"));
+        assert!(good && output.contains("/var/lib/keepsake/pictures"), "{output}");
 
         // The whole system as it would be mounted.
         fs::write(at.join("root.after"), &after[usize::try_from(48 * MIB).unwrap()..]).unwrap();
@@ -368,8 +365,8 @@ mod tests {
         }
         assert_eq!(fs::read(out.join("etc/passwd")).unwrap(), b"root:x:0:0::/root:/bin/bash\n");
         let stat = |path: &str| {
-            let said = run("debugfs", &["-R", &format!("stat {path}"), "root.after"], at);
-            String::from_utf8_lossy(&said).into_owned()
+            let output = run("debugfs", &["-R", &format!("stat {path}"), "root.after"], at);
+            String::from_utf8_lossy(&output).into_owned()
         };
         let ours = stat("/usr/bin/appliance");
         assert!(ours.contains("User:     0   Group:     0"), "{ours}");
@@ -386,8 +383,8 @@ mod tests {
         let given = Given::new("aarch64-linux-gnu", 0xb7);
         let done = given.folder.path().join("done.img");
         fs::rename(given.customize().unwrap(), &done).unwrap();
-        let again = Given { image: done, ..given };
-        let error = format!("{:#}", again.customize().unwrap_err());
+        let done = Given { image: done, ..given };
+        let error = format!("{:#}", done.customize().unwrap_err());
         assert!(error.contains("already has the camera"), "{error}");
 
         let error = format!("{:#}", Given::new("arm-linux-gnueabihf", 0xb7).customize().unwrap_err());

@@ -321,8 +321,8 @@ fn make_up_missed_presses(plan: &Plan, camera: &mut Appliance) -> usize {
     } else {
         STEP_TIMEOUT
     };
-    let all = |said: &[serde_json::Value]| {
-        let saved = said.iter().filter(|event| event["event"] == "saved");
+    let all = |events: &[serde_json::Value]| {
+        let saved = events.iter().filter(|event| event["event"] == "saved");
         (saved.count() >= plan.presses).then_some(())
     };
     if !camera_fails {

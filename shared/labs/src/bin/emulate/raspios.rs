@@ -4,8 +4,6 @@
 //! The files that Raspberry Pi Imager writes to `bootfs` are written after the camera was added, and run at the first
 //! boot as they do there: by kernel arguments in `cmdline.txt`, which systemd understands.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -107,13 +105,11 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
     run(ext4.arg(format!("{}k", ROOT.bytes >> 10)))?;
 
     let image = file_of("raspios-lite.img");
-    let mut file = File::create_new(&image)?;
-    file.write_all(&layout::partition_table(DISK_ID, &[BOOT, ROOT]))?;
-    for (partition, from) in [(BOOT, boot), (ROOT, root)] {
-        layout::place(&mut file, partition, &mut File::open(&from)?)?;
-        fs::remove_file(from)?;
+    let table = layout::partition_table(DISK_ID, &[BOOT, ROOT]);
+    layout::assemble(&image, ROOT.start_bytes + ROOT.bytes, &table, &[(BOOT, &boot), (ROOT, &root)])?;
+    for file in [boot, root] {
+        fs::remove_file(file)?;
     }
-    file.set_len(ROOT.start_bytes + ROOT.bytes)?;
     Ok(image)
 }
 

@@ -297,10 +297,10 @@ impl Scenario<'_> {
             Ok((self.pictures_of(&asked).len() >= some).then_some(()))
         })?;
         pull(self, machine)?;
-        let came = self.pictures_of(&asked).len();
+        let arrived = self.pictures_of(&asked).len();
         self.checks.check(
-            came >= some && came < asked.len(),
-            format!("the power was cut during the burst: {came} of {} had arrived", asked.len()),
+            arrived >= some && arrived < asked.len(),
+            format!("the power was cut during the burst: {arrived} of {} had arrived", asked.len()),
         );
         Ok(())
     }
@@ -390,13 +390,13 @@ impl Scenario<'_> {
 
     /// Runs a command on the Pi and checks its output.
     pub(crate) fn check_output(&mut self, machine: &Machine, what: &str, command: &str, expected: &str) {
-        let said = machine.ssh(command).unwrap_or_else(|error| format!("{error:#}"));
+        let output = machine.ssh(command).unwrap_or_else(|error| format!("{error:#}"));
         self.checks.check(
-            said == expected,
-            if said == expected {
+            output == expected,
+            if output == expected {
                 what.to_owned()
             } else {
-                format!("{what}; `{command}` prints {said:?}")
+                format!("{what}; `{command}` prints {output:?}")
             },
         );
     }
@@ -421,8 +421,8 @@ impl Scenario<'_> {
             return Ok(());
         }
         machine.wait_for("the time from the network", |machine| {
-            let said = machine.ssh("timedatectl show --property=NTPSynchronized --value")?;
-            Ok((said == "yes").then_some(()))
+            let output = machine.ssh("timedatectl show --property=NTPSynchronized --value")?;
+            Ok((output == "yes").then_some(()))
         })?;
         self.take_pictures(machine, 1)?;
         let pictures = self.cloud.api().pictures(DEVICE);
