@@ -1,7 +1,6 @@
 //! Step two: builds the image from the unpacked packages and the files in `card/`.
 
 pub mod boot;
-mod inputs;
 pub mod kernel;
 pub mod root;
 mod users;
@@ -14,10 +13,9 @@ use fs_err as fs;
 use keepsake_provision::process::run;
 
 use crate::host_tools;
+use crate::inputs::Inputs;
 use crate::layout;
 use crate::prepare::{self, Package};
-
-pub use inputs::Inputs;
 
 /// The built image and its parts.
 pub struct Built {
@@ -31,7 +29,7 @@ pub struct Built {
 ///
 /// # Errors
 /// A package has changed its layout, a program has failed, or the disk is full.
-pub fn image(inputs: &Inputs) -> Result<Built> {
+pub fn image(inputs: &Inputs, packages: &[Package]) -> Result<Built> {
     // File modes are part of the image and must not depend on the user's umask.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let work = inputs.work;
@@ -42,7 +40,7 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
         fs::create_dir_all(folder)?;
     }
 
-    let used: Vec<&Package> = inputs.packages.iter().filter(|p| p.is_used()).collect();
+    let used: Vec<&Package> = packages.iter().filter(|p| p.is_used()).collect();
     let (kernel, others): (Vec<&Package>, Vec<&Package>) = used.into_iter().partition(|package| package.is_kernel());
     ensure!(kernel.len() == 1, "{} kernels were fetched instead of one", kernel.len());
     // The others are unpacked over it: it has the links /bin, /lib and /sbin.

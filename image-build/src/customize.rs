@@ -14,6 +14,7 @@ use keepsake_provision::process::run;
 
 use crate::build::boot;
 use crate::host_tools;
+use crate::inputs::Inputs;
 use crate::layout::{self, Partition};
 use crate::write::each_chunk;
 
@@ -22,24 +23,12 @@ const DROP_IN: &str = include_str!("../card/customize/customized.conf");
 /// The machine field of ELF files for the Pi's processor in 64 bits.
 const MACHINE: (std::ops::Range<usize>, [u8; 2]) = (18..20, [0xb7, 0]);
 
-/// The sources and the target.
-pub struct Inputs<'a> {
-    /// `.img`, `.img.xz` or `.img.zst`.
-    pub image: &'a Path,
-    /// The camera's program for the Pi.
-    pub program: &'a Path,
-    pub workspace: &'a Path,
-    /// A scratch directory; its contents are deleted.
-    pub work: &'a Path,
-    pub epoch_s: u64,
-}
-
-/// Makes the new image at `work/customized.img` and returns its path.
+/// Makes the new image at `work/customized.img` and returns its path. `base`: `.img`, `.img.xz` or `.img.zst`.
 ///
 /// # Errors
 /// It is not a 64-bit image of Raspberry Pi OS, it has the camera already, there is no space in it, or a tool has
 /// failed.
-pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
+pub fn add_to_image(base: &Path, inputs: &Inputs) -> Result<PathBuf> {
     let _ = fs::remove_dir_all(inputs.work);
     fs::create_dir_all(inputs.work)?;
     let program = fs::read(inputs.program)?;
@@ -49,16 +38,16 @@ pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
         inputs.program.display()
     );
     let image = inputs.work.join("customized.img");
-    unpack(inputs.image, &image)?;
+    unpack(base, &image)?;
     let (boot, root) = partitions(&image)?;
     let root = Root { image: &image, partition: root, inputs };
     root.check_file_system("before the camera is added")?;
     ensure!(
         root.has("/usr/lib/aarch64-linux-gnu") && root.has("/etc/os-release"),
         "{} is not a 64-bit Raspberry Pi OS; use \"Raspberry Pi OS Lite (64-bit)\"",
-        inputs.image.display()
+        base.display()
     );
-    ensure!(!root.has("/usr/bin/appliance"), "{} already has the camera", inputs.image.display());
+    ensure!(!root.has("/usr/bin/appliance"), "{} already has the camera", base.display());
     let boot = format!("{}@@{}", image.display(), boot.start_bytes);
     add_settings(inputs, &boot)?;
     add_camera(inputs, &root)?;
@@ -305,13 +294,13 @@ mod tests {
         }
 
         fn customize(&self) -> Result<PathBuf> {
-            add_to_image(&Inputs {
-                image: &self.image,
+            let inputs = Inputs {
                 program: &self.program,
                 workspace: Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap(),
                 work: &self.folder.path().join("a work folder"),
                 epoch_s: 1_764_000_000,
-            })
+            };
+            add_to_image(&self.image, &inputs)
         }
     }
 

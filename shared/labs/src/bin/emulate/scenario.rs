@@ -81,9 +81,7 @@ impl Scenario<'_> {
     fn first_boot(&mut self) -> Result<f64> {
         println!("first boot: with a name and the address of the cloud");
         self.save_settings(&[])?;
-        let mut machine = self.pi.start(&self.card, "first")?;
-        machine.wait_until_ready()?;
-        let ready_s = self.report_ready(&machine)?;
+        let (mut machine, ready_s) = self.boot("first")?;
         self.wait_until_online(&mut machine)?;
 
         self.take_pictures(&mut machine, 5)?;
@@ -121,9 +119,7 @@ impl Scenario<'_> {
             ("system", "hostname", "\"porch-cam\""),
         ])?;
         let before = self.on_card.len();
-        let mut machine = self.pi.start(&self.card, "second")?;
-        machine.wait_until_ready()?;
-        self.report_ready(&machine)?;
+        let (mut machine, _) = self.boot("second")?;
         let status = self.wait_for_status(&mut machine, "Cloud: not connected")?;
         self.checks.check(
             status.contains("pictures are kept"),
@@ -148,9 +144,7 @@ impl Scenario<'_> {
         println!("third boot: the cloud is back");
         self.cloud.start();
         self.save_settings(&[("system", "ssh_key", &self.key)])?;
-        let mut machine = self.pi.start(&self.card, "third")?;
-        machine.wait_until_ready()?;
-        self.report_ready(&machine)?;
+        let (mut machine, _) = self.boot("third")?;
         self.wait_until_online(&mut machine)?;
         self.cut_power_during_burst(machine, Self::cut_power_and_check_card)
     }
@@ -163,9 +157,7 @@ impl Scenario<'_> {
             ("system", "time_server", "\"10.0.2.2\""),
             ("light", "ready_brightness_percent", "100"),
         ])?;
-        let mut machine = self.pi.start(&self.card, "last")?;
-        machine.wait_until_ready()?;
-        let ready_s = self.report_ready(&machine)?;
+        let (mut machine, ready_s) = self.boot("last")?;
         self.wait_until_online(&mut machine)?;
         self.take_pictures(&mut machine, 3)?;
         self.wait_until_uploaded(&mut machine)?;
@@ -230,13 +222,13 @@ impl Scenario<'_> {
         self.card.set(&[&always[..], settings].concat())
     }
 
-    pub(crate) fn report_ready(&self, machine: &Machine) -> Result<f64> {
-        let cpu_s = machine.cpu_s()?;
-        println!(
-            "  ready for a press after {cpu_s:.0} CPU seconds of QEMU, {} s by the clock",
-            machine.uptime().as_secs()
-        );
-        Ok(cpu_s)
+    /// Powers the Pi on, and waits until the camera is ready for a press; returns the CPU seconds of QEMU as well.
+    pub(crate) fn boot(&self, name: &str) -> Result<(Machine, f64)> {
+        let mut machine = self.pi.start(&self.card, name)?;
+        machine.wait_until_ready()?;
+        let (cpu_s, uptime_s) = (machine.cpu_s()?, machine.uptime().as_secs());
+        println!("  ready for a press after {cpu_s:.0} CPU seconds of QEMU, {uptime_s} s by the clock");
+        Ok((machine, cpu_s))
     }
 
     pub(crate) fn wait_until_online(&self, machine: &mut Machine) -> Result<()> {
