@@ -169,7 +169,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
 
     let (confirmed, found) = check_counts(plan, camera, &cloud, pressed);
     let (receipts, acknowledged) = witnesses.verdict();
-    let figures = Counts {
+    let counts = Counts {
         pressed,
         confirmed,
         found,
@@ -181,7 +181,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     camera.stop();
     cloud.stop();
     servers.stop();
-    Some(figures)
+    Some(counts)
 }
 
 /// Waits until everything has arrived, compares camera, cloud and database, and returns the number of confirmed

@@ -247,9 +247,9 @@ impl Scenario<'_> {
     /// Takes pictures by command, and checks each stored one.
     pub(crate) fn take_pictures(&mut self, machine: &mut Machine, count: usize) -> Result<()> {
         let api = self.cloud.api();
-        let asked = self.send_snap_commands(count);
+        let commands = self.send_snap_commands(count);
         let stored = machine.wait_for(&format!("{count} pictures in the cloud"), |_| {
-            let pictures = self.pictures_of(&asked);
+            let pictures = self.pictures_of(&commands);
             Ok((pictures.len() >= count).then_some(pictures))
         })?;
         let right = stored.iter().filter(|picture| {
@@ -259,7 +259,7 @@ impl Scenario<'_> {
         let right = right.count();
         self.checks.check(
             right == count && stored.len() == count,
-            format!("{count} pictures asked for, {right} stored with the right hash"),
+            format!("{count} pictures requested, {right} stored with the right hash"),
         );
         Ok(())
     }
@@ -271,9 +271,9 @@ impl Scenario<'_> {
     }
 
     /// Returns the pictures in the cloud that belong to these commands.
-    fn pictures_of(&self, asked: &BTreeSet<String>) -> Vec<Value> {
+    fn pictures_of(&self, commands: &BTreeSet<String>) -> Vec<Value> {
         let mut pictures = self.cloud.api().pictures(DEVICE);
-        pictures.retain(|picture| picture["command"].as_str().is_some_and(|command| asked.contains(command)));
+        pictures.retain(|picture| picture["command"].as_str().is_some_and(|command| commands.contains(command)));
         pictures
     }
 
@@ -283,16 +283,16 @@ impl Scenario<'_> {
         mut machine: Machine,
         pull: impl FnOnce(&mut Self, Machine) -> Result<()>,
     ) -> Result<()> {
-        let asked = self.send_snap_commands(self.burst);
+        let commands = self.send_snap_commands(self.burst);
         let some = self.burst / 3;
         machine.wait_for("the first pictures of a burst", |_| {
-            Ok((self.pictures_of(&asked).len() >= some).then_some(()))
+            Ok((self.pictures_of(&commands).len() >= some).then_some(()))
         })?;
         pull(self, machine)?;
-        let arrived = self.pictures_of(&asked).len();
+        let arrived = self.pictures_of(&commands).len();
         self.checks.check(
-            arrived >= some && arrived < asked.len(),
-            format!("the power was cut during the burst: {arrived} of {} had arrived", asked.len()),
+            arrived >= some && arrived < commands.len(),
+            format!("the power was cut during the burst: {arrived} of {} had arrived", commands.len()),
         );
         Ok(())
     }
