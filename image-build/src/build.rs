@@ -1,13 +1,11 @@
 //! Step two: builds the image from the unpacked packages and the files in `card/`.
 
 pub mod boot;
-mod inputs;
 pub mod kernel;
 pub mod root;
 mod users;
 
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -15,10 +13,9 @@ use fs_err as fs;
 use keepsake_provision::process::run;
 
 use crate::host_tools;
+use crate::inputs::Inputs;
 use crate::layout;
 use crate::prepare::{self, Package};
-
-pub use inputs::Inputs;
 
 /// The built image and its parts.
 pub struct Built {
@@ -32,7 +29,7 @@ pub struct Built {
 ///
 /// # Errors
 /// A package has changed its layout, a program has failed, or the disk is full.
-pub fn image(inputs: &Inputs) -> Result<Built> {
+pub fn image(inputs: &Inputs, packages: &[Package]) -> Result<Built> {
     // File modes are part of the image and must not depend on the user's umask.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let work = inputs.work;
@@ -43,7 +40,7 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
         fs::create_dir_all(folder)?;
     }
 
-    let used: Vec<&Package> = inputs.packages.iter().filter(|p| p.is_used()).collect();
+    let used: Vec<&Package> = packages.iter().filter(|p| p.is_used()).collect();
     let (kernel, others): (Vec<&Package>, Vec<&Package>) = used.into_iter().partition(|package| package.is_kernel());
     ensure!(kernel.len() == 1, "{} kernels were fetched instead of one", kernel.len());
     // The others are unpacked over it: it has the links /bin, /lib and /sbin.
@@ -70,14 +67,12 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
     make_data(&data, inputs.epoch_s)?;
 
     let image = work.join("card.img");
-    let mut file = File::create_new(&image).with_context(|| format!("create {}", image.display()))?;
-    file.set_len(layout::IMAGE_BYTES)?;
-    file.write_all(&layout::card_table())?;
-    for (partition, content) in [(layout::BOOT, &boot_image), (layout::SYSTEM_A, &system), (layout::DATA, &data)] {
-        let mut content = File::open(content).with_context(|| format!("open {}", content.display()))?;
-        layout::place(&mut file, partition, &mut content)?;
-    }
-    file.sync_all()?;
+    let file_systems = [
+        (layout::BOOT, boot_image.as_path()),
+        (layout::SYSTEM_A, system.as_path()),
+        (layout::DATA, data.as_path()),
+    ];
+    layout::assemble(&image, layout::IMAGE_BYTES, &layout::card_table(), &file_systems)?;
     Ok(Built { image, root, boot })
 }
 
@@ -110,19 +105,10 @@ fn make_data(to: &Path, epoch_s: u64) -> Result<()> {
     command
         .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0"])
         .args(["-i", "16384", "-I", "256", "-L", "keepsake-data"])
-        .args([
-            "-O",
-            "^resize_inode,meta_bg,64bit,metadata_csum,has_journal",
-        ])
+        .args(["-O", "^resize_inode,meta_bg,64bit,metadata_csum,has_journal"])
         .args(["-J", "size=16", "-U", layout::DATA_UUID])
         // Nothing is left for the kernel to initialize in the background.
-        .args([
-            "-E",
-            &format!(
-                "lazy_itable_init=0,lazy_journal_init=0,hash_seed={}",
-                layout::DATA_UUID
-            ),
-        ])
+        .args(["-E", &format!("lazy_itable_init=0,lazy_journal_init=0,hash_seed={}", layout::DATA_UUID)])
         .arg(to);
     run(&mut command)?;
     for request in ["mkdir keepsake", "mkdir card", "set_inode_field card mode 040700"] {

@@ -14,6 +14,7 @@ use keepsake_provision::process::run;
 
 use crate::build::boot;
 use crate::host_tools;
+use crate::inputs::Inputs;
 use crate::layout::{self, Partition};
 use crate::write::each_chunk;
 
@@ -22,24 +23,12 @@ const DROP_IN: &str = include_str!("../card/customize/customized.conf");
 /// The machine field of ELF files for the Pi's processor in 64 bits.
 const MACHINE: (std::ops::Range<usize>, [u8; 2]) = (18..20, [0xb7, 0]);
 
-/// The sources and the target.
-pub struct Inputs<'a> {
-    /// `.img`, `.img.xz` or `.img.zst`.
-    pub image: &'a Path,
-    /// The camera's program for the Pi.
-    pub program: &'a Path,
-    pub workspace: &'a Path,
-    /// A scratch directory; its contents are deleted.
-    pub work: &'a Path,
-    pub epoch_s: u64,
-}
-
-/// Makes the new image at `work/customized.img` and returns its path.
+/// Makes the new image at `work/customized.img` and returns its path. `base`: `.img`, `.img.xz` or `.img.zst`.
 ///
 /// # Errors
 /// It is not a 64-bit image of Raspberry Pi OS, it has the camera already, there is no space in it, or a tool has
 /// failed.
-pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
+pub fn add_to_image(base: &Path, inputs: &Inputs) -> Result<PathBuf> {
     let _ = fs::remove_dir_all(inputs.work);
     fs::create_dir_all(inputs.work)?;
     let program = fs::read(inputs.program)?;
@@ -49,16 +38,16 @@ pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
         inputs.program.display()
     );
     let image = inputs.work.join("customized.img");
-    unpack(inputs.image, &image)?;
+    unpack(base, &image)?;
     let (boot, root) = partitions(&image)?;
     let root = Root { image: &image, partition: root, inputs };
     root.check_file_system("before the camera is added")?;
     ensure!(
         root.has("/usr/lib/aarch64-linux-gnu") && root.has("/etc/os-release"),
         "{} is not a 64-bit Raspberry Pi OS; use \"Raspberry Pi OS Lite (64-bit)\"",
-        inputs.image.display()
+        base.display()
     );
-    ensure!(!root.has("/usr/bin/appliance"), "{} already has the camera", inputs.image.display());
+    ensure!(!root.has("/usr/bin/appliance"), "{} already has the camera", base.display());
     let boot = format!("{}@@{}", image.display(), boot.start_bytes);
     add_settings(inputs, &boot)?;
     add_camera(inputs, &root)?;
@@ -164,7 +153,7 @@ impl Root<'_> {
 
     fn has(&self, path: &str) -> bool {
         self.debugfs(&format!("stat {path}"))
-            .is_ok_and(|said| String::from_utf8_lossy(&said).contains("Inode:"))
+            .is_ok_and(|output| String::from_utf8_lossy(&output).contains("Inode:"))
     }
 
     fn add_link(&self, path: &str, to: &str) -> Result<()> {
@@ -267,7 +256,6 @@ mod tests {
         run("mke2fs", &["-q", "-t", "ext4", "-L", "rootfs", "-d", "root", "root.ext4", "64M"], folder);
 
         let image = folder.join("raspios-lite.img");
-        let mut file = File::create_new(&image).unwrap();
         let boot = Partition { number: 1, kind: 0x0c, start_bytes: 8 * MIB, bytes: 40 * MIB };
         let root = Partition {
             number: 2,
@@ -276,10 +264,8 @@ mod tests {
             bytes: 64 * MIB,
         };
         let table = layout::partition_table(0x1234_5678, &[boot, root]);
-        file.write_all(&table).unwrap();
-        layout::place(&mut file, boot, &mut File::open(folder.join("boot.fat")).unwrap()).unwrap();
-        layout::place(&mut file, root, &mut File::open(folder.join("root.ext4")).unwrap()).unwrap();
-        file.set_len(112 * MIB).unwrap();
+        let (fat, ext4) = (folder.join("boot.fat"), folder.join("root.ext4"));
+        layout::assemble(&image, 112 * MIB, &table, &[(boot, &fat), (root, &ext4)]).unwrap();
         run("xz", &["-0", "--keep", "raspios-lite.img"], folder);
         folder.join("raspios-lite.img.xz")
     }
@@ -308,13 +294,13 @@ mod tests {
         }
 
         fn customize(&self) -> Result<PathBuf> {
-            add_to_image(&Inputs {
-                image: &self.image,
+            let inputs = Inputs {
                 program: &self.program,
                 workspace: Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap(),
                 work: &self.folder.path().join("a work folder"),
                 epoch_s: 1_764_000_000,
-            })
+            };
+            add_to_image(&self.image, &inputs)
         }
     }
 
@@ -341,8 +327,8 @@ mod tests {
         }
         let settings = run("mtype", &["-i", &boot, "::camera.toml"], at);
         fs::write(at.join("camera.toml"), &settings).unwrap();
-        let (said, good) = keepsake_appliance::settings::check_config(&at.join("camera.toml"));
-        assert!(good && said.contains("/var/lib/keepsake/pictures"), "{said}");
+        let (output, good) = keepsake_appliance::settings::check_config(&at.join("camera.toml"));
+        assert!(good && output.contains("/var/lib/keepsake/pictures"), "{output}");
 
         // The whole system as it would be mounted.
         fs::write(at.join("root.after"), &after[usize::try_from(48 * MIB).unwrap()..]).unwrap();
@@ -368,8 +354,8 @@ mod tests {
         }
         assert_eq!(fs::read(out.join("etc/passwd")).unwrap(), b"root:x:0:0::/root:/bin/bash\n");
         let stat = |path: &str| {
-            let said = run("debugfs", &["-R", &format!("stat {path}"), "root.after"], at);
-            String::from_utf8_lossy(&said).into_owned()
+            let output = run("debugfs", &["-R", &format!("stat {path}"), "root.after"], at);
+            String::from_utf8_lossy(&output).into_owned()
         };
         let ours = stat("/usr/bin/appliance");
         assert!(ours.contains("User:     0   Group:     0"), "{ours}");
@@ -386,8 +372,8 @@ mod tests {
         let given = Given::new("aarch64-linux-gnu", 0xb7);
         let done = given.folder.path().join("done.img");
         fs::rename(given.customize().unwrap(), &done).unwrap();
-        let again = Given { image: done, ..given };
-        let error = format!("{:#}", again.customize().unwrap_err());
+        let done = Given { image: done, ..given };
+        let error = format!("{:#}", done.customize().unwrap_err());
         assert!(error.contains("already has the camera"), "{error}");
 
         let error = format!("{:#}", Given::new("arm-linux-gnueabihf", 0xb7).customize().unwrap_err());

@@ -5,8 +5,10 @@
 //! written into the empty slot while the camera works, and the data survive it.
 
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
+use fs_err::File;
 
 pub const SECTOR: u64 = 512;
 const MIB: u64 = 1 << 20;
@@ -120,11 +122,25 @@ pub fn read(card: &mut (impl Read + Seek)) -> Result<[Option<Partition>; 4]> {
     Ok(found)
 }
 
+/// Makes an image of a partition table and these file systems.
+///
+/// # Errors
+/// `image` exists, a file system does not fit, or copying fails.
+pub fn assemble(image: &Path, bytes: u64, table: &[u8; 512], file_systems: &[(Partition, &Path)]) -> Result<()> {
+    let mut image = File::create_new(image)?;
+    image.set_len(bytes)?;
+    image.write_all(table)?;
+    for (partition, content) in file_systems {
+        place(&mut image, *partition, &mut File::open(*content)?)?;
+    }
+    Ok(image.sync_all()?)
+}
+
 /// Copies a file system to its place in the image.
 ///
 /// # Errors
 /// It does not fit, or copying fails.
-pub fn place(image: &mut (impl Write + Seek), partition: Partition, content: &mut (impl Read + Seek)) -> Result<()> {
+fn place(image: &mut (impl Write + Seek), partition: Partition, content: &mut (impl Read + Seek)) -> Result<()> {
     let bytes = content.seek(SeekFrom::End(0))?;
     ensure!(
         bytes <= partition.bytes,

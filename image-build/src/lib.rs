@@ -15,6 +15,7 @@ pub mod artifacts;
 pub mod build;
 pub mod customize;
 pub mod host_tools;
+pub mod inputs;
 pub mod layout;
 pub mod prepare;
 pub mod reproducible;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use image_build::inputs::Inputs;
 use image_build::{artifacts, build, customize, host_tools, image_in, prepare, reproducible, write};
 use keepsake_provision::{cross, process, workspace};
 
@@ -85,35 +86,24 @@ fn run(arguments: &Arguments) -> Result<()> {
 
     let begun = Instant::now();
     if let Some(image) = &arguments.base_image {
-        let work = output.join("customize");
-        let inputs = customize::Inputs { image, program, workspace, work: &work, epoch_s };
-        return add_to_image(&inputs, output);
+        let work = &output.join("customize");
+        return add_to_image(image, &Inputs { program, workspace, work, epoch_s }, output);
     }
     let folder = output.join("packages");
     let folder = arguments.packages.as_ref().unwrap_or(&folder);
     let packages = prepare::fetch(folder, arguments.offline)?;
     println!("{} packages", packages.iter().filter(|p| p.is_used()).count());
     if arguments.verify_reproducible {
-        let sums = reproducible::build_twice(&reproducible::ReproducibilityCheck {
-            program,
-            packages: folder,
-            workspace,
-            work: &output.join("reproducible"),
-            epoch_s,
-        })?;
+        let work = &output.join("reproducible");
+        let sums = reproducible::build_twice(&Inputs { program, workspace, work, epoch_s }, folder)?;
         println!(
             "built twice in different environments, identical ({} s):\n{sums}",
             begun.elapsed().as_secs()
         );
         return Ok(());
     }
-    let built = build::image(&build::Inputs {
-        packages: &packages,
-        program,
-        workspace,
-        work: &output.join("work"),
-        epoch_s,
-    })?;
+    let work = &output.join("work");
+    let built = build::image(&Inputs { program, workspace, work, epoch_s }, &packages)?;
 
     compress(&built.image, &image, epoch_s)?;
     let contents = artifacts::write(&artifacts::BuiltImage {
@@ -132,13 +122,13 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn add_to_image(inputs: &customize::Inputs, output: &Path) -> Result<()> {
+fn add_to_image(base: &Path, inputs: &Inputs, output: &Path) -> Result<()> {
     let begun = Instant::now();
-    let name = inputs.image.file_name().unwrap_or_default();
+    let name = base.file_name().unwrap_or_default();
     let name = name.to_string_lossy();
     let name = name.split(".img").next().unwrap_or("raspios");
     let to = output.join(format!("{name}-keepsake.img.zst"));
-    let made = customize::add_to_image(inputs)?;
+    let made = customize::add_to_image(base, inputs)?;
     compress(&made, &to, inputs.epoch_s)?;
     std::fs::remove_dir_all(inputs.work).context("remove the scratch folder")?;
     println!(

@@ -16,26 +16,17 @@ use fs_err as fs;
 use crate::artifacts::sha256_of_file;
 use crate::build::root::all_files;
 use crate::host_tools;
+use crate::inputs::Inputs;
 use crate::layout;
 
 /// The parts of the workspace that an image is built from.
 const SOURCES: [&str; 4] = ["appliance/camera.toml", "appliance/debian", "image-build/card", "udev"];
 
-/// The sources of both images.
-pub struct ReproducibilityCheck<'a> {
-    pub program: &'a Path,
-    pub packages: &'a Path,
-    pub workspace: &'a Path,
-    /// A scratch directory; its contents are deleted.
-    pub work: &'a Path,
-    pub epoch_s: u64,
-}
-
-/// Builds two images and compares them and their artifacts; returns the checksums.
+/// Builds two images of the packages in a directory, and compares them and their artifacts; returns the checksums.
 ///
 /// # Errors
 /// The first difference, by name.
-pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
+pub fn build_twice(inputs: &Inputs, packages: &Path) -> Result<String> {
     let _ = fs::remove_dir_all(inputs.work);
     let one = inputs.work.join("one");
     let two = inputs.work.join("Another Folder/with a much longer name");
@@ -44,10 +35,10 @@ pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
         fs::create_dir_all(folder)?;
     }
     copy_sources(inputs.workspace, &copy)?;
-    build_once(inputs, inputs.workspace, &one, "022", &[("TZ", "UTC"), ("LC_ALL", "C.UTF-8")])?;
+    build_once(inputs, packages, &one, "022", &[("TZ", "UTC"), ("LC_ALL", "C.UTF-8")])?;
     build_once(
-        inputs,
-        &copy,
+        &Inputs { workspace: &copy, ..*inputs },
+        packages,
         &two,
         "077",
         // A time zone 45 minutes off the hour, and a language with other capital letters.
@@ -72,18 +63,12 @@ pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
 }
 
 /// Runs this program again with this umask and these variables.
-fn build_once(
-    inputs: &ReproducibilityCheck,
-    workspace: &Path,
-    output: &Path,
-    mask: &str,
-    variables: &[(&str, &str)],
-) -> Result<()> {
+fn build_once(inputs: &Inputs, packages: &Path, output: &Path, mask: &str, variables: &[(&str, &str)]) -> Result<()> {
     let program = std::env::current_exe().context("find the file of this program")?;
     let pairs: [(&str, PathBuf); 4] = [
         ("--program", fs::canonicalize(inputs.program)?),
-        ("--packages", fs::canonicalize(inputs.packages)?),
-        ("--workspace", fs::canonicalize(workspace)?),
+        ("--packages", fs::canonicalize(packages)?),
+        ("--workspace", fs::canonicalize(inputs.workspace)?),
         ("--output", fs::canonicalize(output)?),
     ];
     let arguments = pairs.into_iter().flat_map(|(name, path)| [OsString::from(name), path.into_os_string()]);

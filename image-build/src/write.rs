@@ -18,7 +18,7 @@ use nix::libc::{O_DIRECT, O_EXCL};
 use sha2::{Digest, Sha256};
 
 use crate::host_tools;
-use disk::{Disk, HostPaths};
+use disk::Disk;
 
 /// The size of one write, and the largest erase block of cards.
 const CHUNK: usize = 4 << 20;
@@ -53,7 +53,7 @@ pub fn write(request: &WriteRequest, confirm: impl FnOnce(&str) -> io::Result<bo
         ensure!(!is_device, "{} is a disk: leave out --to-file", request.to.display());
         options.create(true).truncate(true);
     } else {
-        let disk = Disk::find(&HostPaths::default(), request.to)?;
+        let disk = Disk::find(request.to)?;
         disk.check_writable(bytes, request.allow_disk)?;
         if request.allow_disk.is_none() {
             let question = format!("{disk}\nEverything on it will be lost.");
@@ -332,8 +332,8 @@ mod tests {
     impl Loop {
         fn attach(backing: &Path) -> Option<Self> {
             let mut losetup = host_tools::command("losetup", 0).ok()?;
-            let said = run(losetup.args(["--find", "--show"]).arg(backing)).ok()?;
-            Some(Self(PathBuf::from(String::from_utf8(said).ok()?.trim())))
+            let output = run(losetup.args(["--find", "--show"]).arg(backing)).ok()?;
+            Some(Self(PathBuf::from(String::from_utf8(output).ok()?.trim())))
         }
     }
 

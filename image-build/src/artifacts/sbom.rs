@@ -31,31 +31,14 @@ pub(super) fn render(made: &BuiltImage, image_sum: &str) -> Result<Value> {
             escaped(&package.version),
             package.architecture()
         );
-        components.push(json!({
-            "type": "library",
-            "bom-ref": purl,
-            "name": package.name,
-            "version": package.version,
-            "purl": purl,
-            "licenses": licences,
-            "hashes": [{ "alg": "SHA-256", "content": sha256_of_file(&package.archive)? }],
-        }));
+        let sum = sha256_of_file(&package.archive)?;
+        components.push(component(&package.name, &package.version, &purl, &json!(licences), Some(&sum)));
     }
     let sums = sums_of_crates(&made.sources.join("Cargo.lock"))?;
     for (name, version, licence) in crates(made.sources)? {
         let purl = format!("pkg:cargo/{name}@{}", escaped(&version));
-        let mut component = json!({
-            "type": "library",
-            "bom-ref": purl,
-            "name": name,
-            "version": version,
-            "purl": purl,
-            "licenses": [{ "expression": licence }],
-        });
-        if let Some(sum) = sums.get(&(name, version)) {
-            component["hashes"] = json!([{ "alg": "SHA-256", "content": sum }]);
-        }
-        components.push(component);
+        let sum = sums.get(&(name.clone(), version.clone()));
+        components.push(component(&name, &version, &purl, &json!([{ "expression": licence }]), sum));
     }
     // The same image has the same serial number.
     let id = image_sum;
@@ -79,6 +62,21 @@ pub(super) fn render(made: &BuiltImage, image_sum: &str) -> Result<Value> {
         },
         "components": components,
     }))
+}
+
+fn component(name: &str, version: &str, purl: &str, licences: &Value, sum: Option<&String>) -> Value {
+    let mut component = json!({
+        "type": "library",
+        "bom-ref": purl,
+        "name": name,
+        "version": version,
+        "purl": purl,
+        "licenses": licences,
+    });
+    if let Some(sum) = sum {
+        component["hashes"] = json!([{ "alg": "SHA-256", "content": sum }]);
+    }
+    component
 }
 
 /// Returns a package's `copyright`; empty if it has none.

@@ -60,9 +60,7 @@ pub fn fill(boot: &Path, root: &Path, workspace: &Path) -> Result<()> {
 /// The file has changed and has no place for them.
 pub fn camera_settings(appliance: &str) -> Result<String> {
     let first = "\n[cloud]\n";
-    let settings = service_settings(appliance)?;
-    ensure_occurs_once(&settings, first)?;
-    Ok(settings.replace(first, &format!("\n{CARD_SETTINGS}\n{first}")))
+    replace_once(&service_settings(appliance)?, first, &format!("\n{CARD_SETTINGS}\n{first}"))
 }
 
 /// Returns `appliance/camera.toml` with the spool directory of the service.
@@ -70,15 +68,13 @@ pub fn camera_settings(appliance: &str) -> Result<String> {
 /// # Errors
 /// The file has changed and has no place for it.
 pub fn service_settings(appliance: &str) -> Result<String> {
-    let spool = "dir = \"keepsake-spool\"";
-    ensure_occurs_once(appliance, spool)?;
-    Ok(appliance.replace(spool, "dir = \"/var/lib/keepsake/pictures\""))
+    replace_once(appliance, "dir = \"keepsake-spool\"", "dir = \"/var/lib/keepsake/pictures\"")
 }
 
-fn ensure_occurs_once(settings: &str, text: &str) -> Result<()> {
-    let found = settings.matches(text).count();
-    ensure!(found == 1, "{} occurs {found} times in camera.toml instead of once", text.trim());
-    Ok(())
+fn replace_once(settings: &str, from: &str, to: &str) -> Result<String> {
+    let found = settings.matches(from).count();
+    ensure!(found == 1, "{} occurs {found} times in camera.toml instead of once", from.trim());
+    Ok(settings.replace(from, to))
 }
 
 /// Returns the text with Windows line ends: old editors there show the file as one line without them.
@@ -132,8 +128,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("camera.toml");
         fs::write(&file, with_crlf(&settings)).unwrap();
-        let (said, good) = keepsake_appliance::settings::check_config(&file);
-        assert!(good, "{said}");
+        let (report, good) = keepsake_appliance::settings::check_config(&file);
+        assert!(good, "{report}");
     }
 
     #[test]

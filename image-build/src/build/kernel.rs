@@ -214,7 +214,7 @@ impl Kernel {
             .stdout(file)
             .spawn()
             .context("run zstd")?;
-        let mut stdin = zstd.stdin.take().expect("it was asked for");
+        let mut stdin = zstd.stdin.take().expect("stdin is piped");
         stdin.write_all(&archive.finish()).context("compress the initrd")?;
         drop(stdin);
         if !zstd.wait()?.success() {

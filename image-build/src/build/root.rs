@@ -12,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use walkdir::WalkDir;
 
-use super::inputs::Inputs;
 use super::users::Users;
+use crate::inputs::Inputs;
 
 /// The enabled units, and the target each belongs to.
 const STARTED: [(&str, &str); 12] = [

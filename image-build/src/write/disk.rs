@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
@@ -10,23 +10,6 @@ use thiserror::Error;
 
 /// A larger disk is not a card but may hold valuable data, bytes.
 const BYTES_MAX: u64 = 300_000_000_000;
-
-/// The kernel's files about disks; tests have their own.
-pub struct HostPaths {
-    pub sys: PathBuf,
-    pub mounts: PathBuf,
-    pub swaps: PathBuf,
-}
-
-impl Default for HostPaths {
-    fn default() -> Self {
-        Self {
-            sys: "/sys".into(),
-            mounts: "/proc/self/mountinfo".into(),
-            swaps: "/proc/swaps".into(),
-        }
-    }
-}
 
 /// A disk, or a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,18 +50,20 @@ pub enum Refusal {
 impl Disk {
     /// # Errors
     /// It is not a disk, or the kernel does not know it.
-    pub fn find(system: &HostPaths, device: &Path) -> Result<Self> {
+    pub fn find(device: &Path) -> Result<Self> {
         let device = device.canonicalize().with_context(|| format!("there is no {}", device.display()))?;
         let kind = fs::metadata(&device)?.file_type();
         ensure!(kind.is_block_device(), "{} is no disk; --to-file writes to a file", device.display());
         let name = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self::named(system, &name)
+        Self::named(Path::new("/"), &name)
     }
 
+    /// `system`: the root of the kernel's files about disks; tests have their own.
+    ///
     /// # Errors
     /// The kernel does not know it.
-    fn named(system: &HostPaths, name: &str) -> Result<Self> {
-        let entry = system.sys.join("class/block").join(name);
+    fn named(system: &Path, name: &str) -> Result<Self> {
+        let entry = system.join("sys/class/block").join(name);
         let folder = entry.canonicalize().with_context(|| format!("the kernel knows no disk {name}"))?;
         let text = |file: &str| {
             fs::read_to_string(folder.join(file)).map_or_else(|_| String::new(), |text| text.trim().to_owned())
@@ -165,15 +150,15 @@ impl fmt::Display for Disk {
 }
 
 /// Returns every use of a disk and of its partitions.
-fn uses(system: &HostPaths, folder: &Path) -> Result<Vec<String>> {
+fn uses(system: &Path, folder: &Path) -> Result<Vec<String>> {
     let mut parts = vec![folder.to_owned()];
     for entry in fs::read_dir(folder)?.flatten() {
         if entry.path().join("partition").exists() {
             parts.push(entry.path());
         }
     }
-    let mounts = fs::read_to_string(&system.mounts)?;
-    let swaps = fs::read_to_string(&system.swaps).unwrap_or_default();
+    let mounts = fs::read_to_string(system.join("proc/self/mountinfo"))?;
+    let swaps = fs::read_to_string(system.join("proc/swaps")).unwrap_or_default();
     let mut found = Vec::new();
     for part in &parts {
         let number = fs::read_to_string(part.join("dev")).unwrap_or_default();
@@ -209,11 +194,6 @@ mod tests {
     const GB: u64 = 1_000_000_000;
     const IMAGE: u64 = 608_174_080;
 
-    struct Scripted {
-        _folder: tempfile::TempDir,
-        system: HostPaths,
-    }
-
     /// A laptop: its own disk with the system, an encrypted one, a card in a reader, a card in a slot, soldered
     /// memory. One line for each block device: its bus, its path there, and its files in sysfs.
     const LAPTOP: &str = "
@@ -231,7 +211,7 @@ mod tests {
         platform mmcblk1 dev=179:8 GB=32 removable=0 device/type=MMC
     ";
 
-    fn laptop() -> Scripted {
+    fn laptop() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let sys = folder.path().join("sys");
         for line in LAPTOP.trim().lines() {
@@ -251,20 +231,19 @@ mod tests {
             fs::create_dir_all(link.parent().unwrap()).unwrap();
             std::os::unix::fs::symlink(at, link).unwrap();
         }
-        let mounts = folder.path().join("mountinfo");
+        fs::create_dir_all(folder.path().join("proc/self")).unwrap();
         fs::write(
-            &mounts,
+            folder.path().join("proc/self/mountinfo"),
             "22 1 259:1 / / rw - ext4 /dev/root rw\n40 22 8:17 / /media/me/CARD rw shared:1 - vfat /dev/sdb1 rw\n",
         )
         .unwrap();
-        let swaps = folder.path().join("swaps");
-        fs::write(&swaps, "Filename Type Size Used Priority\n/dev/sdf partition 1 0 -2\n").unwrap();
-        Scripted { system: HostPaths { sys, mounts, swaps }, _folder: folder }
+        let swaps = folder.path().join("proc/swaps");
+        fs::write(swaps, "Filename Type Size Used Priority\n/dev/sdf partition 1 0 -2\n").unwrap();
+        folder
     }
 
     fn judged(name: &str, yes: Option<&str>) -> Result<(), Refusal> {
-        let laptop = laptop();
-        Disk::named(&laptop.system, name).unwrap().check_writable(IMAGE, yes)
+        Disk::named(laptop().path(), name).unwrap().check_writable(IMAGE, yes)
     }
 
     #[test]
@@ -291,8 +270,8 @@ mod tests {
     #[test]
     fn a_card_is_written_and_what_is_none_only_when_it_is_named_by_number() {
         let laptop = laptop();
-        fs::write(&laptop.system.mounts, "").unwrap();
-        let judged = |name: &str, yes| Disk::named(&laptop.system, name).unwrap().check_writable(IMAGE, yes);
+        fs::write(laptop.path().join("proc/self/mountinfo"), "").unwrap();
+        let judged = |name: &str, yes| Disk::named(laptop.path(), name).unwrap().check_writable(IMAGE, yes);
         assert_eq!(judged("sdb", None), Ok(()));
         assert_eq!(judged("mmcblk0", None), Ok(()));
         for (name, why) in [
@@ -326,7 +305,7 @@ mod tests {
             return;
         };
         let name = at.file_name().unwrap().to_string_lossy().into_owned();
-        let disk = Disk::named(&HostPaths::default(), &name).unwrap();
+        let disk = Disk::named(Path::new("/"), &name).unwrap();
         let refused = disk.check_writable(1, Some(&disk.bytes.to_string()));
         assert!(matches!(refused, Err(Refusal::OwnDisk(_) | Refusal::Part { .. })), "{refused:?}");
     }

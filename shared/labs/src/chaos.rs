@@ -169,7 +169,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
 
     let (confirmed, found) = check_counts(plan, camera, &cloud, pressed);
     let (receipts, acknowledged) = witnesses.verdict();
-    let figures = Counts {
+    let counts = Counts {
         pressed,
         confirmed,
         found,
@@ -181,7 +181,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     camera.stop();
     cloud.stop();
     servers.stop();
-    Some(figures)
+    Some(counts)
 }
 
 /// Waits until everything has arrived, compares camera, cloud and database, and returns the number of confirmed
@@ -321,8 +321,8 @@ fn make_up_missed_presses(plan: &Plan, camera: &mut Appliance) -> usize {
     } else {
         STEP_TIMEOUT
     };
-    let all = |said: &[serde_json::Value]| {
-        let saved = said.iter().filter(|event| event["event"] == "saved");
+    let all = |events: &[serde_json::Value]| {
+        let saved = events.iter().filter(|event| event["event"] == "saved");
         (saved.count() >= plan.presses).then_some(())
     };
     if !camera_fails {

@@ -9,14 +9,14 @@ use keepsake_testkit::seed::Seed;
 
 #[test]
 fn with_mariadb_and_mosquitto_every_press_is_stored_once_under_all_faults() {
-    let way = Transport::Mosquitto(Persistence::Off);
-    all_faults("chaos-mariadb", Kind::MariaDb, way);
+    let transport = Transport::Mosquitto(Persistence::Off);
+    all_faults("chaos-mariadb", Kind::MariaDb, transport);
 }
 
 #[test]
 fn with_mysql_and_mosquitto_every_press_is_stored_once_under_all_faults() {
-    let way = Transport::Mosquitto(Persistence::EverySecond);
-    all_faults("chaos-mysql", Kind::MySql, way);
+    let transport = Transport::Mosquitto(Persistence::EverySecond);
+    all_faults("chaos-mysql", Kind::MySql, transport);
 }
 
 #[test]
@@ -24,20 +24,20 @@ fn with_mariadb_over_http_every_press_is_stored_once_under_all_faults() {
     all_faults("chaos-http", Kind::MariaDb, Transport::Http);
 }
 
-fn all_faults(name: &str, database: Kind, way: Transport) {
+fn all_faults(name: &str, database: Kind, transport: Transport) {
     let mut faults = Fault::ALL.to_vec();
-    faults.retain(|fault| way != Transport::Http || *fault != Fault::Broker);
+    faults.retain(|fault| transport != Transport::Http || *fault != Fault::Broker);
     let plan = Plan {
         name: name.to_owned(),
         presses: 80,
         database: Some(database),
-        transport: way,
+        transport,
         faults,
     };
     let folder = TempDir::new(name);
     let mut seed = Seed::from_env_or_random(name);
-    if let Some(figures) = run(&plan, &folder, &mut seed) {
-        println!("{name}: {figures:?}");
+    if let Some(counts) = run(&plan, &folder, &mut seed) {
+        println!("{name}: {counts:?}");
     }
 }
 
@@ -50,8 +50,8 @@ fn a_flood_from_twenty_cameras_through_a_broker_that_drops_loses_nothing() {
         database: None,
     };
     let folder = TempDir::new("chaos-flood");
-    if let Some(figures) = flood::run(&plan, &folder) {
-        println!("chaos-flood: {figures:?}");
-        assert!(figures.dropped, "no more came at once than mosquitto holds");
+    if let Some(counts) = flood::run(&plan, &folder) {
+        println!("chaos-flood: {counts:?}");
+        assert!(counts.dropped, "no more came at once than mosquitto holds");
     }
 }

@@ -23,7 +23,7 @@ pub fn debian_source(archive: &str, suite: &str, components: &str) -> String {
     format!("deb [signed-by={DEBIAN_KEYS}] {archive} {suite} {components}\n")
 }
 
-/// A private state of apt.
+/// A private state of apt. Errors have the last lines of apt.
 #[derive(Debug)]
 pub struct Apt {
     folder: PathBuf,
@@ -66,36 +66,26 @@ impl Apt {
     }
 
     /// Downloads these packages and all they depend on.
-    ///
-    /// # Errors
-    /// The last lines of apt-get.
     pub fn download_with_dependencies(&self, packages: &[&str]) -> Result<()> {
-        self.get(&[&["install", "--yes", "--download-only"], packages].concat())?;
-        Ok(())
+        self.get(&[&["install", "--yes", "--download-only"], packages].concat()).map(drop)
     }
 
     /// Downloads these packages and nothing else.
-    ///
-    /// # Errors
-    /// The last lines of apt-get.
     pub fn download(&self, packages: &[&str]) -> Result<()> {
-        self.get(&[&["download"], packages].concat())?;
-        Ok(())
+        self.get(&[&["download"], packages].concat()).map(drop)
     }
 
     /// Returns the names of the files that [`Self::download_with_dependencies`] fetches for these packages.
-    ///
-    /// # Errors
-    /// The last lines of apt-get.
     pub fn file_names(&self, packages: &[&str]) -> Result<Vec<String>> {
-        let output = self.get(
-            &[
-                &["install", "--yes", "--print-uris", "--reinstall"][..],
-                &["-o", "Dir::Cache::archives=/nonexistent/"],
-                packages,
-            ]
-            .concat(),
-        )?;
+        let options = [
+            "install",
+            "--yes",
+            "--print-uris",
+            "--reinstall",
+            "-o",
+            "Dir::Cache::archives=/nonexistent/",
+        ];
+        let output = self.get(&[&options, packages].concat())?;
         // 'http://…/name.deb' name_version_arch.deb size hash
         Ok(output
             .lines()
@@ -106,9 +96,6 @@ impl Apt {
     }
 
     /// Returns the names of everything that `package` depends on, directly or not.
-    ///
-    /// # Errors
-    /// The last lines of apt-cache.
     pub fn dependencies(&self, package: &str) -> Result<Vec<String>> {
         let arguments = ["depends", "--recurse", "--important", package];
         let output = self.run("apt-cache", &arguments)?;

@@ -33,11 +33,8 @@ impl Arch {
     }
 
     /// Returns Rust's target for it.
-    fn target(self) -> &'static str {
-        match self {
-            Self::Arm64 => "aarch64-unknown-linux-gnu",
-            Self::Amd64 => "x86_64-unknown-linux-gnu",
-        }
+    fn target(self) -> String {
+        format!("{}-unknown-linux-gnu", self.processor())
     }
 
     /// Returns its name in `uname -m` and in Rust.
@@ -52,13 +49,9 @@ impl Arch {
         self.processor() == std::env::consts::ARCH
     }
 
-    /// Returns cargo's arguments. The build for this computer is in another directory and is not repeated.
-    pub fn target_arguments(self) -> Vec<&'static str> {
-        if self.is_own() {
-            Vec::new()
-        } else {
-            vec!["--target", self.target()]
-        }
+    /// Returns cargo's argument. The build for this computer is in another directory and is not repeated.
+    pub fn target_argument(self) -> Option<String> {
+        (!self.is_own()).then(|| format!("--target={}", self.target()))
     }
 
     /// Returns Debian's compiler for it, which is the linker as well (`.cargo/config.toml`).
@@ -86,7 +79,7 @@ pub fn build(arch: Arch, packages: &[&str]) -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo
         .args(["build", "--release"])
-        .args(arch.target_arguments())
+        .args(arch.target_argument())
         .args(packages.iter().flat_map(|name| ["--package".to_owned(), format!("keepsake-{name}")]))
         .args(["--features", "keepsake-appliance/v4l"]);
     if !arch.is_own() {
@@ -127,7 +120,7 @@ fn ensure_std(arch: Arch) -> Result<()> {
     let target = arch.target();
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", target])
+        .args(["--print", "target-libdir", "--target", &target])
         .output()
         .context("run rustc")?;
     let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
@@ -135,7 +128,7 @@ fn ensure_std(arch: Arch) -> Result<()> {
         return Ok(());
     }
     let mut rustup = Command::new("rustup");
-    rustup.args(["target", "add", target]).stdin(Stdio::null());
+    rustup.args(["target", "add", &target]).stdin(Stdio::null());
     if !rustup.status().is_ok_and(|status| status.success()) {
         bail!(
             "the standard library for {target} is missing: rustup target add {target}, or RUSTC= a compiler that has it \

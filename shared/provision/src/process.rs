@@ -101,20 +101,20 @@ impl Events {
         mut found: impl FnMut(&[Value]) -> Option<T>,
     ) -> Result<T, WaitError> {
         let deadline = Instant::now() + within;
-        let mut said = self.lock();
+        let mut state = self.lock();
         loop {
-            if let Some(found) = found(&said.lines[since..]) {
+            if let Some(found) = found(&state.lines[since..]) {
                 return Ok(found);
             }
-            if said.ended {
+            if state.ended {
                 return Err(WaitError::Ended);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(WaitError::Deadline);
             }
-            said = match self.more.wait_timeout(said, left) {
-                Ok((said, _)) => said,
+            state = match self.more.wait_timeout(state, left) {
+                Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
@@ -216,11 +216,7 @@ impl Program {
     }
 
     pub fn signal(&self, signal: i32) {
-        let pid = i32::try_from(self.pid()).expect("a pid is an i32");
-        // SAFETY: kill(2) takes no pointer; the child is not reaped yet, so the number is still its own.
-        unsafe {
-            libc::kill(pid, signal);
-        }
+        send_signal(&self.child, signal);
     }
 
     /// Waits for its end.
@@ -302,6 +298,14 @@ fn die_with_parent(command: &mut Command) {
     }
 }
 
+fn send_signal(child: &Child, signal: i32) {
+    let pid = i32::try_from(child.id()).expect("a pid is an i32");
+    // SAFETY: kill(2) takes no pointer; the child is not reaped yet, so the number is still its own.
+    unsafe {
+        libc::kill(pid, signal);
+    }
+}
+
 /// A child process that is stopped when it goes out of scope. Start it on the main thread: the kernel kills it when
 /// the thread that started it ends.
 pub struct ChildGuard {
@@ -335,13 +339,8 @@ impl ChildGuard {
 
     fn terminate(&mut self, within: Duration) {
         let deadline = Instant::now() + within;
-        if let Ok(pid) = i32::try_from(self.child.id())
-            && matches!(self.child.try_wait(), Ok(None))
-        {
-            // SAFETY: kill(2) takes no pointer; the child is not reaped, so the number is still its own.
-            unsafe {
-                libc::kill(pid, libc::SIGTERM);
-            }
+        if matches!(self.child.try_wait(), Ok(None)) {
+            send_signal(&self.child, libc::SIGTERM);
         }
         while matches!(self.child.try_wait(), Ok(None)) {
             if Instant::now() > deadline {

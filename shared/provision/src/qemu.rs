@@ -32,8 +32,6 @@ impl Qemu {
         Ok(Self { program, prefix })
     }
 
-    /// # Errors
-    /// It was fetched and there is no loader for it.
     fn command(&self) -> Result<Command> {
         let Some(prefix) = &self.prefix else {
             return Ok(Command::new(self.program));
@@ -48,8 +46,6 @@ impl Qemu {
         Ok(command)
     }
 
-    /// # Errors
-    /// It does not run.
     pub fn version(&self) -> Result<String> {
         let output = run(self.command()?.arg("--version"))?;
         let text = String::from_utf8_lossy(&output);

@@ -118,7 +118,7 @@ fn make(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
         .arg("deb")
         .args(["--package", &format!("keepsake-{package}")])
         .args(["--no-build", "--quiet"])
-        .args(arch.target_arguments())
+        .args(arch.target_argument())
         .args(["--deb-version", version, "--output"])
         .arg(&file)
         .stdin(Stdio::null())

@@ -86,8 +86,8 @@ fn fill_the_cards(cameras: &mut [Appliance], each: usize) -> Vec<Vec<CaptureKey>
     cameras
         .iter_mut()
         .map(|camera| {
-            camera.expect("a full card", 0, ARRIVAL_TIMEOUT, |said| {
-                let saved = said.iter().filter(|event| event["event"] == "saved");
+            camera.expect("a full card", 0, ARRIVAL_TIMEOUT, |events| {
+                let saved = events.iter().filter(|event| event["event"] == "saved");
                 (saved.count() >= each).then_some(())
             });
             camera.stop();

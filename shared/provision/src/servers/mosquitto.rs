@@ -202,8 +202,8 @@ fn version(mut command: Command) -> Result<String> {
     let shown = format!("run {command:?} -h");
     let done = command.arg("-h").stdin(Stdio::null()).output().context(shown.clone())?;
     // Its help exits with 3.
-    let said = String::from_utf8_lossy(&done.stdout);
-    match said.lines().next() {
+    let help = String::from_utf8_lossy(&done.stdout);
+    match help.lines().next() {
         Some(first) if first.starts_with("mosquitto version") => Ok(first.to_owned()),
         _ => {
             let error = String::from_utf8_lossy(&done.stderr);

@@ -14,14 +14,14 @@ const EPOCH: u64 = 2_208_988_800;
 pub(crate) fn serve() -> std::io::Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:123")?;
     thread::spawn(move || {
-        let mut asked = [0; 1024];
+        let mut request = [0; 1024];
         loop {
-            let Ok((count, from)) = socket.recv_from(&mut asked) else {
+            let Ok((count, from)) = socket.recv_from(&mut request) else {
                 thread::sleep(Duration::from_millis(100));
                 continue;
             };
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            if let Some(answer) = answer(&asked[..count], now.unwrap_or_default()) {
+            if let Some(answer) = answer(&request[..count], now.unwrap_or_default()) {
                 let _ = socket.send_to(&answer, from);
             }
         }
@@ -30,8 +30,8 @@ pub(crate) fn serve() -> std::io::Result<()> {
 }
 
 /// Returns the reply of RFC 5905, figure 8: version 4, mode 4 (server), stratum 1.
-fn answer(asked: &[u8], now: Duration) -> Option<[u8; 48]> {
-    let sent_at = asked.get(40..48)?;
+fn answer(request: &[u8], now: Duration) -> Option<[u8; 48]> {
+    let sent_at = request.get(40..48)?;
     let seconds = u32::try_from((now.as_secs() + EPOCH) & u64::from(u32::MAX)).ok()?;
     let fraction = u32::try_from((u64::from(now.subsec_nanos()) << 32) / 1_000_000_000).ok()?;
     let mut stamp = [0; 8];
@@ -52,13 +52,13 @@ mod tests {
 
     #[test]
     fn the_answer_has_the_time_and_what_was_asked() {
-        let mut asked = [0; 48];
-        asked[40..48].copy_from_slice(b"question");
+        let mut request = [0; 48];
+        request[40..48].copy_from_slice(b"question");
         // RFC 868: 1 January 1980 is 2,524,521,600 seconds after 1900.
-        let answer = answer(&asked, Duration::new(315_532_800, 500_000_000)).unwrap();
+        let answer = answer(&request, Duration::new(315_532_800, 500_000_000)).unwrap();
         assert_eq!(answer[24..32], *b"question");
         assert_eq!(answer[40..44], 2_524_521_600_u32.to_be_bytes());
         assert_eq!(answer[44..48], [0x80, 0, 0, 0]);
-        assert_eq!(super::answer(&asked[..47], Duration::ZERO), None);
+        assert_eq!(super::answer(&request[..47], Duration::ZERO), None);
     }
 }

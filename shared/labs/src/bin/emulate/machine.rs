@@ -216,8 +216,8 @@ impl Machine {
             .arg(&self.key)
             .arg(format!("{}@127.0.0.1", self.person))
             .arg(command);
-        let said = run(&mut ssh)?;
-        Ok(String::from_utf8_lossy(&said).trim().to_owned())
+        let output = run(&mut ssh)?;
+        Ok(String::from_utf8_lossy(&output).trim().to_owned())
     }
 
     /// Returns the level of this pin, as a multimeter would show it.
@@ -226,12 +226,12 @@ impl Machine {
         monitor.set_read_timeout(Some(Duration::from_secs(60)))?;
         until_prompt(&mut monitor)?;
         monitor.write_all(format!("xp /1wx {GPLEV0:#x}\n").as_bytes())?;
-        let said = until_prompt(&mut monitor)?;
+        let output = until_prompt(&mut monitor)?;
         // 000000003f200034: 0x08000000
-        let levels = said
+        let levels = output
             .rsplit_once(": 0x")
             .and_then(|(_, rest)| u32::from_str_radix(rest.get(..8)?, 16).ok())
-            .with_context(|| format!("understand QEMU's monitor: {said}"))?;
+            .with_context(|| format!("understand QEMU's monitor: {output}"))?;
         Ok(levels & (1 << number) != 0)
     }
 
@@ -257,12 +257,12 @@ impl Machine {
 }
 
 fn until_prompt(monitor: &mut UnixStream) -> Result<String> {
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     let mut chunk = [0; 4096];
-    while !said.ends_with(b"(qemu) ") {
+    while !output.ends_with(b"(qemu) ") {
         let count = monitor.read(&mut chunk).context("read QEMU's monitor")?;
         ensure!(count > 0, "QEMU's monitor was closed");
-        said.extend_from_slice(&chunk[..count]);
+        output.extend_from_slice(&chunk[..count]);
     }
-    Ok(String::from_utf8_lossy(&said).into_owned())
+    Ok(String::from_utf8_lossy(&output).into_owned())
 }

@@ -4,13 +4,12 @@
 //! The files that Raspberry Pi Imager writes to `bootfs` are written after the camera was added, and run at the first
 //! boot as they do there: by kernel arguments in `cmdline.txt`, which systemd understands.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
+use image_build::inputs::Inputs;
 use image_build::layout::{self, Partition};
 use image_build::{customize, host_tools};
 use keepsake_provision::process::run;
@@ -47,14 +46,13 @@ const WIRED: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n";
 ///
 /// `system`: a directory with the system, which is changed.
 pub(crate) fn build_image(system: &Path, program: &Path, folder: &Path) -> Result<PathBuf> {
-    let inputs = customize::Inputs {
-        image: &make(system, folder)?,
+    let inputs = Inputs {
         program,
         workspace: &workspace::root(),
         work: &folder.join("customize"),
         epoch_s: 0,
     };
-    customize::add_to_image(&inputs)
+    customize::add_to_image(&make(system, folder)?, &inputs)
 }
 
 /// Makes the image as it would be downloaded.
@@ -107,13 +105,11 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
     run(ext4.arg(format!("{}k", ROOT.bytes >> 10)))?;
 
     let image = file_of("raspios-lite.img");
-    let mut file = File::create_new(&image)?;
-    file.write_all(&layout::partition_table(DISK_ID, &[BOOT, ROOT]))?;
-    for (partition, from) in [(BOOT, boot), (ROOT, root)] {
-        layout::place(&mut file, partition, &mut File::open(&from)?)?;
-        fs::remove_file(from)?;
+    let table = layout::partition_table(DISK_ID, &[BOOT, ROOT]);
+    layout::assemble(&image, ROOT.start_bytes + ROOT.bytes, &table, &[(BOOT, &boot), (ROOT, &root)])?;
+    for file in [boot, root] {
+        fs::remove_file(file)?;
     }
-    file.set_len(ROOT.start_bytes + ROOT.bytes)?;
     Ok(image)
 }
 
@@ -181,9 +177,7 @@ impl Scenario<'_> {
     /// Returns the CPU seconds of QEMU until the camera was ready.
     fn second_boot_with_pictures(&mut self) -> Result<f64> {
         println!("second boot: the camera takes pictures");
-        let mut machine = self.pi.start(&self.card, "second")?;
-        machine.wait_until_ready()?;
-        let ready_s = self.report_ready(&machine)?;
+        let (mut machine, ready_s) = self.boot("second")?;
         self.wait_until_online(&mut machine)?;
         self.take_pictures(&mut machine, 3)?;
         machine.wait_for("a greeting by SSH", |machine| Ok(machine.has_ssh()?.then_some(())))?;
@@ -215,8 +209,7 @@ impl Scenario<'_> {
 
     fn third_boot_with_count(&mut self, ready_s: f64) -> Result<()> {
         println!("third boot: everything is uploaded and counted");
-        let mut machine = self.pi.start(&self.card, "third")?;
-        machine.wait_until_ready()?;
+        let (mut machine, _) = self.boot("third")?;
         self.wait_until_online(&mut machine)?;
         self.take_pictures(&mut machine, 1)?;
         let device = self.wait_until_uploaded(&mut machine)?;

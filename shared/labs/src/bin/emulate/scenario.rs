@@ -81,9 +81,7 @@ impl Scenario<'_> {
     fn first_boot(&mut self) -> Result<f64> {
         println!("first boot: with a name and the address of the cloud");
         self.save_settings(&[])?;
-        let mut machine = self.pi.start(&self.card, "first")?;
-        machine.wait_until_ready()?;
-        let ready_s = self.report_ready(&machine)?;
+        let (mut machine, ready_s) = self.boot("first")?;
         self.wait_until_online(&mut machine)?;
 
         self.take_pictures(&mut machine, 5)?;
@@ -121,9 +119,7 @@ impl Scenario<'_> {
             ("system", "hostname", "\"porch-cam\""),
         ])?;
         let before = self.on_card.len();
-        let mut machine = self.pi.start(&self.card, "second")?;
-        machine.wait_until_ready()?;
-        self.report_ready(&machine)?;
+        let (mut machine, _) = self.boot("second")?;
         let status = self.wait_for_status(&mut machine, "Cloud: not connected")?;
         self.checks.check(
             status.contains("pictures are kept"),
@@ -148,9 +144,7 @@ impl Scenario<'_> {
         println!("third boot: the cloud is back");
         self.cloud.start();
         self.save_settings(&[("system", "ssh_key", &self.key)])?;
-        let mut machine = self.pi.start(&self.card, "third")?;
-        machine.wait_until_ready()?;
-        self.report_ready(&machine)?;
+        let (mut machine, _) = self.boot("third")?;
         self.wait_until_online(&mut machine)?;
         self.cut_power_during_burst(machine, Self::cut_power_and_check_card)
     }
@@ -163,9 +157,7 @@ impl Scenario<'_> {
             ("system", "time_server", "\"10.0.2.2\""),
             ("light", "ready_brightness_percent", "100"),
         ])?;
-        let mut machine = self.pi.start(&self.card, "last")?;
-        machine.wait_until_ready()?;
-        let ready_s = self.report_ready(&machine)?;
+        let (mut machine, ready_s) = self.boot("last")?;
         self.wait_until_online(&mut machine)?;
         self.take_pictures(&mut machine, 3)?;
         self.wait_until_uploaded(&mut machine)?;
@@ -230,13 +222,13 @@ impl Scenario<'_> {
         self.card.set(&[&always[..], settings].concat())
     }
 
-    pub(crate) fn report_ready(&self, machine: &Machine) -> Result<f64> {
-        let cpu_s = machine.cpu_s()?;
-        println!(
-            "  ready for a press after {cpu_s:.0} CPU seconds of QEMU, {} s by the clock",
-            machine.uptime().as_secs()
-        );
-        Ok(cpu_s)
+    /// Powers the Pi on, and waits until the camera is ready for a press; returns the CPU seconds of QEMU as well.
+    pub(crate) fn boot(&self, name: &str) -> Result<(Machine, f64)> {
+        let mut machine = self.pi.start(&self.card, name)?;
+        machine.wait_until_ready()?;
+        let (cpu_s, uptime_s) = (machine.cpu_s()?, machine.uptime().as_secs());
+        println!("  ready for a press after {cpu_s:.0} CPU seconds of QEMU, {uptime_s} s by the clock");
+        Ok((machine, cpu_s))
     }
 
     pub(crate) fn wait_until_online(&self, machine: &mut Machine) -> Result<()> {
@@ -255,9 +247,9 @@ impl Scenario<'_> {
     /// Takes pictures by command, and checks each stored one.
     pub(crate) fn take_pictures(&mut self, machine: &mut Machine, count: usize) -> Result<()> {
         let api = self.cloud.api();
-        let asked = self.send_snap_commands(count);
+        let commands = self.send_snap_commands(count);
         let stored = machine.wait_for(&format!("{count} pictures in the cloud"), |_| {
-            let pictures = self.pictures_of(&asked);
+            let pictures = self.pictures_of(&commands);
             Ok((pictures.len() >= count).then_some(pictures))
         })?;
         let right = stored.iter().filter(|picture| {
@@ -267,7 +259,7 @@ impl Scenario<'_> {
         let right = right.count();
         self.checks.check(
             right == count && stored.len() == count,
-            format!("{count} pictures asked for, {right} stored with the right hash"),
+            format!("{count} pictures requested, {right} stored with the right hash"),
         );
         Ok(())
     }
@@ -279,9 +271,9 @@ impl Scenario<'_> {
     }
 
     /// Returns the pictures in the cloud that belong to these commands.
-    fn pictures_of(&self, asked: &BTreeSet<String>) -> Vec<Value> {
+    fn pictures_of(&self, commands: &BTreeSet<String>) -> Vec<Value> {
         let mut pictures = self.cloud.api().pictures(DEVICE);
-        pictures.retain(|picture| picture["command"].as_str().is_some_and(|command| asked.contains(command)));
+        pictures.retain(|picture| picture["command"].as_str().is_some_and(|command| commands.contains(command)));
         pictures
     }
 
@@ -291,16 +283,16 @@ impl Scenario<'_> {
         mut machine: Machine,
         pull: impl FnOnce(&mut Self, Machine) -> Result<()>,
     ) -> Result<()> {
-        let asked = self.send_snap_commands(self.burst);
+        let commands = self.send_snap_commands(self.burst);
         let some = self.burst / 3;
         machine.wait_for("the first pictures of a burst", |_| {
-            Ok((self.pictures_of(&asked).len() >= some).then_some(()))
+            Ok((self.pictures_of(&commands).len() >= some).then_some(()))
         })?;
         pull(self, machine)?;
-        let came = self.pictures_of(&asked).len();
+        let arrived = self.pictures_of(&commands).len();
         self.checks.check(
-            came >= some && came < asked.len(),
-            format!("the power was cut during the burst: {came} of {} had arrived", asked.len()),
+            arrived >= some && arrived < commands.len(),
+            format!("the power was cut during the burst: {arrived} of {} had arrived", commands.len()),
         );
         Ok(())
     }
@@ -390,13 +382,13 @@ impl Scenario<'_> {
 
     /// Runs a command on the Pi and checks its output.
     pub(crate) fn check_output(&mut self, machine: &Machine, what: &str, command: &str, expected: &str) {
-        let said = machine.ssh(command).unwrap_or_else(|error| format!("{error:#}"));
+        let output = machine.ssh(command).unwrap_or_else(|error| format!("{error:#}"));
         self.checks.check(
-            said == expected,
-            if said == expected {
+            output == expected,
+            if output == expected {
                 what.to_owned()
             } else {
-                format!("{what}; `{command}` prints {said:?}")
+                format!("{what}; `{command}` prints {output:?}")
             },
         );
     }
@@ -421,8 +413,8 @@ impl Scenario<'_> {
             return Ok(());
         }
         machine.wait_for("the time from the network", |machine| {
-            let said = machine.ssh("timedatectl show --property=NTPSynchronized --value")?;
-            Ok((said == "yes").then_some(()))
+            let output = machine.ssh("timedatectl show --property=NTPSynchronized --value")?;
+            Ok((output == "yes").then_some(()))
         })?;
         self.take_pictures(machine, 1)?;
         let pictures = self.cloud.api().pictures(DEVICE);

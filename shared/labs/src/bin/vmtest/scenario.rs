@@ -292,8 +292,8 @@ impl<'a> Scenario<'a> {
         // It took a picture as for any press, and starts again with everything that was on the card.
         self.expect_event(since, "restarting");
         self.machine.expect("a new start", since, WITHIN, |events| {
-            let again = events.iter().position(|event| event["event"]["event"] == "restarting")?;
-            appliance_events(&events[again..], "connected").next().map(drop)
+            let restart = events.iter().position(|event| event["event"]["event"] == "restarting")?;
+            appliance_events(&events[restart..], "connected").next().map(drop)
         });
         self.take_picture();
     }

@@ -1,12 +1,10 @@
-//! The input of step two.
+//! The sources that every way to an image has.
 
 use std::path::Path;
 
-use crate::prepare::Package;
-
-/// The sources of an image.
+/// The sources of an image besides Debian's packages.
+#[derive(Clone, Copy)]
 pub struct Inputs<'a> {
-    pub packages: &'a [Package],
     /// The camera's program for the Pi.
     pub program: &'a Path,
     /// The workspace, which has the units, rules and settings.
