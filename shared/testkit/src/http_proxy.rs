@@ -124,7 +124,7 @@ impl Observations {
                     return camera.write_all(&bytes[..bytes.len() - half - 1]);
                 }
                 Some(HttpFault::Halve) => {
-                    camera.write_all(&response("200 OK", "application/json", &answer.body[..half]))?
+                    camera.write_all(&response("200 OK", "application/json", &answer.body[..half]))?;
                 }
                 None | Some(HttpFault::Page | HttpFault::Redirect | HttpFault::TooLarge | HttpFault::Nothing) => {
                     camera.write_all(&answer.to_bytes())?;
