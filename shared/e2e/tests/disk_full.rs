@@ -2,7 +2,7 @@
 //! removed, and receipts make space again.
 
 use keepsake_testkit::appliance::can_mount_small_cards;
-use keepsake_testkit::{Appliance, Cloud, SOON, TempDir, audit, capture_keys, count, not_run, photos};
+use keepsake_testkit::{Appliance, Cloud, SOON, TempDir, capture_keys, count, not_run};
 use serde_json::Value;
 
 const CARD_MIB: u32 = 12;
@@ -38,8 +38,7 @@ fn a_full_card_refuses_presses_until_receipts_make_room() {
         .api()
         .wait_for_device("porch", SOON, |device| device["waiting"] == 0 && device["held"] == 0);
     assert_eq!(device["missing"], 0, "{device:#}");
-    let photos = photos::all(&photos::folder());
-    let found = audit(&cloud.store(), &camera.saved(), &photos);
+    let found = cloud.audit(&camera.saved());
     assert_eq!(found.stored, camera.saved().len() as u64);
     assert_eq!(device["failed"], found.tombstones, "{device:#}");
     println!("full: {} fitted, {refused} refused, {found:?}", kept.len());

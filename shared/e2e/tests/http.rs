@@ -105,7 +105,7 @@ fn only_a_complete_receipt_frees_a_picture() {
         camera.expect_event(since, SOON, &json!({"event": "answer", "answer": "kept"}));
         let stored = capture_keys(&camera.events(since), "stored");
         assert_eq!(stored, [], "{fault:?} counted as a receipt");
-        web.inject(HttpFault::None, "");
+        web.stop_faults();
         camera.expect_stored(&saved, SOON);
     }
     // These three were committed before the answer was damaged, and were uploaded again.
@@ -128,7 +128,7 @@ fn a_rejected_part_waits_and_blocks_nothing() {
     let first = camera.press_and_save(1, SOON);
     cloud.api().wait_for_device("porch", SOON, |device| device["waiting"] == 1);
     eventually("an answer with 413", SOON, || (web.faults_injected() > 0).then_some(()));
-    web.inject(HttpFault::None, "");
+    web.stop_faults();
     camera.press_and_store(1, SOON);
     camera.expect_stored(&first, SOON);
     assert_eq!(count(&camera.events(0), "connected"), 1, "413 is no reason to reconnect");

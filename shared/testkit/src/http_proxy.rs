@@ -18,7 +18,6 @@ use crate::tcp_proxy::TcpProxy;
 /// A fault in an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpFault {
-    None,
     /// The cloud answers, and the connection is cut before the camera hears it.
     Lose,
     /// The cloud answers, and the connection is cut in the middle of the answer.
@@ -39,7 +38,7 @@ pub enum HttpFault {
 struct Observations {
     checker: CommitChecker,
     /// Applies to POST requests whose path contains the text.
-    fault: Mutex<(HttpFault, &'static str)>,
+    fault: Mutex<Option<(HttpFault, &'static str)>>,
     faults_injected: AtomicU64,
     requests: Mutex<Vec<String>>,
 }
@@ -56,7 +55,7 @@ impl HttpProxy {
     pub fn start(cloud_port: u16, database: &str) -> Self {
         let seen = Arc::new(Observations {
             checker: CommitChecker::new(database),
-            fault: Mutex::new((HttpFault::None, "")),
+            fault: Mutex::default(),
             faults_injected: AtomicU64::new(0),
             requests: Mutex::default(),
         });
@@ -71,7 +70,11 @@ impl HttpProxy {
 
     /// Injects this fault into every later POST whose path contains `path`.
     pub fn inject(&self, fault: HttpFault, path: &'static str) {
-        *self.seen.fault.lock().unwrap() = (fault, path);
+        *self.seen.fault.lock().unwrap() = Some((fault, path));
+    }
+
+    pub fn stop_faults(&self) {
+        *self.seen.fault.lock().unwrap() = None;
     }
 
     /// Returns how many exchanges had a fault so far.
@@ -104,7 +107,7 @@ impl Observations {
         while let Some(request) = HttpMessage::read(&mut from_camera)? {
             let fault = self.fault_for(&request.first_line());
             self.requests.lock().unwrap().push(request.first_line());
-            if let Some(answer) = replaced_answer(fault) {
+            if let Some(answer) = fault.and_then(replaced_answer) {
                 camera.write_all(&answer)?;
                 continue;
             }
@@ -115,13 +118,15 @@ impl Observations {
             receipts(&answer.body).iter().for_each(|receipt| self.checker.check_receipt(receipt));
             let half = answer.body.len() / 2;
             match fault {
-                HttpFault::Lose => return Ok(()),
-                HttpFault::CutInTheMiddle => {
+                Some(HttpFault::Lose) => return Ok(()),
+                Some(HttpFault::CutInTheMiddle) => {
                     let bytes = answer.to_bytes();
                     return camera.write_all(&bytes[..bytes.len() - half - 1]);
                 }
-                HttpFault::Halve => camera.write_all(&response("200 OK", "application/json", &answer.body[..half]))?,
-                HttpFault::None | HttpFault::Page | HttpFault::Redirect | HttpFault::TooLarge | HttpFault::Nothing => {
+                Some(HttpFault::Halve) => {
+                    camera.write_all(&response("200 OK", "application/json", &answer.body[..half]))?;
+                }
+                None | Some(HttpFault::Page | HttpFault::Redirect | HttpFault::TooLarge | HttpFault::Nothing) => {
                     camera.write_all(&answer.to_bytes())?;
                 }
             }
@@ -129,19 +134,19 @@ impl Observations {
         Ok(())
     }
 
-    fn fault_for(&self, first_line: &str) -> HttpFault {
-        let (fault, path) = *self.fault.lock().unwrap();
-        if fault == HttpFault::None || !first_line.starts_with("POST ") || !first_line.contains(path) {
-            return HttpFault::None;
+    fn fault_for(&self, first_line: &str) -> Option<HttpFault> {
+        let (fault, path) = (*self.fault.lock().unwrap())?;
+        if !first_line.starts_with("POST ") || !first_line.contains(path) {
+            return None;
         }
         self.faults_injected.fetch_add(1, Ordering::Relaxed);
-        fault
+        Some(fault)
     }
 }
 
 fn replaced_answer(fault: HttpFault) -> Option<Vec<u8>> {
     match fault {
-        HttpFault::None | HttpFault::Lose | HttpFault::CutInTheMiddle | HttpFault::Halve => None,
+        HttpFault::Lose | HttpFault::CutInTheMiddle | HttpFault::Halve => None,
         HttpFault::Page => Some(response(
             "200 OK",
             "text/html",

@@ -2,13 +2,12 @@
 //!
 //! Nothing here looks inside the programs. The witnesses are the lines a program prints, its HTTP API, the messages on
 //! the broker and the rows in the database, each read over a connection of its own: [`receipt_observer`] sees every
-//! receipt and checks that the captures it confirms are committed (P2), [`mqtt_proxy`] sits between the cloud and its
-//! broker and checks every acknowledgement before it passes it on, [`http_proxy`] does the same between an HTTP camera
+//! receipt and checks that the captures it confirms are committed (P2), [`mqtt_proxy`] is between the cloud and its
+//! broker and checks every acknowledgement before it forwards it, [`http_proxy`] does the same between an HTTP camera
 //! and the cloud, and [`ledger`] counts at the end. Every wait has a deadline, and every random choice comes from a
 //! [`seed`] that is printed.
 //!
-//! The programs are built on first use ([`programs`]). A test needs the types re-exported here; the rest of a module
-//! serves the labs as well.
+//! The programs are built on first use ([`programs`]). Most tests need no more than the types re-exported here.
 
 use std::time::Duration;
 
