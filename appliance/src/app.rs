@@ -122,7 +122,8 @@ impl App {
         let capture_thread =
             capture::thread::spawn(pipeline, light.clone(), requests_out, outcomes_in, heartbeat_us.clone())?;
 
-        let known_us = latest_known_us(&now, &journal);
+        // Known from earlier boots, if the clock is not set yet.
+        let known_us = journal.history().latest_known_us().filter(|_| !now.synchronised);
         let (transport, transport_events) = Transport::start(&config, &device, known_us, current_spool_changes);
 
         let mut engine = Engine {
@@ -214,15 +215,6 @@ fn open_journal(config: &Config, now: &ClockReading, events: &EventWriter) -> Jo
 fn warn(events: &EventWriter, text: &str) {
     tracing::warn!("{text}");
     events.emit(&Event::Warning { text });
-}
-
-/// Returns the latest time known from earlier boots, if the clock is not set yet.
-fn latest_known_us(now: &ClockReading, journal: &Journal) -> Option<i64> {
-    if now.synchronised {
-        None
-    } else {
-        journal.history().latest_known_us()
-    }
 }
 
 /// Returns the shortest time between two presses. A line from a keyboard comes from no worn contact.

@@ -169,7 +169,7 @@ fn button(config: &Config) -> Result<(Verdict, String), String> {
     }
     let seconds = PRESS_WITHIN.as_secs();
     eprintln!("press the button within {seconds} seconds");
-    let way = open::Pins::open(&config.gpio).map_err(|e| display_chain(&e))?;
+    let way = open::open_pins(&config.gpio).map_err(|e| display_chain(&e))?;
     let way = way.describe();
     match button.wait(PRESS_WITHIN).map_err(|e| display_chain(&e))? {
         Some(_) => Ok((Verdict::Good, format!("was pressed; the pins are accessed {way}"))),

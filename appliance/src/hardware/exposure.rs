@@ -15,10 +15,7 @@ pub(crate) struct Exposure {
 impl Exposure {
     /// `brightness`: of the next frame, 0 to 255; `None` = it could not be seen.
     pub(crate) fn is_steady(&mut self, brightness: Option<u8>) -> bool {
-        let steady = match (self.last, brightness) {
-            (Some(last), Some(now)) => last.abs_diff(now) <= TOLERANCE,
-            (None, _) | (_, None) => false,
-        };
+        let steady = self.last.zip(brightness).is_some_and(|(last, now)| last.abs_diff(now) <= TOLERANCE);
         self.steady = if steady { self.steady + 1 } else { 0 };
         self.last = brightness;
         self.steady >= STEADY_FRAMES

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use crate::settings::Config;
+use crate::settings::{Config, letters_and_digits};
 
 /// The identity of this computer, as far as it can be read.
 ///
 /// A spool that wakes up beside another identity is a moved card or a copy of one, and begins a new install.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The serial number of the board; the default device name ends in its last six characters. Lower-case letters and digits.
     pub serial: String,
     /// Serial and, where the card can be read, its CID.
@@ -18,18 +18,12 @@ pub struct Identity {
 
 impl Identity {
     /// Reads the board's serial and the card's CID, on a laptop the machine id; `simulated.fingerprint` overrides both.
-    pub fn of(config: &Config) -> Self {
-        if !config.simulated.fingerprint.is_empty() {
-            return Self::simulated(&config.simulated.fingerprint);
+    pub(crate) fn of(config: &Config) -> Self {
+        let fingerprint = config.simulated.fingerprint.clone();
+        if fingerprint.is_empty() {
+            return Self::read(Path::new("/"));
         }
-        Self::read(Path::new("/"))
-    }
-
-    fn simulated(fingerprint: &str) -> Self {
-        Self {
-            serial: letters_and_digits(fingerprint),
-            fingerprint: fingerprint.to_owned(),
-        }
+        Self { serial: letters_and_digits(&fingerprint), fingerprint }
     }
 
     /// `root`: where `/proc`, `/sys` and `/etc` are found.
@@ -70,10 +64,6 @@ fn cpu_serial(cpuinfo: &str) -> Option<String> {
         .find(|(name, _)| name.trim() == "Serial")
         .map(|(_, serial)| serial.trim().to_owned())
         .filter(|serial| serial.bytes().any(|c| c != b'0'))
-}
-
-fn letters_and_digits(text: &str) -> String {
-    text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]

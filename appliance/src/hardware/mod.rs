@@ -6,17 +6,17 @@
 
 mod auto_camera;
 mod exposure;
-pub mod gpiochip;
-pub mod identity;
+pub(crate) mod gpiochip;
+pub(crate) mod identity;
 mod kept_source;
-pub mod open;
+pub(crate) mod open;
 mod rotated;
-pub mod rpicam;
-pub mod rppal_gpio;
-pub mod simulated;
+pub(crate) mod rpicam;
+pub(crate) mod rppal_gpio;
+pub(crate) mod simulated;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod v4l;
+pub(crate) mod v4l;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -28,14 +28,14 @@ use crate::settings;
 
 /// The button was pressed or released, debounced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ButtonEdge {
+pub(crate) struct ButtonEdge {
     pub down: bool,
     /// CLOCK_BOOTTIME of it, microseconds.
     pub at_boottime_us: u64,
 }
 
 /// The button. Its own thread waits for it.
-pub trait Button: Send {
+pub(crate) trait Button: Send {
     /// Waits at most `timeout` until it is pressed or released; `None` = it was not.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ pub trait Button: Send {
 
 /// The state of the LED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LedState {
+pub(crate) enum LedState {
     Off,
     On {
         /// 1 to 100 % of full brightness; an LED without dimming is simply on.
@@ -71,7 +71,7 @@ impl LedState {
 }
 
 /// The LED beside the button.
-pub trait Led: Send {
+pub(crate) trait Led: Send {
     /// Switches the LED. It returns at once and never fails: a broken LED must not stop a camera.
     fn show(&mut self, state: LedState);
 
@@ -79,8 +79,18 @@ pub trait Led: Send {
     fn caption(&mut self, _appearance: &str, _meaning: &str) {}
 }
 
+/// The pins of this board, through rppal or the character device.
+pub(crate) trait Pins {
+    fn button(&self, settings: &settings::ButtonSettings) -> Result<Box<dyn Button>, HardwareError>;
+
+    fn led(&self, settings: &settings::LightSettings) -> Result<Box<dyn Led>, HardwareError>;
+
+    /// Describes the access for the log and for `appliance self-test`.
+    fn describe(&self) -> String;
+}
+
 /// The camera. It has its own thread, because a driver may block for any time.
-pub trait Camera: Send {
+pub(crate) trait Camera: Send {
     /// Takes a frame that began after this call, or gives up after about `deadline`.
     ///
     /// # Errors
@@ -102,7 +112,7 @@ pub trait Camera: Send {
 
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
-pub enum CameraError {
+pub(crate) enum CameraError {
     #[error("find the camera {camera} ({fix})")]
     NotFound {
         camera: String,
@@ -131,7 +141,7 @@ impl CameraError {
     }
 
     /// Returns the reason for the tombstone.
-    pub fn reason(&self) -> TombstoneReason {
+    pub(crate) fn reason(&self) -> TombstoneReason {
         match self {
             Self::NotFound { .. } => TombstoneReason::CameraNotFound,
             Self::TimedOut { .. } => TombstoneReason::CameraTimedOut,
@@ -143,7 +153,7 @@ impl CameraError {
 /// A part of the camera that cannot be used. The text names the fix.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing} ({fix})")]
-pub struct HardwareError {
+pub(crate) struct HardwareError {
     pub doing: String,
     pub fix: &'static str,
     #[source]

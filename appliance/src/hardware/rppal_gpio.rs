@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rppal::gpio::{Error, InputPin, Level, OutputPin, Trigger};
 
-use super::{ButtonEdge, HardwareError, LedState};
+use super::{Button, ButtonEdge, HardwareError, Led, LedState, Pins};
 use crate::settings::{self, Active, Pull};
 use crate::time::clock;
 
@@ -16,7 +16,7 @@ use crate::time::clock;
 const PWM_HZ: f64 = 200.0;
 
 /// The paths of the registers: up to the Pi 4, and from the Pi 5 on.
-pub(super) const REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
+const REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 
 /// Returns true if rppal could work on this computer.
 pub(super) fn has_registers() -> bool {
@@ -24,18 +24,19 @@ pub(super) fn has_registers() -> bool {
 }
 
 /// The pins of this board.
-pub struct Gpio(rppal::gpio::Gpio);
+pub(crate) struct Gpio(rppal::gpio::Gpio);
 
 impl Gpio {
     /// Fails on a board that rppal does not know, and without permission.
-    pub fn open() -> Result<Self, HardwareError> {
+    pub(crate) fn open() -> Result<Self, HardwareError> {
         rppal::gpio::Gpio::new()
             .map(Self)
             .map_err(|e| hardware_error("open the GPIO pins".to_owned(), e))
     }
+}
 
-    /// Fails if the pin is taken, does not exist, or gives no edges.
-    pub fn button(&self, settings: &settings::ButtonSettings) -> Result<RppalButton, HardwareError> {
+impl Pins for Gpio {
+    fn button(&self, settings: &settings::ButtonSettings) -> Result<Box<dyn Button>, HardwareError> {
         let doing = || format!("use pin {} for the button (button.pin)", settings.pin);
         let pin = self.0.get(settings.pin).map_err(|e| hardware_error(doing(), e))?;
         let pin = match settings.pull {
@@ -53,11 +54,10 @@ impl Gpio {
             listening: false,
         };
         button.listen_for_edges()?;
-        Ok(button)
+        Ok(Box::new(button))
     }
 
-    /// Fails if a pin is taken or does not exist.
-    pub fn led(&self, settings: &settings::LightSettings) -> Result<RppalLed, HardwareError> {
+    fn led(&self, settings: &settings::LightSettings) -> Result<Box<dyn Led>, HardwareError> {
         let (off, on) = match settings.active {
             Active::High => (Level::Low, Level::High),
             Active::Low => (Level::High, Level::Low),
@@ -72,12 +72,16 @@ impl Gpio {
             Ok(Channel { pin, dimmed: false })
         };
         let channels = settings.pins().into_iter().map(take);
-        Ok(RppalLed { channels: channels.collect::<Result<_, _>>()?, off, on })
+        Ok(Box::new(RppalLed { channels: channels.collect::<Result<_, _>>()?, off, on }))
+    }
+
+    fn describe(&self) -> String {
+        format!("by rppal, because {} is there", REGISTERS.join(" or "))
     }
 }
 
 /// A button between a pin and ground, or between a pin and 3.3 V.
-pub struct RppalButton {
+pub(crate) struct RppalButton {
     pin: InputPin,
     /// The edge that is a press; the other is its end.
     pressed_by: Trigger,
@@ -97,7 +101,7 @@ impl RppalButton {
     }
 }
 
-impl super::Button for RppalButton {
+impl Button for RppalButton {
     fn wait(&mut self, timeout: Duration) -> Result<Option<ButtonEdge>, HardwareError> {
         if !self.listening {
             self.listen_for_edges()?;
@@ -118,7 +122,7 @@ impl super::Button for RppalButton {
 }
 
 /// An LED of one colour, or of three, between pins and ground, or between pins and 3.3 V.
-pub struct RppalLed {
+pub(crate) struct RppalLed {
     channels: Vec<Channel>,
     off: Level,
     on: Level,
@@ -129,7 +133,7 @@ struct Channel {
     dimmed: bool,
 }
 
-impl super::Led for RppalLed {
+impl Led for RppalLed {
     fn show(&mut self, state: LedState) {
         let shares = state.duty_cycles(self.channels.len());
         for (channel, share) in self.channels.iter_mut().zip(shares) {
@@ -163,7 +167,7 @@ impl Channel {
 
 impl Drop for RppalLed {
     fn drop(&mut self) {
-        super::Led::show(self, LedState::Off);
+        self.show(LedState::Off);
     }
 }
 

@@ -17,7 +17,7 @@ const DECODED_BYTES_MAX: u64 = 224 << 20;
 
 /// Why a picture does not become small enough. The frame is lost to `keepsake_protocol::event::Reason::FrameTooLarge`.
 #[derive(Debug, thiserror::Error)]
-pub enum ImagingError {
+pub(crate) enum ImagingError {
     #[error("decode a frame of {bytes} bytes to make it smaller")]
     Decode {
         bytes: usize,

@@ -4,7 +4,7 @@ use keepsake_protocol::capture::ContentType;
 
 /// One image as the camera gave it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// A whole JPEG or PNG.
     pub bytes: Vec<u8>,
     pub content_type: ContentType,

@@ -5,7 +5,7 @@
 
 /// Why the bytes are no whole JPEG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JpegError {
+pub(crate) enum JpegError {
     #[error("read a JPEG: it does not begin as one")]
     NoStart,
     #[error("read a JPEG: a segment is broken")]
@@ -76,7 +76,7 @@ fn segment_at(jpeg: &[u8], at: usize) -> Result<Segment<'_>, JpegError> {
 ///
 /// # Errors
 /// [`JpegError`]: ask the camera again.
-pub fn check_jpeg(jpeg: &[u8]) -> Result<(u32, u32), JpegError> {
+pub(crate) fn check_jpeg(jpeg: &[u8]) -> Result<(u32, u32), JpegError> {
     match JpegScanner::default().feed(jpeg)? {
         Some(whole) => Ok(whole.size),
         None if jpeg.is_empty() => Err(JpegError::NoStart),

@@ -3,7 +3,7 @@
 pub(crate) mod brightness;
 mod codec;
 mod exif;
-pub mod frame;
-pub mod jpeg;
+pub(crate) mod frame;
+pub(crate) mod jpeg;
 pub(crate) mod reorient;
-pub mod resize;
+pub(crate) mod resize;

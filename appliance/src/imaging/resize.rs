@@ -25,7 +25,7 @@ const SIDE_MIN: u32 = 16;
 /// `bytes_max`: the most bytes. `width_max`: the most pixels across, 0 = any number. `quality`: JPEG quality at the most,
 /// 1 to 100; a picture that fits is re-encoded where that saves bytes; 0 = only if it does not fit. Exif and short
 /// comments are carried over, so that its origin survives; a re-encoded picture is upright.
-pub fn fit_to_budget(frame: Frame, bytes_max: u64, width_max: u32, quality: u8) -> Result<Frame, ImagingError> {
+pub(crate) fn fit_to_budget(frame: Frame, bytes_max: u64, width_max: u32, quality: u8) -> Result<Frame, ImagingError> {
     if fits(&frame, bytes_max, width_max) {
         return Ok(match quality {
             0 => frame,

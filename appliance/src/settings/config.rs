@@ -313,16 +313,10 @@ impl Config {
         if let Some(device) = &self.device {
             return device.clone();
         }
-        let alphanumeric: Vec<char> = serial
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .map(|c| c.to_ascii_lowercase())
-            .collect();
-        let last_six: String = alphanumeric[alphanumeric.len().saturating_sub(6)..].iter().collect();
-        let name = if last_six.is_empty() {
-            "camera".to_owned()
-        } else {
-            format!("camera-{last_six}")
+        let serial = letters_and_digits(serial);
+        let name = match &serial[serial.len().saturating_sub(6)..] {
+            "" => "camera".to_owned(),
+            last_six => format!("camera-{last_six}"),
         };
         name.parse().expect("camera, a dash and up to six letters and digits is a device name")
     }
@@ -331,6 +325,11 @@ impl Config {
     pub fn last_good_path(&self) -> PathBuf {
         self.spool.dir.join(LAST_GOOD)
     }
+}
+
+/// Returns the ASCII letters and digits of a text, in lower case.
+pub(crate) fn letters_and_digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 impl Default for Config {

@@ -15,7 +15,7 @@ use crate::time::clock;
 const EDGES_MAX: u32 = 64;
 
 /// A button between a line and ground, or between a line and 3.3 V.
-pub struct GpiochipButton {
+pub(super) struct GpiochipButton {
     chip: PathBuf,
     settings: ButtonSettings,
     /// `None` after an error, until it is opened again.

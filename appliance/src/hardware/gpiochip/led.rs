@@ -15,7 +15,7 @@ const PWM_PERIOD: Duration = Duration::from_millis(5);
 const STATES_MAX: usize = 16;
 
 /// An LED of one colour, or of three. Dropping it turns it off.
-pub struct GpiochipLed {
+pub(super) struct GpiochipLed {
     /// `None` only while it is dropped, which ends the thread.
     duty_cycles: Option<SyncSender<Vec<f64>>>,
     channels: usize,

@@ -14,7 +14,8 @@ use gpiocdev::line::Value;
 
 use self::debounced_button::GpiochipButton;
 use self::led::GpiochipLed;
-use super::HardwareError;
+use super::rppal_gpio::has_registers;
+use super::{Button, HardwareError, Led, Pins};
 use crate::settings::{self, Active};
 
 /// The names that the kernel's drivers give the chip of the header: on the Pi 5, on the Pi 4, and before.
@@ -26,7 +27,7 @@ const FORBIDDEN: &str = "put the user into the group gpio, and install the udev 
 const NO_CHIP: &str = "name a /dev/gpiochipN in gpio.device";
 
 /// The chip whose lines are the pins of the header.
-pub struct Gpiochip {
+pub(crate) struct Gpiochip {
     path: PathBuf,
     label: String,
 }
@@ -39,7 +40,7 @@ impl fmt::Display for Gpiochip {
 
 impl Gpiochip {
     /// Opens the chip at `path`, or finds that of the header when it is empty.
-    pub fn open(path: &Path) -> Result<Self, HardwareError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, HardwareError> {
         if !path.as_os_str().is_empty() {
             let doing = format!("open the GPIO chip {} (gpio.device)", path.display());
             let label = label_of(path).map_err(|why| HardwareError::new(doing, why))?;
@@ -73,32 +74,6 @@ impl Gpiochip {
         Err(HardwareError::new(doing, why))
     }
 
-    /// Fails if the pin is taken, does not exist, or gives no edges.
-    pub fn button(&self, settings: &settings::ButtonSettings) -> Result<GpiochipButton, HardwareError> {
-        self.check_free(settings.pin, "button.pin")?;
-        GpiochipButton::open(&self.path, settings)
-    }
-
-    /// Fails if a pin is taken or does not exist.
-    pub fn led(&self, settings: &settings::LightSettings) -> Result<GpiochipLed, HardwareError> {
-        let pins = settings.pins();
-        for &pin in &pins {
-            self.check_free(pin, "light.pin, light.rgb_pins")?;
-        }
-        let lines: Vec<u32> = pins.iter().map(|pin| u32::from(*pin)).collect();
-        let mut request = Request::builder();
-        request.on_chip(&self.path).with_consumer(CONSUMER);
-        request.with_lines(&lines).as_output(Value::Inactive);
-        match settings.active {
-            Active::High => request.as_active_high(),
-            Active::Low => request.as_active_low(),
-        };
-        let doing = || format!("use the lines {lines:?} of {self} for the light");
-        let request = request.request().map_err(|e| hardware_error(doing(), e))?;
-        GpiochipLed::start(request, lines.clone())
-            .map_err(|e| HardwareError::new("start the light's thread", "free some memory").caused_by(e))
-    }
-
     /// Checks the line before requesting it: the kernel's error would not name the program that uses it.
     fn check_free(&self, pin: u8, setting: &str) -> Result<(), HardwareError> {
         let doing = || format!("use line {pin} of {self} ({setting})");
@@ -113,6 +88,41 @@ impl Gpiochip {
             ));
         }
         Ok(())
+    }
+}
+
+impl Pins for Gpiochip {
+    fn button(&self, settings: &settings::ButtonSettings) -> Result<Box<dyn Button>, HardwareError> {
+        self.check_free(settings.pin, "button.pin")?;
+        Ok(Box::new(GpiochipButton::open(&self.path, settings)?))
+    }
+
+    fn led(&self, settings: &settings::LightSettings) -> Result<Box<dyn Led>, HardwareError> {
+        let pins = settings.pins();
+        for &pin in &pins {
+            self.check_free(pin, "light.pin, light.rgb_pins")?;
+        }
+        let lines: Vec<u32> = pins.iter().map(|pin| u32::from(*pin)).collect();
+        let mut request = Request::builder();
+        request.on_chip(&self.path).with_consumer(CONSUMER);
+        request.with_lines(&lines).as_output(Value::Inactive);
+        match settings.active {
+            Active::High => request.as_active_high(),
+            Active::Low => request.as_active_low(),
+        };
+        let doing = || format!("use the lines {lines:?} of {self} for the light");
+        let request = request.request().map_err(|e| hardware_error(doing(), e))?;
+        let led = GpiochipLed::start(request, lines.clone())
+            .map_err(|e| HardwareError::new("start the light's thread", "free some memory").caused_by(e))?;
+        Ok(Box::new(led))
+    }
+
+    fn describe(&self) -> String {
+        if has_registers() {
+            format!("by {self}, because rppal cannot use /dev/gpiomem or was not asked for")
+        } else {
+            format!("by {self}, because there is no /dev/gpiomem")
+        }
     }
 }
 

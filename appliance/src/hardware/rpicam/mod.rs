@@ -51,7 +51,7 @@ const NO_CAMERA: &str =
     "check the flat cable, power off, both ends; `rpicam-hello --list-cameras` must show the camera";
 
 /// A CSI camera.
-pub struct RpicamCamera {
+pub(crate) struct RpicamCamera {
     /// `None`: look for it in `PATH`.
     program: Option<PathBuf>,
     settings: settings::CameraSettings,
@@ -60,17 +60,17 @@ pub struct RpicamCamera {
 
 impl RpicamCamera {
     /// Keeps the settings; the program is started by the first frame.
-    pub fn open(settings: &settings::CameraSettings) -> Self {
+    pub(crate) fn open(settings: &settings::CameraSettings) -> Self {
         Self { program: None, settings: settings.clone(), process: None }
     }
 
     /// Returns true if the program is installed; whether there is a camera shows when it runs.
-    pub fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         self.program().is_some()
     }
 
     /// Returns true if it has delivered a frame and not failed since.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.process.is_some()
     }
 

@@ -30,14 +30,14 @@ use crate::time::clock::{self, Clock};
 /// A press has the time at which it is taken: lines that come together wait in the pipe, and none is lost. The end of the
 /// input ends only its presses. The kernel merges a signal with one that is still waiting to be delivered, so someone who
 /// sends many without spacing is counted fewer.
-pub struct SimulatedButton {
+pub(crate) struct SimulatedButton {
     presses: Receiver<()>,
     /// It is down, and released next.
     down: bool,
 }
 
 impl SimulatedButton {
-    pub fn on_stdin() -> Result<Self, HardwareError> {
+    pub(crate) fn on_stdin() -> Result<Self, HardwareError> {
         let fix = "start it with stdin open, < /dev/null will do";
         let input = io::stdin()
             .as_fd()
@@ -47,7 +47,7 @@ impl SimulatedButton {
     }
 
     /// The same on any input.
-    pub fn on(input: File) -> Result<Self, HardwareError> {
+    pub(crate) fn on(input: File) -> Result<Self, HardwareError> {
         let fix = "allow the program to handle signals";
         let presses =
             spawn_readers(input).map_err(|e| HardwareError::new("take presses from SIGUSR1", fix).caused_by(e))?;
@@ -82,7 +82,7 @@ fn spawn_readers(input: File) -> io::Result<Receiver<()>> {
 }
 
 /// The LED as a dot with its meaning, on one line of the terminal that is overwritten.
-pub struct SimulatedLed {
+pub(crate) struct SimulatedLed {
     /// `None` when stderr is no terminal: a log needs no drawing.
     terminal: Option<io::Stderr>,
     state: LedState,
@@ -91,7 +91,7 @@ pub struct SimulatedLed {
 }
 
 impl SimulatedLed {
-    pub fn on_stderr() -> Self {
+    pub(crate) fn on_stderr() -> Self {
         let stderr = io::stderr();
         Self {
             terminal: stderr.is_terminal().then_some(stderr),
@@ -148,7 +148,7 @@ fn drawn(state: LedState, appearance: &str, meaning: &str) -> String {
 }
 
 /// Photographs in turn, or a drawn scene.
-pub struct SimulatedCamera {
+pub(crate) struct SimulatedCamera {
     source: Source,
     boot: String,
     /// Tells this run from the next one of the same boot.
@@ -170,7 +170,7 @@ enum Source {
 
 impl SimulatedCamera {
     /// Fails if the folder of photographs cannot be read or holds no JPEG.
-    pub fn open(config: &Config) -> Result<Self, HardwareError> {
+    pub(crate) fn open(config: &Config) -> Result<Self, HardwareError> {
         let settings = &config.simulated;
         let source = if settings.photos.as_os_str().is_empty() {
             Source::Scene { width: config.camera.width, height: config.camera.height }

@@ -16,7 +16,7 @@ const SCAN: u8 = 0xda;
 ///
 /// # Errors
 /// The frame is cut or broken, as happens on a busy bus: take the next one.
-pub fn from_mjpeg(frame: &[u8]) -> Result<(Vec<u8>, u32, u32), JpegError> {
+pub(crate) fn from_mjpeg(frame: &[u8]) -> Result<(Vec<u8>, u32, u32), JpegError> {
     let (width, height) = check_jpeg(frame)?;
     Ok((with_tables(frame)?, width, height))
 }
@@ -51,7 +51,7 @@ fn standard_tables() -> Vec<u8> {
 
 /// The layout of the samples of a raw format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
+pub(crate) enum Layout {
     /// Four bytes for two pixels that share their chroma; says where in them the samples are.
     Packed { lumas: [usize; 2], cb: usize, cr: usize },
     /// All luma, then one plane of pairs, each for two by two pixels.
@@ -66,7 +66,7 @@ pub enum Layout {
 
 impl Layout {
     /// The raw formats that become a picture here, the best first: those that keep most colour, and least to carry.
-    pub const KNOWN: [([u8; 4], Self); 11] = [
+    pub(crate) const KNOWN: [([u8; 4], Self); 11] = [
         (*b"YUYV", Self::packed([0, 2], 1, 3)),
         (*b"UYVY", Self::packed([1, 3], 0, 2)),
         (*b"YVYU", Self::packed([0, 2], 3, 1)),
@@ -85,7 +85,7 @@ impl Layout {
     }
 
     /// `None`: no format that is known here.
-    pub fn of(fourcc: [u8; 4]) -> Option<Self> {
+    pub(crate) fn of(fourcc: [u8; 4]) -> Option<Self> {
         Self::KNOWN.into_iter().find_map(|(known, layout)| (known == fourcc).then_some(layout))
     }
 
@@ -109,7 +109,7 @@ impl Layout {
 
 /// A raw frame as the driver agreed to give it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Raw {
+pub(crate) struct Raw {
     pub layout: Layout,
     /// Pixels.
     pub width: u16,
@@ -127,7 +127,7 @@ impl Raw {
     ///
     /// # Errors
     /// The encoder refuses the size. A frame that is too short gives `None`: take the next one.
-    pub fn to_jpeg(self, frame: &[u8]) -> Result<Option<Vec<u8>>, EncodingError> {
+    pub(crate) fn to_jpeg(self, frame: &[u8]) -> Result<Option<Vec<u8>>, EncodingError> {
         let Some(lines) = Lines::of(self, frame) else {
             return Ok(None);
         };
@@ -141,7 +141,7 @@ impl Raw {
     }
 
     /// Mean luma of the frame, 0 to 255, from every sixteenth line; `None`: it is too short.
-    pub fn brightness(self, frame: &[u8]) -> Option<u8> {
+    pub(crate) fn brightness(self, frame: &[u8]) -> Option<u8> {
         const EVERY: usize = 16;
         let lines = Lines::of(self, frame)?;
         let mut buffers: [Vec<u8>; 4] = Default::default();

@@ -33,7 +33,7 @@
 //! A binary without it returns an error that names the flag.
 
 mod camera;
-pub mod convert;
+pub(crate) mod convert;
 #[cfg(any(test, feature = "v4l"))]
 mod discovery;
 #[cfg_attr(
