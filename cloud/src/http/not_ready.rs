@@ -1,5 +1,5 @@
-//! What the cloud answers before it has reached its database: that it is alive, that it is not ready and why, and
-//! nothing else. The cameras keep everything meanwhile.
+//! The answers before the cloud has reached its database: it is alive, but not ready, and why. Cameras keep everything
+//! meanwhile.
 
 use axum::Router;
 use axum::http::StatusCode;

@@ -111,7 +111,7 @@ fn record_use(state: &AppState, used: CredentialUse) {
 pub(crate) async fn until_revoked(state: AppState, principal: Principal, secret: Option<TokenHash>) {
     let mut changes = state.auth_state.changes();
     loop {
-        // What another process has changed is seen by looking now and then.
+        // Changes by another process are only seen by looking from time to time.
         let _ = tokio::time::timeout(LOOK_AGAIN_EVERY, changes.changed()).await;
         if !is_still_valid(&state, &principal, secret.as_ref()).await {
             return;

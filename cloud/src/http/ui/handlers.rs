@@ -10,7 +10,7 @@ use maud::Markup;
 use serde::Deserialize;
 
 use crate::auth::Role;
-use crate::http::api::settings;
+use crate::http::api::{devices, settings};
 use crate::http::app_state::AppState;
 use crate::http::auth::principal::Principal;
 use crate::http::auth::request_context::RequestContext;
@@ -47,7 +47,7 @@ pub(crate) async fn settings(state: RequestContext, Path(device): Path<String>) 
     draw(&state, view.await, templates::settings_page).await
 }
 
-/// The form of the page: an empty field is no wish. What cannot be saved is shown again as it was typed, with the reason.
+/// Saves the form. If it is invalid, it is shown again as it was typed, with the reason.
 pub(crate) async fn save_settings(
     state: RequestContext,
     Path(device): Path<String>,
@@ -168,9 +168,8 @@ async fn around(state: &RequestContext) -> templates::PageContext {
 
 async fn device_view(state: &AppState, device: &str) -> HttpResult<templates::DeviceView> {
     let store = &state.store;
-    let missing = || Problem::not_found("camera with that name");
-    let device: DeviceId = device.parse().map_err(|_| missing())?;
-    let camera = store.device(&device, now_us()).await?.ok_or_else(missing)?;
+    let camera = devices::find(state, device).await?;
+    let device = camera.id.clone();
     let mut commands = Vec::new();
     for command in store.commands(&device, LISTED).await? {
         commands.push(command_view(store, command).await?);
@@ -230,7 +229,7 @@ async fn gallery_view(state: &AppState, asked: &GalleryQuery) -> HttpResult<temp
     let mut pictures = store.pictures(device.as_ref(), wanted, GALLERY + 1).await?;
     let more = pictures.len() > GALLERY as usize;
     pictures.truncate(GALLERY as usize);
-    // Whether there is anything on the side one came from is known from having come from there.
+    // The side from which the reader came has pictures.
     let (newer, older) = match wanted {
         PageQuery::After(_) => {
             pictures.reverse();

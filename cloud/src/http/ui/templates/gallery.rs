@@ -11,8 +11,8 @@ use crate::store::Picture;
 
 /// `/pictures?device=&before=&after=`.
 ///
-/// Days are those of the arrival, because that is the order: what waited on a card for a day stands where it came in,
-/// with its own date on it. The browser regroups the days in its own time zone.
+/// The days are those of the arrival, because that is the order: a picture that waited on a card for a day is listed on
+/// the day of its arrival, with its own date. The browser regroups the days in its own time zone.
 pub fn gallery_page(page: &PageContext, view: &GalleryView) -> Markup {
     let lang = page.visitor.language;
     let device = view.device.as_ref().map(|device| device.as_str());
@@ -85,7 +85,7 @@ fn address(device: Option<&str>, cursor: Option<(&str, i64)>) -> String {
     }
 }
 
-/// Pictures that came in on the same day (UTC), in their order.
+/// Groups pictures by the day (UTC) of their arrival, in their order.
 fn days(pictures: &[Picture]) -> impl Iterator<Item = &[Picture]> {
     let day = |picture: &Picture| picture.stored_us.div_euclid(86_400_000_000);
     pictures.chunk_by(move |a, b| day(a) == day(b))
