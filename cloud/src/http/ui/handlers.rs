@@ -67,16 +67,12 @@ pub(crate) async fn save_settings(
         let mut view =
             settings_view(&camera, desired).ok_or_else(|| Problem::not_found("setting this camera would take"))?;
         view.submitted = fields;
-        view.problem = Some(problem.detail);
-        Ok(Some((problem.status, view)))
+        view.problem = Some(problem.detail.clone());
+        Ok(Some((problem, view)))
     };
     match saved.await {
         Ok(None) => Redirect::to(&format!("/cameras/{device}")).into_response(),
-        Ok(Some((status, view))) => {
-            let mut response = draw(&state, Ok(view), templates::settings_page).await;
-            *response.status_mut() = status;
-            response
-        }
+        Ok(Some((problem, view))) => problem.with_body(templates::settings_page(&page_context(&state).await, &view)),
         Err(problem) => draw(&state, Err(problem), templates::settings_page).await,
     }
 }
@@ -131,14 +127,14 @@ pub(crate) async fn draw<V>(
     view: HttpResult<V>,
     with: impl FnOnce(&templates::PageContext, &V) -> Markup,
 ) -> Response {
-    let around = around(state).await;
+    let page = page_context(state).await;
     match view {
-        Ok(view) => with(&around, &view).into_response(),
-        Err(problem) => problem.with_body(templates::problem_page(&around, problem.status, &problem.detail)),
+        Ok(view) => with(&page, &view).into_response(),
+        Err(problem) => problem.with_body(templates::problem_page(&page, problem.status, &problem.detail)),
     }
 }
 
-async fn around(state: &RequestContext) -> templates::PageContext {
+pub(crate) async fn page_context(state: &RequestContext) -> templates::PageContext {
     let hold = state.backpressure.state();
     let scheme = if state.config.tls.is_some() { "https" } else { "http" };
     templates::PageContext {
