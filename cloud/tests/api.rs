@@ -1,4 +1,4 @@
-//! What programs ask of the API, as docs/api.md says it.
+//! The API as docs/api.md describes it.
 
 mod harness;
 

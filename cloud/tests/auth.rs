@@ -136,7 +136,7 @@ impl Visitors {
         }
     }
 
-    /// What this visitor sends, with a session of its own: the request may end it.
+    /// Returns the headers of this visitor, with a session of its own: the request may end it.
     async fn headers(&self, visitor: Visitor) -> String {
         let key = |visitor| {
             let (_, secret) = self.keys.iter().find(|(of, _)| *of == visitor).unwrap();

@@ -33,13 +33,7 @@ async fn news(cloud: &Cloud, query: &str) -> Value {
 }
 
 fn header(sequence: u64, bytes: &[u8], start: usize, end: usize) -> FrameHeader {
-    serde_json::from_value(json!({
-        "install": SpoolId([1; 16]), "sequence": sequence, "hash": Hash::of(bytes), "total": bytes.len(),
-        "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
-        "pressed": {"boot": "0".repeat(32), "boottime_us": 0, "wall_us": 0, "synchronised": false},
-        "captured_after_us": 0, "offset": start, "len": end - start,
-    }))
-    .unwrap()
+    harness::frame_header(SpoolId([1; 16]), sequence, bytes, start, end)
 }
 
 async fn pictures(cloud: &Cloud) -> i64 {

@@ -4,7 +4,6 @@
 
 report-no-page = There is no such page.
 report-no-picture = There is no such picture.
-report-no-camera = There is no such camera.
 report-no-camera-name = There is no camera with that name.
 report-no-settings = There is no setting that this camera accepts.
 report-no-session = There is no such session.

@@ -3,7 +3,6 @@
 
 report-no-page = 페이지를 찾을 수 없습니다.
 report-no-picture = 사진을 찾을 수 없습니다.
-report-no-camera = 카메라를 찾을 수 없습니다.
 report-no-camera-name = 이 이름의 카메라를 찾을 수 없습니다.
 report-no-settings = 이 카메라는 설정을 받지 않습니다.
 report-no-session = 세션을 찾을 수 없습니다.

@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::http::ui::text::capitalize;
 use crate::store::{StoreError, UserError};
 
 /// `application/problem+json`.
@@ -43,6 +44,12 @@ impl Problem {
             retry_after_s: Some(retry_after_s),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
+    }
+
+    /// The store cannot be used for this reason, which is a sentence without its capital and full stop.
+    pub(crate) fn store_unavailable(reason: &str) -> Self {
+        let detail = format!("{}. Cameras keep their pictures meanwhile.", capitalize(reason));
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -100,11 +107,9 @@ impl From<StoreError> for Problem {
         if let StoreError::TooManyDevices(_) = error {
             return Self::new(StatusCode::INSUFFICIENT_STORAGE, "The maximum number of cameras is reached.");
         }
-        let mut detail = error.sentence();
-        detail[..1].make_ascii_uppercase();
-        detail += ". Cameras keep their pictures meanwhile.";
+        let problem = Self::store_unavailable(&error.sentence());
         tracing::error!("answer a request: {:#}", anyhow::Error::from(error));
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        problem
     }
 }
 

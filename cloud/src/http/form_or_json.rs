@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::{Form, FromRequest, Json, Request};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
 
 use crate::http::app_state::AppState;
@@ -14,6 +14,17 @@ pub(super) struct FormOrJson<T> {
     pub(super) fields: T,
     /// The form of a page: a person reads the answer.
     pub(super) is_form: bool,
+}
+
+impl<T> FormOrJson<T> {
+    /// Returns the answer to a change: a person goes back to a page, a program gets no content.
+    pub(super) fn done(&self, page: &str) -> Response {
+        if self.is_form {
+            Redirect::to(page).into_response()
+        } else {
+            StatusCode::NO_CONTENT.into_response()
+        }
+    }
 }
 
 impl<T: DeserializeOwned> FromRequest<AppState> for FormOrJson<T> {

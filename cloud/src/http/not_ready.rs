@@ -1,5 +1,5 @@
-//! What the cloud answers before it has reached its database: that it is alive, that it is not ready and why, and
-//! nothing else. The cameras keep everything meanwhile.
+//! The answers before the cloud has reached its database: it is alive, but not ready, and why. Cameras keep everything
+//! meanwhile.
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -25,12 +25,8 @@ pub async fn wait(listener: &TcpListener, tls: Option<Tls>, reason: watch::Recei
         async move { (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)) }
     };
     let nothing_yet = move || {
-        let mut detail = reason.borrow().clone();
-        async move {
-            detail[..1].make_ascii_uppercase();
-            detail += ". Cameras keep their pictures meanwhile.";
-            Problem::unavailable(detail, RETRY_AFTER_S)
-        }
+        let problem = Problem::store_unavailable(&reason.borrow());
+        async move { Problem { retry_after_s: Some(RETRY_AFTER_S), ..problem } }
     };
     let routes = Router::new()
         .route("/healthz", routing::get(health::alive))

@@ -286,28 +286,7 @@ impl Camera {
     }
 
     pub(crate) fn header(&self, sequence: u64, bytes: &[u8], start: usize, end: usize) -> FrameHeader {
-        FrameHeader {
-            capture: CaptureMetadata {
-                spool: self.install,
-                sequence: sequence.try_into().unwrap(),
-                hash: Hash::of(bytes),
-                total: bytes.len() as u64,
-                content_type: ContentType::Jpeg,
-                width: 640,
-                height: 480,
-                cause: Cause::Button,
-                command: None,
-                pressed: moment(),
-                captured_after_us: 1,
-                settings_version: 0,
-            },
-            offset: start as u64,
-            len: (end - start) as u64,
-            attempt: 0,
-            saved_after_us: Some(2),
-            sent_after_us: Some(3),
-            not_before_us: None,
-        }
+        frame_header(self.install, sequence, bytes, start, end)
     }
 
     pub(crate) async fn send(&self, sequence: u64, bytes: &[u8]) {
@@ -363,6 +342,32 @@ impl Camera {
             assert_eq!(receipt.spool, self.install);
             open.retain(|entry| !receipt.stored.contains(entry));
         }
+    }
+}
+
+/// The header of a part of a picture.
+pub(crate) fn frame_header(spool: SpoolId, sequence: u64, bytes: &[u8], start: usize, end: usize) -> FrameHeader {
+    FrameHeader {
+        capture: CaptureMetadata {
+            spool,
+            sequence: sequence.try_into().unwrap(),
+            hash: Hash::of(bytes),
+            total: bytes.len() as u64,
+            content_type: ContentType::Jpeg,
+            width: 640,
+            height: 480,
+            cause: Cause::Button,
+            command: None,
+            pressed: moment(),
+            captured_after_us: 1,
+            settings_version: 0,
+        },
+        offset: start as u64,
+        len: (end - start) as u64,
+        attempt: 0,
+        saved_after_us: Some(2),
+        sent_after_us: Some(3),
+        not_before_us: None,
     }
 }
 

@@ -85,11 +85,11 @@ pub(crate) async fn send_message(
     let device = device_of(&principal, &headers, from.device.as_deref())?;
     let verdict = enqueue_and_wait(&state, &device, leaf, &headers, body).await?;
     let receipts = receipts(verdict)?;
-    let told = receipts.iter().map(|receipt| DownlinkBatch {
+    let messages = receipts.iter().map(|receipt| DownlinkBatch {
         kind: MessageKind::Receipt.name().to_owned(),
         message: serde_json::value::to_raw_value(receipt).expect("a receipt becomes JSON"),
     });
-    Ok(Json(Down { messages: told.collect(), next: None }))
+    Ok(Json(Down { messages: messages.collect(), next: None }))
 }
 
 /// `GET /api/v1/down`: what there is to tell, as soon as there is something.
@@ -189,10 +189,10 @@ async fn enqueue_and_wait(
 /// Reads a body of at most `most` bytes, while the bodies read at once stay within their memory.
 async fn read(state: &AppState, headers: &HeaderMap, body: Body, most: usize) -> HttpResult<Bytes> {
     let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The message is longer than {most} bytes."));
-    let said = headers.get(header::CONTENT_LENGTH);
-    let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
+    let declared = headers.get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
     // Without a length it may become as long as allowed.
-    let length: usize = said.unwrap_or(most);
+    let length: usize = declared.unwrap_or(most);
     if length > most {
         return Err(too_large());
     }

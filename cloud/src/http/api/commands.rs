@@ -4,13 +4,12 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use keepsake_protocol::DeviceId;
 use keepsake_protocol::command::CommandKind;
 use serde::{Deserialize, Serialize};
 
-use crate::http::api::dto;
+use crate::http::api::{devices, dto};
 use crate::http::app_state::AppState;
-use crate::http::error::{HttpResult, Problem};
+use crate::http::error::HttpResult;
 use crate::http::form_or_json::FormOrJson;
 use crate::now_us;
 
@@ -33,7 +32,7 @@ pub(crate) async fn create(
     Path(device): Path<String>,
     given: FormOrJson<CommandRequest>,
 ) -> HttpResult<Response> {
-    let device = find(&state, &device).await?;
+    let device = devices::find(&state, &device).await?.id;
     let command = state.announcer.send_command(&device, given.fields.command).await?;
     if given.is_form {
         return Ok(Redirect::to(&format!("/cameras/{device}")).into_response());
@@ -42,16 +41,10 @@ pub(crate) async fn create(
 }
 
 pub(crate) async fn list(State(state): State<AppState>, Path(device): Path<String>) -> HttpResult<Json<Commands>> {
-    let device = find(&state, &device).await?;
+    let device = devices::find(&state, &device).await?.id;
     let now_us = now_us();
     let commands = state.store.commands(&device, LIMIT).await?;
     Ok(Json(Commands {
         commands: commands.into_iter().map(|command| dto::Command::at(command, now_us)).collect(),
     }))
-}
-
-async fn find(state: &AppState, device: &str) -> HttpResult<DeviceId> {
-    let device: DeviceId = device.parse().map_err(|_| Problem::not_found("such camera"))?;
-    let known = state.store.device(&device, now_us()).await?;
-    known.map(|_| device).ok_or_else(|| Problem::not_found("such camera"))
 }

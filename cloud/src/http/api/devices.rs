@@ -1,4 +1,4 @@
-//! `GET /api/v1/devices`, one camera, and what it told: faults, boot lines, and why sequences have no picture.
+//! `GET /api/v1/devices`, one camera, and its events: faults, clock offsets, and why sequences have no picture.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -9,7 +9,7 @@ use crate::http::api::dto;
 use crate::http::app_state::AppState;
 use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
-use crate::store::Counters;
+use crate::store::{Counters, Device};
 
 const LIMIT_DEFAULT: u32 = 100;
 const LIMIT_MAX: u32 = 500;
@@ -46,10 +46,7 @@ pub(crate) async fn counters(State(state): State<AppState>) -> HttpResult<Json<d
 }
 
 pub(crate) async fn one(State(state): State<AppState>, Path(device): Path<String>) -> HttpResult<Json<dto::Device>> {
-    let device = name(&device)?;
-    let found = state.store.device(&device, now_us()).await?;
-    let found = found.ok_or_else(|| Problem::not_found("such camera"))?;
-    Ok(Json(found.into()))
+    Ok(Json(find(&state, &device).await?.into()))
 }
 
 pub(crate) async fn events(
@@ -57,13 +54,9 @@ pub(crate) async fn events(
     Path(device): Path<String>,
     Query(asked): Query<EventsQuery>,
 ) -> HttpResult<Json<Events>> {
-    let device = name(&device)?;
     let limit = limit(asked.limit)?;
-    let store = &state.store;
-    if store.device(&device, now_us()).await?.is_none() {
-        return Err(Problem::not_found("such camera"));
-    }
-    let (events, next) = store.events(&device, asked.before, limit).await?;
+    let device = find(&state, &device).await?.id;
+    let (events, next) = state.store.events(&device, asked.before, limit).await?;
     Ok(Json(Events {
         events: events.into_iter().map(dto::Event::from).collect(),
         next,
@@ -79,6 +72,9 @@ pub(crate) fn limit(asked: Option<u32>) -> HttpResult<u32> {
     }
 }
 
-fn name(device: &str) -> HttpResult<DeviceId> {
-    device.parse().map_err(|_| Problem::not_found("such camera"))
+/// Returns the camera with this name.
+pub(crate) async fn find(state: &AppState, name: &str) -> HttpResult<Device> {
+    let missing = || Problem::not_found("camera with that name");
+    let device: DeviceId = name.parse().map_err(|_| missing())?;
+    state.store.device(&device, now_us()).await?.ok_or_else(missing)
 }

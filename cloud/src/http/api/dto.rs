@@ -198,7 +198,7 @@ pub(crate) struct Command {
     stages: Vec<CommandStageInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capture: Option<Capture>,
-    /// What a camera says about itself when it is asked.
+    /// The diagnostics of the camera.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -244,8 +244,8 @@ pub(crate) struct Event {
 }
 
 impl From<store::DeviceEvent> for Event {
-    fn from(told: store::DeviceEvent) -> Self {
-        Self { at_us: told.at_us, event: told.event }
+    fn from(stored: store::DeviceEvent) -> Self {
+        Self { at_us: stored.at_us, event: stored.event }
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Readiness {
     ready: bool,
     /// Plain sentences; empty when ready.
     reasons: Vec<String>,
-    /// What works although it is not as it should be: the database, or the limits of a broker elsewhere.
+    /// Problems of the database or an external broker with which the cloud still works.
     warnings: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct System {
     protocol: &'static str,
     /// Why nothing is taken at the moment.
     hold: Option<String>,
-    /// What was accepted although it is not as it should be.
+    /// Unsafe conditions that the configuration allows.
     warnings: Vec<String>,
     free_bytes: Option<u64>,
     quarantined: u64,

@@ -140,7 +140,7 @@ fn unchanged(headers: &HeaderMap, etag: &str) -> Option<Response> {
         .then(|| (StatusCode::NOT_MODIFIED, kept_forever(etag)).into_response())
 }
 
-/// The whole, or the one range that was asked for. More ranges at once, or one in words nobody knows, earn the whole.
+/// Returns the requested range, or the whole picture if no range, several or an unknown kind are requested.
 fn ranged(headers: &HeaderMap, etag: &str, bytes: Vec<u8>, content_type: &'static str) -> Response {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
     let mut response = match text(header::RANGE).map(http_range_header::parse_range_header) {

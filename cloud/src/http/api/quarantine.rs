@@ -1,4 +1,4 @@
-//! `/api/v1/quarantine`: messages that are not what they say, their first bytes, and letting go of one.
+//! `/api/v1/quarantine`: messages that could not be parsed or attributed, their first bytes, and their deletion.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -41,7 +41,7 @@ pub(crate) async fn list(
     }))
 }
 
-/// The first bytes as they came. They may be anything, so no browser is to look at them.
+/// Returns the first bytes as they arrived. They can be anything, so a browser must not display them.
 pub(crate) async fn bytes(State(state): State<AppState>, Path(id): Path<String>) -> HttpResult<impl IntoResponse> {
     let (device, hash) = split(&id)?;
     let bytes = state.store.quarantined_bytes(device, hash).await?;

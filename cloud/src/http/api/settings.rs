@@ -1,8 +1,7 @@
-//! `/api/v1/devices/{device}/settings`: what is wished of a camera, and what it made of it.
+//! `/api/v1/devices/{device}/settings`: the desired settings of a camera, and which of them it applied.
 //!
-//! Wishes are checked against the same table that the camera keeps to, all of them or none, so what no camera would take
-//! never goes out. A client that changes them names the version it has read; if there is another one meanwhile, nothing is
-//! changed.
+//! Values are checked against the table that the camera uses, and saved all or none, so a camera is only sent what it
+//! can accept. A client that changes settings names the version it has read; if they changed meanwhile, nothing is saved.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -15,6 +14,7 @@ use keepsake_protocol::settings::{RejectedSetting, TrialStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::http::api::devices;
 use crate::http::app_state::AppState;
 use crate::http::error::{HttpResult, Problem};
 use crate::http::settings_progress::SettingsProgress;
@@ -23,7 +23,7 @@ use crate::store::{Device, DeviceSettings, SettingsUpdate};
 
 /// All settings together are far shorter, bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Stands for a secret that is set, in both directions: nobody is told it, and who says it leaves it as it is.
+/// Replaces a secret in both directions: it is never shown, and sending this back keeps it.
 pub(crate) const HIDDEN: &str = "(hidden)";
 
 #[derive(Debug, Serialize)]
@@ -115,7 +115,7 @@ pub(crate) async fn put(
             return Err(Problem::bad_request("If-Match must be one version in quotes."));
         }
         (Some(Some(tag)), _) => tag,
-        (None, Some(said)) => said,
+        (None, Some(version)) => version,
         (None, None) => {
             return Err(Problem::new(
                 StatusCode::PRECONDITION_REQUIRED,
@@ -128,7 +128,7 @@ pub(crate) async fn put(
     Ok(settings_response(&camera, Some(&desired)))
 }
 
-/// Checks, stores and publishes; the way of API and page alike.
+/// Checks, stores and publishes settings from the API or a page.
 pub(crate) async fn change(
     state: &AppState,
     camera: &Device,
@@ -151,15 +151,13 @@ pub(crate) async fn change(
 }
 
 pub(crate) async fn find(state: &AppState, device: &str) -> HttpResult<(Device, Option<DeviceSettings>)> {
-    let missing = || Problem::not_found("such camera");
-    let device: DeviceId = device.parse().map_err(|_| missing())?;
-    let camera = state.store.device(&device, now_us()).await?;
-    let camera = camera.ok_or_else(missing)?;
-    let desired = state.store.settings(&device).await?;
+    let camera = devices::find(state, device).await?;
+    let desired = state.store.settings(&camera.id).await?;
     Ok((camera, desired))
 }
 
-/// What a form wishes for: an empty field is no wish, but an empty secret stays as it is, for nobody was shown it.
+/// Returns the values of a form. An empty field is left out, but an empty secret keeps its value, because pages never
+/// show it.
 pub(crate) fn values_from_form(fields: &[(String, String)], before: Option<&DeviceSettings>) -> Map<String, Value> {
     let mut values = Map::new();
     for (name, text) in fields {
@@ -181,7 +179,7 @@ pub(crate) fn values_from_form(fields: &[(String, String)], before: Option<&Devi
     values
 }
 
-/// All of them, or a sentence that names every one that cannot be.
+/// Returns the values to store, or a problem that names every invalid one.
 fn validate(wanted: Map<String, Value>, before: Option<&DeviceSettings>) -> HttpResult<Map<String, Value>> {
     let mut values = Map::new();
     let mut wrong = Vec::new();
@@ -207,9 +205,9 @@ fn validate(wanted: Map<String, Value>, before: Option<&DeviceSettings>) -> Http
     if wrong.is_empty() {
         Ok(values)
     } else {
-        const TOLD_MAX: usize = 20;
-        let more = wrong.len().saturating_sub(TOLD_MAX);
-        wrong.truncate(TOLD_MAX);
+        const NAMED_MAX: usize = 20;
+        let more = wrong.len().saturating_sub(NAMED_MAX);
+        wrong.truncate(NAMED_MAX);
         if more > 0 {
             wrong.push(format!("and {more} more"));
         }
@@ -232,7 +230,7 @@ fn version_conflict(status: StatusCode, version: u64) -> Problem {
     Problem::new(status, text)
 }
 
-/// `"13"`, as `ETag` says it.
+/// Parses a version in quotes, as in `ETag`.
 fn version_of(tag: &HeaderValue) -> Option<u64> {
     let tag = tag.to_str().ok()?.trim();
     tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
@@ -272,8 +270,8 @@ fn shown(desired: &DeviceSettings) -> Map<String, Value> {
 }
 
 fn all_settings() -> Vec<SettingInfo> {
-    let wishable = SETTINGS.iter().filter(|setting| setting.scope != Scope::Local);
-    wishable
+    let remote = SETTINGS.iter().filter(|setting| setting.scope != Scope::Local);
+    remote
         .map(|setting| {
             let (kind, bounds, unit, choices): (_, _, _, &[&str]) = match setting.kind {
                 ValueKind::Integer { min, max, unit } => ("integer", Some((min, max)), unit, &[]),
@@ -304,19 +302,17 @@ mod tests {
 
     use super::*;
 
-    fn desired(version: u64, revision: u64) -> DeviceSettings {
-        DeviceSettings { version, revision, values: Map::new(), changed_us: 0 }
-    }
-
     #[test]
-    fn a_wrong_wish_is_named_and_a_secret_is_kept_unseen() {
+    fn an_invalid_value_is_named_and_a_secret_is_kept_unseen() {
         let values = |json: Value| match json {
             Value::Object(map) => map,
             _ => panic!("an object"),
         };
         let before = DeviceSettings {
+            version: 1,
+            revision: 1,
             values: values(json!({"cloud.password": "sesame"})),
-            ..desired(1, 1)
+            changed_us: 0,
         };
         let kept = validate(
             values(json!({"cloud.password": HIDDEN, "capture_interval_s": null, "light.mode": "heartbeat"})),

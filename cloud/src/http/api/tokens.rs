@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
 
@@ -55,8 +55,7 @@ pub(crate) struct Tokens {
 }
 
 pub(crate) async fn page(context: RequestContext) -> Response {
-    let view = view(&context, None).await;
-    handlers::draw(&context, view, templates::tokens_page).await
+    show(&context, None).await
 }
 
 pub(crate) async fn list(context: RequestContext) -> HttpResult<Json<Tokens>> {
@@ -88,9 +87,7 @@ pub(crate) async fn add(context: RequestContext, given: FormOrJson<NewToken>) ->
     let key = context.store.add_token(name, &scope, &secret.hash(), now_us()).await?;
     tracing::info!(key = %key.id, role, device, by = actor_name(&context.principal), "created an API token");
     if given.is_form {
-        let shown = Some((key.name, secret.as_str().to_owned()));
-        let view = view(&context, shown).await;
-        return Ok(handlers::draw(&context, view, templates::tokens_page).await);
+        return Ok(show(&context, Some((key.name, secret.as_str().to_owned()))).await);
     }
     let body = CreatedToken { key: key.into(), token: secret.as_str().to_owned() };
     Ok((StatusCode::CREATED, Json(body)).into_response())
@@ -108,10 +105,7 @@ pub(crate) async fn revoke(
     }
     context.auth_state.changed();
     tracing::info!(key = %id, by = actor_name(&context.principal), "revoked an API token");
-    if given.is_form {
-        return Ok(Redirect::to("/tokens").into_response());
-    }
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(given.done("/tokens"))
 }
 
 fn token_name(name: &str) -> HttpResult<&str> {
@@ -135,12 +129,10 @@ fn scope(role: &str, device: &str) -> HttpResult<TokenScope> {
         .map_err(|_| Problem::bad_request("The role of an API token is viewer, operator, owner or camera."))
 }
 
-async fn view(context: &RequestContext, created: Option<(String, String)>) -> HttpResult<templates::TokensView> {
-    let tokens = context.store.tokens().await?;
-    let cameras = context.store.presences(now_us()).await?;
-    Ok(templates::TokensView {
-        created,
-        cameras: cameras.into_iter().map(|(device, _)| device).collect(),
-        tokens,
-    })
+async fn show(context: &RequestContext, created: Option<(String, String)>) -> Response {
+    let view = async {
+        let cameras = context.store.presences(now_us()).await?.into_iter().map(|(device, _)| device).collect();
+        Ok(templates::TokensView { created, cameras, tokens: context.store.tokens().await? })
+    };
+    handlers::draw(context, view.await, templates::tokens_page).await
 }

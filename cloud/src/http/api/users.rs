@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::token::Token;
@@ -52,8 +52,7 @@ pub(crate) struct Users {
 }
 
 pub(crate) async fn page(context: RequestContext) -> Response {
-    let view = view(&context, None).await;
-    handlers::draw(&context, view, templates::users_page).await
+    show(&context, None).await
 }
 
 pub(crate) async fn list(context: RequestContext) -> HttpResult<Json<Users>> {
@@ -114,7 +113,7 @@ pub(crate) async fn change_role(
     context.store.change_role(user.id, role).await?;
     context.auth_state.changed();
     tracing::info!(name = user.name, %role, by = actor_name(&context.principal), "changed a role");
-    Ok(change_response(given.is_form))
+    Ok(given.done("/users"))
 }
 
 pub(crate) async fn remove(
@@ -126,7 +125,7 @@ pub(crate) async fn remove(
     context.store.remove_user(user.id).await?;
     context.auth_state.changed();
     tracing::info!(name = user.name, by = actor_name(&context.principal), "removed a user");
-    Ok(change_response(given.is_form))
+    Ok(given.done("/users"))
 }
 
 /// No fields.
@@ -149,19 +148,10 @@ async fn invitation_response(
     link: String,
 ) -> HttpResult<Response> {
     if is_form {
-        let view = view(context, Some((user.name, link))).await;
-        return Ok(handlers::draw(context, view, templates::users_page).await);
+        return Ok(show(context, Some((user.name, link))).await);
     }
     let body = InvitedUser { user: user.into(), invitation: link };
     Ok((StatusCode::CREATED, Json(body)).into_response())
-}
-
-fn change_response(is_form: bool) -> Response {
-    if is_form {
-        Redirect::to("/users").into_response()
-    } else {
-        StatusCode::NO_CONTENT.into_response()
-    }
 }
 
 async fn find(context: &RequestContext, id: &str) -> HttpResult<store::User> {
@@ -171,13 +161,11 @@ async fn find(context: &RequestContext, id: &str) -> HttpResult<store::User> {
     users.into_iter().find(|user| user.id == id).ok_or_else(missing)
 }
 
-async fn view(context: &RequestContext, invited: Option<(String, String)>) -> HttpResult<templates::UsersView> {
-    let users = context.store.users().await?;
-    Ok(templates::UsersView {
-        invited,
-        users,
-        current_user: current_user(&context.principal),
-    })
+async fn show(context: &RequestContext, invited: Option<(String, String)>) -> Response {
+    let current_user = current_user(&context.principal);
+    let users = context.store.users().await.map_err(Problem::from);
+    let view = users.map(|users| templates::UsersView { invited, users, current_user });
+    handlers::draw(context, view, templates::users_page).await
 }
 
 fn current_user(principal: &Principal) -> Option<PrincipalId> {

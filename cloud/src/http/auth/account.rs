@@ -48,15 +48,11 @@ pub(crate) struct PasswordForm {
 
 /// Sets another password, and ends all other sessions.
 pub(crate) async fn change_password(context: RequestContext, given: FormOrJson<PasswordForm>) -> HttpResult<Response> {
-    let wrong = match set_password(&context, given.fields).await {
-        Ok(()) => return Ok(Redirect::to("/account").into_response()),
-        Err(problem) => problem,
+    let Err(problem) = set_password(&context, given.fields).await else {
+        return Ok(Redirect::to("/account").into_response());
     };
-    let status = wrong.status;
-    let view = view(&context, Some(wrong.detail)).await;
-    let mut response = handlers::draw(&context, view, templates::account_page).await;
-    *response.status_mut() = status;
-    Ok(response)
+    let view = view(&context, Some(problem.detail.clone())).await?;
+    Ok(problem.with_body(templates::account_page(&handlers::page_context(&context).await, &view)))
 }
 
 async fn set_password(context: &RequestContext, fields: PasswordForm) -> HttpResult<()> {

@@ -14,7 +14,7 @@ use crate::http::auth::principal::Principal;
 use crate::http::cookies::{cookie_of, set_cookie};
 use crate::http::error::Problem;
 use crate::now_us;
-use crate::store::{ApiToken, LoginSession};
+use crate::store::StoreError;
 
 /// A browser keeps an expired session's cookie no longer than the session could last.
 const COOKIE_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -60,7 +60,8 @@ pub(crate) async fn identify(state: &AppState, headers: &HeaderMap, caller: Clie
         session: secret,
     };
     state.auth_state.remember(&secret, &principal);
-    record_use(state, CredentialUse::LoginSession(login));
+    let store = state.store.clone();
+    record_use(async move { store.record_session_use(&login, now_us()).await });
     Ok(principal)
 }
 
@@ -84,25 +85,16 @@ async fn identify_token(state: &AppState, headers: &HeaderMap, caller: ClientInf
         TokenScope::Camera(device) => Principal::Camera { id: token.id, device: device.clone() },
     };
     state.auth_state.remember(&secret, &principal);
-    record_use(state, CredentialUse::Token(token));
+    let store = state.store.clone();
+    record_use(async move { store.record_token_use(&token, now_us()).await });
     Ok(principal)
 }
 
-enum CredentialUse {
-    LoginSession(LoginSession),
-    Token(ApiToken),
-}
-
-/// Records the use without delaying the request while the store is busy.
-fn record_use(state: &AppState, used: CredentialUse) {
-    let store = state.store.clone();
+/// Records the use of a credential without delaying the request while the store is busy.
+fn record_use(recording: impl Future<Output = Result<(), StoreError>> + Send + 'static) {
     tokio::spawn(async move {
-        let noted = match &used {
-            CredentialUse::LoginSession(login) => store.record_session_use(login, now_us()).await,
-            CredentialUse::Token(token) => store.record_token_use(token, now_us()).await,
-        };
-        if let Err(error) = noted {
-            tracing::debug!("note a use: {:#}", anyhow::Error::from(error));
+        if let Err(error) = recording.await {
+            tracing::debug!("record a use: {:#}", anyhow::Error::from(error));
         }
     });
 }
@@ -111,7 +103,7 @@ fn record_use(state: &AppState, used: CredentialUse) {
 pub(crate) async fn until_revoked(state: AppState, principal: Principal, secret: Option<TokenHash>) {
     let mut changes = state.auth_state.changes();
     loop {
-        // What another process has changed is seen by looking now and then.
+        // Changes by another process are only seen by looking from time to time.
         let _ = tokio::time::timeout(LOOK_AGAIN_EVERY, changes.changed()).await;
         if !is_still_valid(&state, &principal, secret.as_ref()).await {
             return;

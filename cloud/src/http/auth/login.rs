@@ -86,7 +86,7 @@ async fn make_owner(context: &RequestContext, fields: SetupForm) -> HttpResult<U
     check_strength(&fields.password, &name).map_err(Problem::bad_request)?;
     let hash = context.auth_state.passwords.hash(fields.password).await?;
     let user = context.store.create_first_owner(&name, &hash, now_us()).await?;
-    // From now on every request finds him.
+    // From now on every request finds the owner.
     context.auth_state.has_owner(&context.store).await?;
     tracing::info!(%name, from = %context.caller.address, "the first owner is here");
     Ok(user)
@@ -131,7 +131,7 @@ pub(crate) async fn login(
     .await
 }
 
-/// The person of this name and password.
+/// Returns the user with this name and password.
 async fn verify_credentials(context: &RequestContext, fields: LoginForm) -> HttpResult<User> {
     let address = ThrottleKey::Address(context.caller.network());
     context.auth_state.throttle(&address)?;
@@ -249,7 +249,7 @@ pub(crate) async fn logout(context: RequestContext) -> HttpResult<Response> {
     };
     let headers = response.headers_mut();
     headers.insert(header::SET_COOKIE, credentials::session_cookie(&context.state, context.caller, None));
-    // What this browser has kept of pages and pictures goes too.
+    // The browser deletes cached pages and pictures, too.
     headers.insert("clear-site-data", HeaderValue::from_static("\"cache\""));
     Ok(response)
 }

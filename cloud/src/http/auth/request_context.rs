@@ -16,7 +16,7 @@ pub(crate) struct RequestContext {
     pub(crate) state: AppState,
     pub(crate) principal: Principal,
     pub(crate) caller: ClientInfo,
-    /// As the browser named it.
+    /// The Host header.
     pub(crate) host: String,
     pub(crate) visitor: Visitor,
     /// Programs send JSON, and are answered in it.

@@ -1,4 +1,4 @@
-//! Who stands before the door: the code that makes the first owner, guesses that were made, and whom the store knew lately.
+//! The state of authentication: the setup code, failed attempts, and clients that were authenticated recently.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

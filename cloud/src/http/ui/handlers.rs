@@ -10,7 +10,7 @@ use maud::Markup;
 use serde::Deserialize;
 
 use crate::auth::Role;
-use crate::http::api::settings;
+use crate::http::api::{devices, settings};
 use crate::http::app_state::AppState;
 use crate::http::auth::principal::Principal;
 use crate::http::auth::request_context::RequestContext;
@@ -47,7 +47,7 @@ pub(crate) async fn settings(state: RequestContext, Path(device): Path<String>) 
     draw(&state, view.await, templates::settings_page).await
 }
 
-/// The form of the page: an empty field is no wish. What cannot be saved is shown again as it was typed, with the reason.
+/// Saves the form. If it is invalid, it is shown again as it was typed, with the reason.
 pub(crate) async fn save_settings(
     state: RequestContext,
     Path(device): Path<String>,
@@ -67,16 +67,12 @@ pub(crate) async fn save_settings(
         let mut view =
             settings_view(&camera, desired).ok_or_else(|| Problem::not_found("setting that this camera accepts"))?;
         view.submitted = fields;
-        view.problem = Some(problem.detail);
-        Ok(Some((problem.status, view)))
+        view.problem = Some(problem.detail.clone());
+        Ok(Some((problem, view)))
     };
     match saved.await {
         Ok(None) => Redirect::to(&format!("/cameras/{device}")).into_response(),
-        Ok(Some((status, view))) => {
-            let mut response = draw(&state, Ok(view), templates::settings_page).await;
-            *response.status_mut() = status;
-            response
-        }
+        Ok(Some((problem, view))) => problem.with_body(templates::settings_page(&page_context(&state).await, &view)),
         Err(problem) => draw(&state, Err(problem), templates::settings_page).await,
     }
 }
@@ -131,14 +127,14 @@ pub(crate) async fn draw<V>(
     view: HttpResult<V>,
     with: impl FnOnce(&templates::PageContext, &V) -> Markup,
 ) -> Response {
-    let around = around(state).await;
+    let page = page_context(state).await;
     match view {
-        Ok(view) => with(&around, &view).into_response(),
-        Err(problem) => problem.with_body(templates::problem_page(&around, problem.status, &problem.detail)),
+        Ok(view) => with(&page, &view).into_response(),
+        Err(problem) => problem.with_body(templates::problem_page(&page, problem.status, &problem.detail)),
     }
 }
 
-async fn around(state: &RequestContext) -> templates::PageContext {
+pub(crate) async fn page_context(state: &RequestContext) -> templates::PageContext {
     let hold = state.backpressure.state();
     let scheme = if state.config.tls.is_some() { "https" } else { "http" };
     templates::PageContext {
@@ -168,9 +164,8 @@ async fn around(state: &RequestContext) -> templates::PageContext {
 
 async fn device_view(state: &AppState, device: &str) -> HttpResult<templates::DeviceView> {
     let store = &state.store;
-    let missing = || Problem::not_found("camera with that name");
-    let device: DeviceId = device.parse().map_err(|_| missing())?;
-    let camera = store.device(&device, now_us()).await?.ok_or_else(missing)?;
+    let camera = devices::find(state, device).await?;
+    let device = camera.id.clone();
     let mut commands = Vec::new();
     for command in store.commands(&device, LISTED).await? {
         commands.push(command_view(store, command).await?);
@@ -230,7 +225,7 @@ async fn gallery_view(state: &AppState, asked: &GalleryQuery) -> HttpResult<temp
     let mut pictures = store.pictures(device.as_ref(), wanted, GALLERY + 1).await?;
     let more = pictures.len() > GALLERY as usize;
     pictures.truncate(GALLERY as usize);
-    // Whether there is anything on the side one came from is known from having come from there.
+    // The side from which the reader came has pictures.
     let (newer, older) = match wanted {
         PageQuery::After(_) => {
             pictures.reverse();

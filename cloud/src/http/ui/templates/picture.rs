@@ -1,4 +1,4 @@
-//! `/pictures/{id}`: one picture, and how it came here.
+//! `/pictures/{id}`: one picture and its timeline.
 
 use keepsake_protocol::capture::Cause;
 use maud::{Markup, html};

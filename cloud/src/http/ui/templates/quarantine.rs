@@ -1,4 +1,4 @@
-//! `/quarantine`: what came in and could not be attributed to a press.
+//! `/quarantine`: messages that could not be parsed or attributed.
 
 use maud::{Markup, Render, html};
 

@@ -3,7 +3,7 @@
 //! The form is a separate page without live updates, so that typed text is never overwritten.
 
 use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting, ValueKind};
-use maud::{Markup, html};
+use maud::{Markup, Render, html};
 use serde_json::Value;
 
 use crate::auth::Role;
@@ -134,10 +134,10 @@ fn field(lang: Language, view: &SettingsView, setting: &Setting) -> Markup {
                 code { (setting.key) }
                 @match setting.kind {
                     ValueKind::Integer { min, max, .. } => {
-                        ", " (t!(lang, "number-range", min = range_end(min), max = range_end(max)))
+                        ", " (t!(lang, "number-range", min = min.render(), max = max.render()))
                     }
                     ValueKind::OptionalInteger { min, max, .. } => {
-                        ", " (t!(lang, "number-or-zero", min = range_end(min), max = range_end(max)))
+                        ", " (t!(lang, "number-or-zero", min = min.render(), max = max.render()))
                     }
                     ValueKind::IntegerEnum { .. } | ValueKind::Bool | ValueKind::Choice(_) | ValueKind::Text(_) => {}
                 }
@@ -151,11 +151,6 @@ fn field(lang: Language, view: &SettingsView, setting: &Setting) -> Markup {
             }
         }
     }
-}
-
-/// Writes a number as it is typed into the field.
-fn range_end(number: u64) -> Markup {
-    html! { (number) }
 }
 
 /// Returns the unit of the table of settings in a language.

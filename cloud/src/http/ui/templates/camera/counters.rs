@@ -71,7 +71,7 @@ fn spools(lang: Language, camera: &Device) -> Markup {
 struct MissingPictures {
     presses: u64,
     reason: TombstoneReason,
-    /// Of the newest one, by the clock of the camera.
+    /// The time of the newest press by the camera's clock, if that was synchronised.
     pressed_us: Option<i64>,
     stored_us: i64,
 }
