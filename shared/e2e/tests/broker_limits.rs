@@ -8,33 +8,30 @@ use serde_json::Value;
 
 #[test]
 fn a_broker_that_drops_large_messages_is_reported() {
-    says("limits-message-size", "message_size_limit 100000", "is acknowledged and then dropped");
+    expect_one_warning("limits-message-size", "message_size_limit 100000", "is acknowledged and then dropped");
 }
 
 #[test]
 fn a_broker_that_disconnects_on_large_messages_is_reported() {
-    says("limits-packet-size", "max_packet_size 100000", "costs the connection");
+    expect_one_warning("limits-packet-size", "max_packet_size 100000", "costs the connection");
 }
 
 #[test]
 fn a_broker_without_persistence_is_reported() {
-    says("limits-retained", "retain_available false", "retained messages are not kept");
+    expect_one_warning("limits-retained", "retain_available false", "retained messages are not kept");
 }
 
 #[test]
 fn a_broker_that_drops_sessions_is_reported_and_one_with_wide_limits_is_not() {
     let name = "limits-forgets";
     let folder = TempDir::new(name);
-    let Some(mut broker) = broker(name, &folder, "") else {
+    let Some((mut broker, mut cloud)) = broker_and_cloud(name, &folder, "") else {
         return;
     };
-    broker.start();
-    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port()).started();
-    has_looked(&cloud);
-    assert_eq!(warnings(&cloud), Some(Vec::new()));
+    expect_no_warning(&cloud);
     broker.kill();
     broker.start();
-    warns(&cloud, "forgotten the cloud's session");
+    wait_for_warning(&cloud, "forgotten the cloud's session");
     cloud.stop();
     broker.stop();
 }
@@ -49,20 +46,17 @@ fn the_shipped_files_let_the_cloud_check_and_cause_no_warning() {
     let password = deployed.add_user("cloud", "right");
     deployed.broker.start();
     let mut cloud = deployed.local_cloud(&folder, &password).started();
-    has_looked(&cloud);
-    assert_eq!(warnings(&cloud), Some(Vec::new()));
+    expect_no_warning(&cloud);
     cloud.stop();
     deployed.broker.stop();
 }
 
-fn says(name: &str, limit: &str, sentence: &str) {
+fn expect_one_warning(name: &str, limit: &str, sentence: &str) {
     let folder = TempDir::new(name);
-    let Some(mut broker) = broker(name, &folder, limit) else {
+    let Some((mut broker, mut cloud)) = broker_and_cloud(name, &folder, limit) else {
         return;
     };
-    broker.start();
-    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port()).started();
-    warns(&cloud, sentence);
+    wait_for_warning(&cloud, sentence);
     let known = warnings(&cloud).expect("an answer, as just before");
     assert_eq!(known.len(), 1, "{known:?}");
     // It works nevertheless, with a warning: some pictures may be small enough.
@@ -71,15 +65,18 @@ fn says(name: &str, limit: &str, sentence: &str) {
     broker.stop();
 }
 
-fn broker(name: &str, folder: &TempDir, limit: &str) -> Option<Mosquitto> {
+/// Starts a mosquitto with this line in its configuration, and a cloud that uses it.
+fn broker_and_cloud(name: &str, folder: &TempDir, limit: &str) -> Option<(Mosquitto, Cloud)> {
     let port = free_port();
     let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\n{limit}\n");
-    Mosquitto::configured(folder, Release::System, port, |_| text)
+    let mut broker = Mosquitto::configured(folder, Release::System, port, |_| text)
         .inspect_err(|why| not_run(name, why, "install mosquitto 2"))
-        .ok()
+        .ok()?;
+    broker.start();
+    Some((broker, Cloud::new(folder).ingesting_through(port).started()))
 }
 
-fn warns(cloud: &Cloud, sentence: &str) {
+fn wait_for_warning(cloud: &Cloud, sentence: &str) {
     eventually(&format!("a warning that {sentence:?}"), SOON, || {
         let known = warnings(cloud)?;
         known.iter().any(|one| one.contains(sentence)).then_some(())
@@ -94,8 +91,9 @@ fn warnings(cloud: &Cloud) -> Option<Vec<String>> {
     ready["warnings"].as_array()?.iter().map(text).collect()
 }
 
-fn has_looked(cloud: &Cloud) {
-    eventually("the cloud has looked at the broker", SOON, || {
+fn expect_no_warning(cloud: &Cloud) {
+    eventually("the cloud has checked the broker", SOON, || {
         cloud.log().contains("looked at the broker").then_some(())
     });
+    assert_eq!(warnings(cloud), Some(Vec::new()));
 }

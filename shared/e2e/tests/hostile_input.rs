@@ -17,16 +17,6 @@ use keepsake_testkit::{
 use serde_json::{Value, json};
 
 const MESSAGES: usize = 100;
-/// The topics a camera may write; the broker lets only the cloud write the others.
-const UP: [MessageKind; 5] = [
-    MessageKind::Frame,
-    MessageKind::Have,
-    MessageKind::Status,
-    MessageKind::Event,
-    MessageKind::Reply,
-];
-/// The topics a camera reads.
-const DOWN: [MessageKind; 4] = [MessageKind::Receipt, MessageKind::Command, MessageKind::Settings, MessageKind::Cloud];
 
 #[test]
 fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
@@ -37,7 +27,8 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
     camera.press_and_store(1, SOON);
 
     let mut sender = Sender::new(&cloud);
-    for kind in UP {
+    // The broker lets only the cloud write the others.
+    for kind in kinds("up/") {
         let topic = format!("{ROOT}/evil/{}", kind.path());
         for message in hostile_messages(kind, &mut seed) {
             sender.send(topic.as_bytes(), &message);
@@ -78,7 +69,7 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     let mut camera = Appliance::new(&folder, "porch", &intruder.url()).started();
     camera.press_and_store(1, SOON);
 
-    for kind in DOWN {
+    for kind in kinds("down/") {
         let topic = format!("{ROOT}/porch/{}", kind.path());
         for message in hostile_messages(kind, &mut seed) {
             // Messages that a real cloud could send are the subject of the next test.
@@ -97,9 +88,9 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     assert!(camera.is_running());
     let log = camera.log();
     assert!(!log.contains("panicked"), "the camera panicked:\n{log}");
-    let device = cloud
-        .api()
-        .wait_for_device("porch", SOON, |device| device["stored"] == 2 + DOWN.len() && device["waiting"] == 0);
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
+        device["stored"] == 2 + kinds("down/").len() && device["waiting"] == 0
+    });
     assert_eq!(device["missing"], 0, "{device:#}");
     cloud.audit(&camera.saved());
 }
@@ -172,6 +163,12 @@ fn a_decompression_bomb_is_stored_and_not_unpacked() {
     audit(&cloud.store(), &saved, &photos);
     let memory = keepsake_provision::process::peak_memory_bytes(cloud.pid());
     assert!(memory < 256 << 20, "the bomb was unpacked: {} MiB (P4)", memory >> 20);
+}
+
+/// Returns the kinds of messages that a camera writes (`up/`) or reads (`down/`).
+fn kinds(direction: &str) -> Vec<MessageKind> {
+    let all = MessageKind::ALL.into_iter();
+    all.filter(|kind| kind.path().starts_with(direction)).collect()
 }
 
 /// Sends, and reconnects when the broker closes the connection.

@@ -103,7 +103,7 @@ fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
     let mut cloud = deployed.local_cloud(&folder, &cloud_password);
     cloud.launch();
     cloud.api().wait_until_up(SOON);
-    not_ready(&cloud, "the broker refuses the cloud's name or password");
+    expect_not_ready(&cloud, "the broker refuses the cloud's name or password");
 
     let mut porch = deployed.password_camera(&folder, "porch", &porch_password);
     porch.start();
@@ -143,7 +143,7 @@ fn an_untrusted_broker_gets_nothing() {
     let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
         .set("cloud.user=porch")
         .set(&format!("cloud.password_file={}", porch_password.display()));
-    for (shown, says) in [
+    for (shown, reason) in [
         (&expired, "its certificate expired"),
         (&early, "the clock of this computer, which may be wrong"),
         (&other, "is for elsewhere.example, not for localhost"),
@@ -151,17 +151,17 @@ fn an_untrusted_broker_gets_nothing() {
         deployed.replace_certificate(shown);
         deployed.broker.start();
         porch.start();
-        expect_reported_once(&porch, says);
+        expect_reported_once(&porch, reason);
         porch.stop();
         deployed.broker.stop();
     }
     // The right certificate, but the camera trusts another CA: fixed while it runs.
     deployed.replace_certificate(&good);
     deployed.broker.start();
-    for (trusted, says) in [(&stranger, "signed by an unknown CA"), (&remade, "was the CA replaced?")] {
+    for (trusted, reason) in [(&stranger, "signed by an unknown CA"), (&remade, "was the CA replaced?")] {
         fs::copy(trusted.certificate(), &ca).unwrap();
         porch.start();
-        expect_reported_once(&porch, says);
+        expect_reported_once(&porch, reason);
         right();
         porch.wait_until_connected(SOON);
         porch.stop();
@@ -257,26 +257,26 @@ fn url(port: u16) -> String {
 
 /// Waits until the camera has reported why it is rejected, and checks that it does not report it again at the next
 /// attempts.
-fn expect_reported_once(camera: &Appliance, says: &str) {
+fn expect_reported_once(camera: &Appliance, reason: &str) {
     let reports = || {
-        let has_reason = |event: &Value| event["text"].as_str().unwrap_or_default().contains(says);
+        let has_reason = |event: &Value| event["text"].as_str().unwrap_or_default().contains(reason);
         let events = camera.run_events();
         events
             .iter()
             .filter(|event| event["event"] == "disconnected" && has_reason(event))
             .count()
     };
-    eventually(&format!("the camera says {says:?}\n{}", camera.log()), SOON, || {
+    eventually(&format!("the camera reports {reason:?}\n{}", camera.log()), SOON, || {
         (reports() > 0).then_some(())
     });
     // It retries after at most two seconds.
     std::thread::sleep(Duration::from_secs(5));
-    assert_eq!(reports(), 1, "{says}");
+    assert_eq!(reports(), 1, "{reason}");
 }
 
-fn not_ready(cloud: &Cloud, says: &str) {
-    eventually(&format!("/readyz says {says:?}"), SOON, || {
+fn expect_not_ready(cloud: &Cloud, reason: &str) {
+    eventually(&format!("/readyz says {reason:?}"), SOON, || {
         let (status, body) = cloud.api().get("/readyz").ok()?;
-        (status == 503 && String::from_utf8_lossy(&body).contains(says)).then_some(())
+        (status == 503 && String::from_utf8_lossy(&body).contains(reason)).then_some(())
     });
 }

@@ -34,7 +34,6 @@ pub fn shipped_file(file: &str) -> String {
 }
 
 impl ShippedMosquitto {
-    /// Returns a broker, not started, without any users.
     fn new(folder: &Path, release: Release) -> anyhow::Result<Self> {
         let [password_port, certificate_port, plain_port, cloud_port] = [(); 4].map(|()| free_port());
         let configuration = |own: &Path| {
@@ -74,7 +73,7 @@ impl ShippedMosquitto {
         })
     }
 
-    /// Returns [`Self::new`], or `None` after reporting that the test `what` is skipped.
+    /// Returns a broker, not started, without any users, or `None` after reporting that the test `what` is skipped.
     pub fn or_skip(what: &str, folder: &Path, release: Release) -> Option<Self> {
         Self::new(folder, release)
             .inspect_err(|why| not_run(what, why, "install mosquitto 2"))
