@@ -142,7 +142,7 @@ impl Journal {
             }
             Err(error) => {
                 if !self.failing {
-                    tracing::warn!(%error, "the card does not take what is known of the time");
+                    tracing::warn!(%error, "write the journal");
                 }
                 self.failing = true;
                 // Not every second: a card that fails is not asked more often than one that works.

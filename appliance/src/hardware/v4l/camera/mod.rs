@@ -146,7 +146,7 @@ impl KeptSource for V4lCamera {
         }
         if let Err(error) = self.raise_frame_rate(device.as_ref()) {
             // A picture that came late is a picture.
-            tracing::warn!(camera = %path.display(), %error, "its frames come as slowly as before");
+            tracing::warn!(camera = %path.display(), %error, "its frame rate stays as it is");
         }
         let stream = device.stream(BUFFERS).map_err(|e| failed("map its buffers", e))?;
         tracing::info!(
