@@ -27,14 +27,14 @@ use crate::engine::{Engine, Exit, State};
 use crate::hardware::open::Hardware;
 use crate::light::handle::LightHandle;
 use crate::light::indicator::LightEvent;
-use crate::settings::Config;
 use crate::settings::effective::EffectiveSettings;
+use crate::settings::{Config, Scheme};
 use crate::spool::{self, Spool};
 use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::{Event, EventWriter};
 use crate::time::clock::{Clock, boottime_us};
 use crate::time::journal::Journal;
-use crate::transport::{self, Publisher, TransportEvent, TransportSettings, certificate_time};
+use crate::transport::{Publisher, TransportEvent, TransportSettings, certificate_time, http, mqtt};
 use crate::upload::backoff::Backoff;
 use crate::upload::drain::{self, Drain};
 use crate::upload::rate_limiter::RateLimiter;
@@ -248,7 +248,11 @@ impl Transport {
             current_spool,
             reconnect: Backoff::from_secs(config.backoff.reconnect_initial_s, config.backoff.reconnect_max_s),
         };
-        (Self { task: transport::spawn(settings, events_in, stops), stop }, events)
+        let task = match config.cloud.url.scheme {
+            Scheme::Mqtt | Scheme::Mqtts => tokio::spawn(mqtt::run(settings, events_in, stops)),
+            Scheme::Http | Scheme::Https => tokio::spawn(http::run(settings, events_in, stops)),
+        };
+        (Self { task, stop }, events)
     }
 
     /// Says goodbye if there is a connection.

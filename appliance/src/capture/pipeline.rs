@@ -196,7 +196,7 @@ impl Pipeline {
 
     fn report_failure(&self, request: CaptureRequest, error: &SpoolError) -> CaptureOutcome {
         let text = display_chain(error);
-        tracing::error!(error = text, "a press could not be kept");
+        tracing::error!(error = text, "save a capture");
         CaptureOutcome::Failed { request, text, poisoned: self.spool.lock().is_poisoned() }
     }
 

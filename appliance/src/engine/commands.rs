@@ -16,14 +16,14 @@ impl Engine {
             return;
         };
         if !is_valid_id(&command.id) {
-            tracing::warn!("a command with an id that cannot be kept was ignored");
+            tracing::warn!("ignored a command with an invalid id");
             return;
         }
         let command_ref = CommandRef { id: command.id.clone(), at_boottime_us: boottime_us() };
         let is_new = match self.commands.record(&command.id) {
             Ok(is_new) => is_new,
             Err(error) => {
-                let text = format!("the card could not note the command: {error}");
+                let text = format!("the card could not record the command: {error}");
                 return self.reply(&command_ref.failed(text));
             }
         };

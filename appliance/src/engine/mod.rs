@@ -190,7 +190,7 @@ impl Engine {
                 _ = tidy.tick() => self.tidy(),
                 _ = interval.tick(), if capture_interval_s > 0 => {
                     if !self.request_capture(CaptureRequest::Interval) {
-                        tracing::warn!("the camera is busy: a picture of the interval was not taken");
+                        tracing::warn!("the camera is busy: skipped an interval picture");
                     }
                 }
                 () = tokio::time::sleep_until(self.began + wake_at) => {}

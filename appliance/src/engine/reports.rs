@@ -17,7 +17,7 @@ impl Engine {
         let spool = self.spool.lock().spool_id();
         let now = self.clock.now();
         if tokio::task::block_in_place(|| self.journal.observe(&now, spool)) {
-            tracing::info!("the time is known: pictures of this boot are corrected");
+            tracing::info!("the clock is synchronised: capture times of this boot are corrected");
             self.state.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
         }
         self.send_journal();

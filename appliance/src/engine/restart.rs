@@ -18,7 +18,7 @@ impl Engine {
             at_boottime_us: command_ref.at_boottime_us,
         };
         if let Err(error) = self.commands.begin_restart(&restart) {
-            let text = format!("the card could not note the restart: {error}");
+            let text = format!("the card could not record the restart: {error}");
             return self.reply(&command_ref.failed(text));
         }
         self.state.restart_due = true;

@@ -1,4 +1,4 @@
-//! Wishes of the cloud: taken, put into force in a running camera, tried, given up.
+//! Settings from the cloud: applied to the running camera, tried, rolled back.
 
 use keepsake_protocol::settings::DesiredSettings;
 use keepsake_protocol::topic::MessageKind;
@@ -26,7 +26,7 @@ impl Engine {
         let outcome = match self.settings.apply(&desired, self.boot_time()) {
             Ok(outcome) => outcome,
             Err(error) => {
-                tracing::error!(%error, version = desired.version, "note the settings the cloud wishes for");
+                tracing::error!(%error, version = desired.version, "save the desired settings");
                 return;
             }
         };
@@ -36,7 +36,7 @@ impl Engine {
         }
         let (version, state) = self.settings.report(self.boot_time());
         let trial = state.trial.map(|trial| trial.names).unwrap_or_default();
-        tracing::info!(version, rejected = state.rejected.len(), ?trial, "settings of the cloud taken");
+        tracing::info!(version, rejected = state.rejected.len(), ?trial, "applied settings from the cloud");
         self.events.emit(&Event::Settings { version, rejected: &state.rejected, trying: &trial });
         self.apply_settings();
         if outcome == ApplyOutcome::Trial {
@@ -49,11 +49,11 @@ impl Engine {
     pub(super) fn confirm_connection(&mut self) {
         match self.settings.confirm() {
             Ok(true) => {
-                tracing::info!("the connection the cloud wished for is kept");
+                tracing::info!("confirmed the connection settings from the cloud");
                 self.state.report.status_due = true;
             }
             Ok(false) => {}
-            Err(error) => tracing::error!(%error, "note that the new connection works"),
+            Err(error) => tracing::error!(%error, "save the confirmed connection settings"),
         }
     }
 
@@ -64,7 +64,7 @@ impl Engine {
             return;
         }
         if let Err(error) = self.settings.roll_back() {
-            tracing::error!(%error, "note that the new connection does not work");
+            tracing::error!(%error, "save the rolled-back connection settings");
         }
         self.report_warnings();
         self.state.restart_due = true;

@@ -43,14 +43,14 @@ impl Engine {
                     DisconnectReason::Unreachable => false,
                 };
                 let was_up = self.state.connection.publisher.take().is_some();
-                // It is tried for ever, and the same reason again is no news.
+                // The connection is retried forever; each distinct reason is reported once.
                 let new = !self.state.connection.disconnect_reasons.contains(&text)
                     && self.state.connection.disconnect_reasons.len() < REASONS_MAX;
                 if was_up || new {
                     tracing::info!(text, "not connected; pictures are kept");
                     set_systemd_status(&format!("not connected ({text}); pictures are kept"));
                 }
-                // That there is no network yet is what a camera that has just started expects.
+                // A camera that has just started expects to have no network yet.
                 if was_up || new && someone_must_act {
                     self.events.emit(&Event::Disconnected { text: &text });
                 }
@@ -74,7 +74,7 @@ impl Engine {
                 }
             }
             TransportEvent::Rejected { token, text } => {
-                tracing::warn!(text, "not taken; it stays on the card and is tried again");
+                tracing::warn!(text, "the message was rejected; its capture stays on the card and is sent again");
                 self.state.report.status_due = true;
                 self.drain.rejected(token, self.now());
             }
@@ -110,7 +110,7 @@ impl Engine {
             None => {
                 let noted = self.spool.lock().pin_store(Some(store));
                 if let Err(error) = noted {
-                    tracing::warn!(error = display_chain(&error), "note which cloud this camera belongs to");
+                    tracing::warn!(error = display_chain(&error), "save which cloud this camera belongs to");
                 }
             }
         }
@@ -130,7 +130,7 @@ impl Engine {
         self.capture_bytes_max.store(bytes_max, Ordering::Relaxed);
         if cloud.hold.is_some() != self.state.connection.uploads_paused {
             self.state.connection.uploads_paused = cloud.hold.is_some();
-            tracing::info!(hold = cloud.hold.as_deref().unwrap_or("no"), "the cloud says whether to hold");
+            tracing::info!(hold = cloud.hold.as_deref().unwrap_or("no"), "the cloud pauses or resumes uploads");
         }
         self.drain.pause(self.state.connection.uploads_paused);
         if self
@@ -169,7 +169,7 @@ impl Engine {
                     publisher.abandon();
                 }
             }
-            Err(error) => tracing::error!(error = display_chain(&error), "begin a new install"),
+            Err(error) => tracing::error!(error = display_chain(&error), "start a new spool id"),
         }
     }
 }
@@ -178,7 +178,11 @@ impl Engine {
 pub(super) fn decode<T: DeserializeOwned>(kind: MessageKind, payload: &[u8]) -> Option<T> {
     keepsake_protocol::codec::decode(payload)
         .inspect_err(|error| {
-            tracing::warn!(topic = kind.path(), error = display_chain(error), "a message that cannot be read");
+            tracing::warn!(
+                topic = kind.path(),
+                error = display_chain(error),
+                "ignored a message that cannot be decoded"
+            );
         })
         .ok()
 }

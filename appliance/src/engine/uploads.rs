@@ -111,11 +111,11 @@ impl Engine {
         let reopened = tokio::task::block_in_place(|| self.spool.lock().reopen(now_us));
         match reopened {
             Ok(()) => {
-                tracing::warn!("the spool was opened again after the card failed");
+                tracing::warn!("reopened the spool after the card failed");
                 self.state.unconfirmed.clear();
                 self.reload_drain();
             }
-            Err(error) => tracing::error!(error = display_chain(&error), "open the spool again"),
+            Err(error) => tracing::error!(error = display_chain(&error), "reopen the spool"),
         }
     }
 }

@@ -165,6 +165,12 @@ impl HardwareError {
         Self { doing: doing.into(), fix, source: None }
     }
 
+    /// Returns the error of a pin that the kernel does not give.
+    fn of_pin(doing: String, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let fix = "check that the pin is on this board, and that no other program uses it";
+        Self::new(doing, fix).caused_by(cause)
+    }
+
     pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(cause.into());
         self

@@ -47,11 +47,11 @@ pub(super) fn write_orientation(frame: &mut Frame, orientation: Orientation) -> 
         frame.bytes = insert_segments(&frame.bytes, &orientation_segment(value));
         return true;
     };
-    let Some((at, order)) = orientation_offset(segment.bytes) else {
+    let Some((at, little)) = orientation_offset(segment.bytes) else {
         return false;
     };
     let at = segment.at + at;
-    frame.bytes[at..at + 2].copy_from_slice(&order.write(value.into()));
+    frame.bytes[at..at + 2].copy_from_slice(&if little { [value, 0] } else { [0, value] });
     true
 }
 
@@ -61,59 +61,39 @@ pub(super) fn swaps_axes(orientation: Orientation) -> bool {
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
-/// Which end of a number comes first.
-#[derive(Clone, Copy)]
-enum ByteOrder {
-    Little,
-    Big,
-}
-
-impl ByteOrder {
-    fn read(self, bytes: [u8; 2]) -> u16 {
-        match self {
-            Self::Little => u16::from_le_bytes(bytes),
-            Self::Big => u16::from_be_bytes(bytes),
-        }
-    }
-
-    fn write(self, value: u16) -> [u8; 2] {
-        match self {
-            Self::Little => value.to_le_bytes(),
-            Self::Big => value.to_be_bytes(),
-        }
-    }
-}
-
-/// Returns the offset of the two bytes of the orientation in a whole segment: the value of tag 0x0112 in the first
-/// directory.
-fn orientation_offset(segment: &[u8]) -> Option<(usize, ByteOrder)> {
-    const TAG: u16 = 0x0112;
-    const SHORT: u16 = 3;
+/// Returns the offset of the two bytes of the orientation in a whole segment, the value of tag 0x0112 in the first
+/// directory, and true if numbers are little-endian.
+fn orientation_offset(segment: &[u8]) -> Option<(usize, bool)> {
+    const TAG: u32 = 0x0112;
+    const SHORT: u32 = 3;
     const ENTRY_BYTES: usize = 12;
     let tiff_at = HEAD + EXIF.len();
     let tiff = segment.get(tiff_at..)?;
     if !segment[HEAD..].starts_with(EXIF) {
         return None;
     }
-    let order = match tiff.get(..4)? {
-        b"II*\0" => ByteOrder::Little,
-        b"MM\0*" => ByteOrder::Big,
+    let little = match tiff.get(..4)? {
+        b"II*\0" => true,
+        b"MM\0*" => false,
         _ => return None,
     };
-    let two = |at: usize| Some(order.read(tiff.get(at..at + 2)?.try_into().ok()?));
-    let four: [u8; 4] = tiff.get(4..8)?.try_into().ok()?;
-    let directory = match order {
-        ByteOrder::Little => u32::from_le_bytes(four),
-        ByteOrder::Big => u32::from_be_bytes(four),
+    let number = |at: usize, bytes: usize| {
+        let bytes = tiff.get(at..at + bytes)?.iter();
+        let add = |sum: u32, byte: &u8| sum << 8 | u32::from(*byte);
+        Some(if little {
+            bytes.rev().fold(0, add)
+        } else {
+            bytes.fold(0, add)
+        })
     };
     // A segment has at most 64 KiB.
-    let directory = usize::from(u16::try_from(directory).ok()?);
-    let entries = usize::from(two(directory)?);
+    let directory = usize::from(u16::try_from(number(4, 4)?).ok()?);
+    let entries = usize::try_from(number(directory, 2)?).ok()?;
     (0..entries)
         .map(|n| directory + 2 + n * ENTRY_BYTES)
-        .find(|&at| two(at) == Some(TAG) && two(at + 2) == Some(SHORT))
+        .find(|&at| number(at, 2) == Some(TAG) && number(at + 2, 2) == Some(SHORT))
         .filter(|&at| tiff.len() >= at + ENTRY_BYTES)
-        .map(|at| (tiff_at + at + 8, order))
+        .map(|at| (tiff_at + at + 8, little))
 }
 
 /// A segment that says nothing else.

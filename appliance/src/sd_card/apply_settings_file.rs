@@ -67,7 +67,7 @@ fn without_file(paths: &Paths, mut sentences: Vec<String>) -> AppliedSettings {
     if let Err(error) = fs::remove_file(paths.etc.join("keepsake/camera.toml"))
         && error.kind() != std::io::ErrorKind::NotFound
     {
-        tracing::error!(%error, "take the old settings away");
+        tracing::error!(%error, "remove the old settings");
     }
     let kept = fs::read(paths.last_good()).ok();
     sentences.push(match &kept {

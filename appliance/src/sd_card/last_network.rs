@@ -22,7 +22,7 @@ pub(super) fn remember(paths: &Paths, network: &(String, String)) {
     }
     // Only the network that works now is remembered.
     if let Err(error) = durable_file::write_json_privately(&file(paths), &[network]) {
-        tracing::warn!(%error, "keep the Wi-Fi that works");
+        tracing::warn!(%error, "remember the Wi-Fi that works");
     }
 }
 

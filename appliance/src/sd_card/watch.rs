@@ -80,7 +80,7 @@ impl Watch {
             return;
         }
         if let Err(error) = durable_file::write_json_privately(&self.paths.data.join(STARTS_FILE), &self.starts) {
-            tracing::warn!(%error, "note this start");
+            tracing::warn!(%error, "save the list of starts");
         }
         if let Err(error) = write_status(&self.paths.boot, &text) {
             tracing::warn!("{error:#}");

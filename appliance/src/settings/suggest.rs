@@ -257,8 +257,7 @@ fn setting_name(name: &str) -> Option<&'static str> {
 }
 
 fn is_number_setting(name: &str) -> bool {
-    let mut named = SETTINGS.iter().filter(|setting| short_name(setting) == name);
-    named.any(is_number)
+    SETTINGS.iter().any(|setting| short_name(setting) == name && is_number(setting))
 }
 
 /// Returns an example line for this name.

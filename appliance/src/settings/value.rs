@@ -1,6 +1,7 @@
 //! Conversions of values from `camera.toml`, the environment and the command line.
 
 use keepsake_protocol::settings::schema::{RawValue, SETTINGS, Setting, ValueKind};
+use serde_json::Value as Json;
 use toml::{Table, Value};
 
 /// Converts a TOML value for [`Setting::check`].
@@ -17,13 +18,7 @@ pub(super) fn raw_value(value: &Value) -> RawValue<'_> {
 pub(super) fn default_table() -> Table {
     let mut table = Table::new();
     for setting in SETTINGS {
-        let value = match setting.default {
-            RawValue::Integer(number) => i64::try_from(number).map_or(Value::Array(Vec::new()), Value::Integer),
-            RawValue::Bool(on) => Value::Boolean(on),
-            RawValue::Text(text) => Value::String(text.to_owned()),
-            // No setting has such a default: a test checks them all.
-            RawValue::Other => Value::Array(Vec::new()),
-        };
+        let value = Value::try_from(Json::from(setting.default)).expect("a test checks that every default is valid");
         let section = setting.key.split_once('.').map(|(section, _)| section);
         let within = match section {
             Some(section) => table

@@ -142,22 +142,20 @@ type Started = (SyncSender<Write>, Rows, u64);
 enum Failure {
     #[error("the card is full")]
     NoSpace,
-    #[error("{doing}: {why}")]
-    Sled { doing: &'static str, why: String },
-    #[error("it is not the one of the last start (generation {stored}, expected {expected})")]
-    Stale { stored: u64, expected: u64 },
+    #[error("{0}")]
+    Other(String),
 }
 
 impl Failure {
-    fn while_doing(doing: &'static str) -> impl FnOnce(sled::Error) -> Self {
+    fn while_doing(doing: &str) -> impl FnOnce(sled::Error) -> Self + '_ {
         move |error| match error {
             sled::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::NoSpace,
-            other => Self::Sled { doing, why: other.to_string() },
+            other => Self::Other(format!("{doing}: {other}")),
         }
     }
 
-    fn thread(why: impl Into<String>) -> Self {
-        Self::Sled { doing: "open sled on its own thread", why: why.into() }
+    fn thread(why: &str) -> Self {
+        Self::Other(format!("open sled on its own thread: {why}"))
     }
 }
 
@@ -188,10 +186,10 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
                 }
             }
         })
-        .map_err(|error| Failure::thread(error.to_string()))?;
+        .map_err(|error| Failure::thread(&error.to_string()))?;
     let (rows, generation) = result
         .recv_timeout(PATIENCE)
-        .map_err(|_| Failure::thread(format!("it did not open within {PATIENCE:?}")))??;
+        .map_err(|_| Failure::thread(&format!("it did not open within {PATIENCE:?}")))??;
     Ok((writes, rows, generation))
 }
 
@@ -213,7 +211,8 @@ fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), F
         && stored != expected
         && stored != expected + 1
     {
-        return Err(Failure::Stale { stored, expected });
+        let text = format!("it is not the one of the last start (generation {stored}, expected {expected})");
+        return Err(Failure::Other(text));
     }
     let mut rows = Rows::new();
     for entry in db.iter() {

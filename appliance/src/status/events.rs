@@ -111,7 +111,7 @@ impl EventWriter {
         let mut line = serde_json::to_vec(report).expect("a report has only plain fields");
         line.push(b'\n');
         if lines.try_send(Line::Text(line)).is_err() {
-            tracing::debug!("nobody reads the reports: one was dropped");
+            tracing::debug!("dropped an event: its reader is too slow");
         }
     }
 

@@ -142,7 +142,7 @@ impl Journal {
             }
             Err(error) => {
                 if !self.failing {
-                    tracing::warn!(%error, "the card does not take what is known of the time");
+                    tracing::warn!(%error, "write the journal");
                 }
                 self.failing = true;
                 // Not every second: a card that fails is not asked more often than one that works.
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use keepsake_protocol::BootId;
 
-    const INSTALL: SpoolId = SpoolId([1; 16]);
+    const SPOOL: SpoolId = SpoolId([1; 16]);
 
     fn moment(at_s: u64, synchronised: bool) -> ClockReading {
         ClockReading {
@@ -190,9 +190,9 @@ mod tests {
     fn what_the_cloud_has_not_confirmed_survives_a_power_cut_and_is_sent_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(folder.path(), &moment(1, false));
-        journal.record_fault(fault(5, 2), INSTALL);
-        assert!(journal.observe(&moment(3, true), INSTALL));
-        assert!(!journal.observe(&moment(4, true), INSTALL));
+        journal.record_fault(fault(5, 2), SPOOL);
+        assert!(journal.observe(&moment(3, true), SPOOL));
+        assert!(!journal.observe(&moment(4, true), SPOOL));
         let sent: Vec<String> = journal.unconfirmed().map(str::to_owned).collect();
         assert_eq!(sent.len(), 2);
         drop(journal);
@@ -203,7 +203,7 @@ mod tests {
         let Event::Boot(line) = &waiting(&journal)[1] else {
             panic!("no boot line");
         };
-        assert_eq!((line.spool, line.error_us), (Some(INSTALL), 40_000));
+        assert_eq!((line.spool, line.error_us), (Some(SPOOL), 40_000));
 
         // A receipt for something else changes nothing, its own ends the waiting.
         assert!(!journal.confirm(&[HashPrefix([9; 8])], &moment(6, false)));
@@ -217,9 +217,9 @@ mod tests {
     fn a_time_that_was_known_is_known_after_a_power_cut() {
         let folder = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(folder.path(), &moment(1, false));
-        journal.observe(&moment(10, true), INSTALL);
+        journal.observe(&moment(10, true), SPOOL);
         for at_s in 11..700 {
-            journal.observe(&moment(at_s, true), INSTALL);
+            journal.observe(&moment(at_s, true), SPOOL);
         }
         drop(journal);
         let next = ClockReading { boot: BootId([8; 16]), ..moment(5, false) };
@@ -234,9 +234,9 @@ mod tests {
     fn events_are_bounded_and_faults_go_first() {
         let folder = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(folder.path(), &moment(1, true));
-        journal.observe(&moment(2, true), INSTALL);
+        journal.observe(&moment(2, true), SPOOL);
         for at_s in 0..200 {
-            journal.record_fault(fault(2, at_s), INSTALL);
+            journal.record_fault(fault(2, at_s), SPOOL);
         }
         let all = waiting(&journal);
         assert_eq!(all.len(), EVENTS_MAX);

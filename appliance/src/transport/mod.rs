@@ -3,8 +3,8 @@
 //! A new connection knows nothing of the one before it: what was handed over and has no receipt starts again (P5).
 
 pub(crate) mod certificate_time;
-mod http;
-mod mqtt;
+pub(crate) mod http;
+pub(crate) mod mqtt;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,9 +14,8 @@ use bytes::Bytes;
 use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{DeviceId, SpoolId};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
-use crate::settings::{CloudSettings, Scheme};
+use crate::settings::CloudSettings;
 use crate::upload::backoff::Backoff;
 
 /// A connection that lived shorter than this was no success, and the wait before the next one grows.
@@ -83,18 +82,6 @@ pub(crate) struct TransportSettings {
     /// Read for every connection: a new spool has another id.
     pub current_spool: watch::Receiver<SpoolId>,
     pub reconnect: Backoff,
-}
-
-/// Starts the task that holds the connection, over the transport that the settings name.
-pub(crate) fn spawn(
-    settings: TransportSettings,
-    events: mpsc::Sender<TransportEvent>,
-    stop: watch::Receiver<bool>,
-) -> JoinHandle<()> {
-    match settings.cloud.url.scheme {
-        Scheme::Mqtt | Scheme::Mqtts => tokio::spawn(mqtt::run(settings, events, stop)),
-        Scheme::Http | Scheme::Https => tokio::spawn(http::run(settings, events, stop)),
-    }
 }
 
 /// Connects, and connects again, until `stop` says so. `connect`: one connection, from its first byte to its last.

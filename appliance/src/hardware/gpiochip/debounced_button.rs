@@ -6,11 +6,11 @@ use std::time::Duration;
 use gpiocdev::Request;
 use gpiocdev::line::{Bias, EdgeDetection, EdgeKind};
 
-use super::{CONSUMER, hardware_error};
 use crate::hardware::{Button, ButtonEdge, HardwareError};
 use crate::settings::{Active, ButtonSettings, Pull};
 use crate::time::clock;
 
+pub(super) const CONSUMER: &str = "keepsake";
 /// Edges that may wait while a press is handled. The kernel's own default is 16, a few presses.
 const EDGES_MAX: u32 = 64;
 
@@ -60,7 +60,7 @@ impl GpiochipButton {
         }
         let requested = request.request().map_err(|e| {
             let pin = settings.pin;
-            hardware_error(format!("listen to line {pin} of {}", chip.display()), e)
+            HardwareError::of_pin(format!("listen to line {pin} of {}", chip.display()), e)
         })?;
         Ok(line.insert(requested))
     }
@@ -82,7 +82,7 @@ impl Button for GpiochipButton {
             Err(error) => {
                 self.line = None;
                 let doing = format!("wait for the button on line {}", self.settings.pin);
-                Err(hardware_error(doing, error))
+                Err(HardwareError::of_pin(doing, error))
             }
         }
     }

@@ -12,7 +12,7 @@ use gpiocdev::Request;
 use gpiocdev::chip::{Chip, Info};
 use gpiocdev::line::Value;
 
-use self::debounced_button::GpiochipButton;
+use self::debounced_button::{CONSUMER, GpiochipButton};
 use self::led::GpiochipLed;
 use super::rppal_gpio::has_registers;
 use super::{Button, HardwareError, Led, Pins};
@@ -20,8 +20,6 @@ use crate::settings::{self, Active};
 
 /// The names that the kernel's drivers give the chip of the header: on the Pi 5, on the Pi 4, and before.
 const HEADERS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"];
-const CONSUMER: &str = "keepsake";
-
 const ABSENT: &str = "this computer has no GPIO pins that the kernel knows; --simulated needs none";
 const FORBIDDEN: &str = "put the user into the group gpio, and install the udev rules";
 const NO_CHIP: &str = "name a /dev/gpiochipN in gpio.device";
@@ -79,7 +77,7 @@ impl Gpiochip {
         let doing = || format!("use line {pin} of {self} ({setting})");
         let info = Chip::from_path(&self.path)
             .and_then(|chip| chip.line_info(u32::from(pin)))
-            .map_err(|e| hardware_error(doing(), e))?;
+            .map_err(|e| HardwareError::of_pin(doing(), e))?;
         if info.used {
             let doing = format!("{}: \"{}\" has it", doing(), info.consumer);
             return Err(HardwareError::new(
@@ -111,7 +109,7 @@ impl Pins for Gpiochip {
             Active::Low => request.as_active_low(),
         };
         let doing = || format!("use the lines {lines:?} of {self} for the light");
-        let request = request.request().map_err(|e| hardware_error(doing(), e))?;
+        let request = request.request().map_err(|e| HardwareError::of_pin(doing(), e))?;
         let led = GpiochipLed::start(request, lines.clone())
             .map_err(|e| HardwareError::new("start the light's thread", "free some memory").caused_by(e))?;
         Ok(Box::new(led))
@@ -142,11 +140,6 @@ fn label_of(path: &Path) -> Result<String, &'static str> {
     })?;
     let info = Chip::from_path(path).and_then(|chip| chip.info());
     info.map(|Info { label, .. }| label).map_err(|_| NO_CHIP)
-}
-
-fn hardware_error(doing: String, error: gpiocdev::Error) -> HardwareError {
-    let fix = "check that the pin is on this board, and that no other program uses it";
-    HardwareError::new(doing, fix).caused_by(error)
 }
 
 #[cfg(test)]

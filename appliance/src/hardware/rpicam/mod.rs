@@ -28,9 +28,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use keepsake_protocol::capture::ContentType;
-
-use self::process::{Process, StreamEnd, StreamedJpeg};
+use self::process::{Process, StreamEnd};
 use super::CameraError;
 use super::kept_source::{self, KeptSource, Wanted};
 use crate::imaging::brightness::brightness;
@@ -145,19 +143,13 @@ impl KeptSource for RpicamCamera {
 
     fn next_brightness(&self, process: &mut Process, until: Instant) -> Result<Option<u8>, StreamEnd> {
         let picture = process.picture_after(0, until)?;
-        Ok(brightness(&picture.bytes, ContentType::Jpeg))
+        Ok(brightness(&picture.bytes, picture.content_type))
     }
 
     fn fresh_frame(&self, process: &mut Process, wanted: Wanted) -> Result<Frame, StreamEnd> {
         // All frames of a new child are from after the press.
         let under_way = if wanted.source_is_new { 0 } else { UNDER_WAY };
-        let StreamedJpeg { bytes, size } = process.picture_after(under_way, wanted.until)?;
-        Ok(Frame {
-            bytes,
-            content_type: ContentType::Jpeg,
-            width: size.0,
-            height: size.1,
-        })
+        process.picture_after(under_way, wanted.until)
     }
 
     fn end(&self, process: Process, ended: StreamEnd, asked: Instant) -> CameraError {

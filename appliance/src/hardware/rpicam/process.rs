@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use keepsake_protocol::capture::ContentType;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::mjpeg::{MjpegSplitter, Step};
+use crate::imaging::frame::Frame;
 
 /// The capacity of a pipe, bytes.
 const READ_BYTES: usize = 64 << 10;
@@ -27,13 +29,6 @@ const END_WITHIN: Duration = Duration::from_secs(1);
 pub(in crate::hardware) struct Process {
     process: std::process::Child,
     shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-pub(super) struct StreamedJpeg {
-    pub(super) bytes: Vec<u8>,
-    /// Width and height, pixels.
-    pub(super) size: (u32, u32),
 }
 
 /// The reason for the end of the pictures.
@@ -61,7 +56,7 @@ struct State {
     begun: u64,
     /// The lowest frame number that is fresh enough, while a caller waits.
     wanted: Option<u64>,
-    picture: Option<StreamedJpeg>,
+    picture: Option<Frame>,
     ended: Option<StreamEnd>,
     messages: Vec<String>,
     all_read: bool,
@@ -111,7 +106,7 @@ impl Process {
     }
 
     /// The first picture that begins to arrive after `under_way` others, counted from now.
-    pub(super) fn picture_after(&self, under_way: u64, until: Instant) -> Result<StreamedJpeg, StreamEnd> {
+    pub(super) fn picture_after(&self, under_way: u64, until: Instant) -> Result<Frame, StreamEnd> {
         {
             let mut state = self.shared.state.lock();
             state.wanted = Some(state.begun + under_way + 1);
@@ -198,7 +193,8 @@ fn read_pictures(mut from: impl Read, shared: &Shared, bytes_max: usize) -> Stre
                     let mut state = shared.state.lock();
                     if state.wanted.is_some_and(|wanted| state.begun >= wanted) && state.picture.is_none() {
                         let bytes = splitter.take(len);
-                        state.picture = Some(StreamedJpeg { bytes, size });
+                        let (width, height) = size;
+                        state.picture = Some(Frame { bytes, content_type: ContentType::Jpeg, width, height });
                         shared.changed.notify_all();
                     } else {
                         splitter.skip(len);

@@ -74,7 +74,7 @@ fn spawn_readers(input: File) -> io::Result<Receiver<()>> {
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || while signals.read_exact(&mut [0]).is_ok() && signal_press.send(()).is_ok() {})?;
-    thread::Builder::new().name("lines".to_owned()).spawn(move || {
+    thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let mut lines = BufReader::new(input).split(b'\n');
         while lines.next().is_some_and(|line| line.is_ok()) && press.send(()).is_ok() {}
     })?;

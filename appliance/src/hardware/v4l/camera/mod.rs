@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use keepsake_protocol::capture::ContentType;
 
 use self::freshness::{Freshness, TimestampSkew};
-use self::negotiate::{FoundDevice, Pixels, Selection};
+use self::negotiate::{FoundDevice, Pixels};
 use super::convert::from_mjpeg;
 use super::driver::{DequeuedFrame, Device, DeviceInfo, Driver, NegotiatedFormat, Size, Stream, is_gone};
 #[cfg(feature = "v4l")]
@@ -28,9 +28,9 @@ use crate::time::clock;
 /// We hold one, and with two more the driver never waits for us. Each takes four megabytes at 1080p.
 const BUFFERS: u32 = 3;
 /// The number of damaged frames that ends a press: one second of a usual camera.
-const DAMAGED_MAX: u32 = 30;
+const DAMAGED_MAX: usize = 30;
 /// A JPEG of another size than negotiated may be left over from the previous stream. The third is believed.
-const OTHER_SIZES_MAX: u32 = 2;
+const OTHER_SIZES_MAX: usize = 2;
 
 /// A camera by V4L2.
 pub(crate) struct V4lCamera {
@@ -134,7 +134,7 @@ impl KeptSource for V4lCamera {
             .cloned()
             .collect();
         let failed = |doing: &str, error| camera_error(&path, doing, asked, error);
-        let Selection { agreed, pixels } = negotiate::select_format(device.as_ref(), &suitable, self.requested_size())
+        let (agreed, pixels) = negotiate::select_format(device.as_ref(), &suitable, self.requested_size())
             .map_err(|e| failed("set its format", e))?
             .ok_or_else(|| {
                 let what = negotiate::no_format_message(&offers, &self.settings.format);
@@ -146,7 +146,7 @@ impl KeptSource for V4lCamera {
         }
         if let Err(error) = self.raise_frame_rate(device.as_ref()) {
             // A picture that came late is a picture.
-            tracing::warn!(camera = %path.display(), %error, "its frames come as slowly as before");
+            tracing::warn!(camera = %path.display(), %error, "its frame rate stays as it is");
         }
         let stream = device.stream(BUFFERS).map_err(|e| failed("map its buffers", e))?;
         tracing::info!(
@@ -185,8 +185,8 @@ impl KeptSource for V4lCamera {
         let asked = Instant::now();
         let camera = running.path.display().to_string();
         let mut freshness = Freshness::new(wanted.pressed_us, &mut running.ahead);
-        let mut damaged = DamageCount::default();
-        while Instant::now() < wanted.until && damaged.frames < DAMAGED_MAX {
+        let mut damaged: Vec<Damage> = Vec::new();
+        while Instant::now() < wanted.until && damaged.len() < DAMAGED_MAX {
             let given = running
                 .stream
                 .next(remaining(wanted.until))
@@ -199,21 +199,15 @@ impl KeptSource for V4lCamera {
                 let what = format!("a frame of {bytes} bytes is above camera.frame_bytes_max");
                 return Err(CameraError::failed(camera, what));
             }
-            match picture_of(&given, &running.pixels, damaged.other_sizes) {
-                Ok((bytes, size)) => {
-                    return Ok(Frame {
-                        bytes,
-                        content_type: ContentType::Jpeg,
-                        width: size.width,
-                        height: size.height,
-                    });
-                }
-                Err(damage) => damaged.add(damage),
+            let other_sizes = damaged.iter().filter(|damage| matches!(damage, Damage::OtherSize { .. })).count();
+            match picture_of(&given, &running.pixels, other_sizes) {
+                Ok(frame) => return Ok(frame),
+                Err(damage) => damaged.push(damage),
             }
         }
-        Err(match damaged.last {
+        Err(match damaged.last() {
             Some(what) => {
-                CameraError::failed(camera, format!("{} damaged frames, the last one: {what}", damaged.frames))
+                CameraError::failed(camera, format!("{} damaged frames, the last one: {what}", damaged.len()))
             }
             None => CameraError::TimedOut { camera, after_ms: asked.elapsed().as_millis() },
         })
@@ -270,22 +264,6 @@ impl crate::hardware::Camera for V4lCamera {
     }
 }
 
-/// The reasons why frames were no pictures.
-#[derive(Default)]
-struct DamageCount {
-    frames: u32,
-    other_sizes: u32,
-    last: Option<Damage>,
-}
-
-impl DamageCount {
-    fn add(&mut self, damage: Damage) {
-        self.frames += 1;
-        self.other_sizes += u32::from(matches!(damage, Damage::OtherSize { .. }));
-        self.last = Some(damage);
-    }
-}
-
 /// Why a frame is no picture. The next one may be.
 #[derive(Debug, thiserror::Error)]
 enum Damage {
@@ -303,14 +281,14 @@ enum Damage {
     Encoding(jpeg_encoder::EncodingError),
 }
 
-fn picture_of(given: &DequeuedFrame<'_>, pixels: &Pixels, other_sizes: u32) -> Result<(Vec<u8>, Size), Damage> {
+fn picture_of(given: &DequeuedFrame<'_>, pixels: &Pixels, other_sizes: usize) -> Result<Frame, Damage> {
     if given.broken {
         return Err(Damage::Marked);
     }
     if given.bytes.is_empty() {
         return Err(Damage::Empty);
     }
-    match pixels {
+    let (bytes, size) = match pixels {
         Pixels::Jpeg(agreed) => {
             let (jpeg, width, height) = from_mjpeg(given.bytes).map_err(Damage::Jpeg)?;
             let got = Size { width, height };
@@ -318,15 +296,17 @@ fn picture_of(given: &DequeuedFrame<'_>, pixels: &Pixels, other_sizes: u32) -> R
                 let agreed = *agreed;
                 return Err(Damage::OtherSize { got, agreed });
             }
-            Ok((jpeg, got))
+            (jpeg, got)
         }
         Pixels::Raw(raw) => {
             let jpeg = raw.to_jpeg(given.bytes).map_err(Damage::Encoding)?;
             let got = given.bytes.len();
             let size = Size { width: raw.width.into(), height: raw.height.into() };
-            Ok((jpeg.ok_or(Damage::Short { got })?, size))
+            (jpeg.ok_or(Damage::Short { got })?, size)
         }
-    }
+    };
+    let Size { width, height } = size;
+    Ok(Frame { bytes, content_type: ContentType::Jpeg, width, height })
 }
 
 /// The driver's word in ours.

@@ -150,12 +150,6 @@ fn list_cameras(driver: &dyn Driver) -> String {
     }
 }
 
-/// The driver's agreement to one of its offers.
-pub(super) struct Selection {
-    pub(super) agreed: NegotiatedFormat,
-    pub(super) pixels: Pixels,
-}
-
 /// Asks for the offers one after the other: the nearest size first, and of those the format that costs least.
 ///
 /// # Errors
@@ -164,7 +158,7 @@ pub(super) fn select_format(
     device: &dyn Device,
     offers: &[FormatOption],
     requested: Size,
-) -> io::Result<Option<Selection>> {
+) -> io::Result<Option<(NegotiatedFormat, Pixels)>> {
     let mut candidates: Vec<_> = offers
         .iter()
         .filter_map(|offer| {
@@ -189,7 +183,7 @@ pub(super) fn select_format(
             Err(error) => return Err(error),
         };
         if let Some(pixels) = pixels(&agreed) {
-            return Ok(Some(Selection { agreed, pixels }));
+            return Ok(Some((agreed, pixels)));
         }
     }
     Ok(None)
