@@ -121,7 +121,7 @@ impl<'a> ReceiptsByDevice<'a> {
                     hash: id.hash,
                     reason: reason.clone(),
                     retry_after: *retry_after,
-                })
+                });
             }
             CommitOutcome::StatusStored { wants } => {
                 for (install, wants) in wants {
