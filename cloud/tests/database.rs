@@ -400,7 +400,7 @@ async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(
         .unwrap()
     };
     let (cloud, mut server) = tokio::join!(starting, meanwhile);
-    ready(address).await;
+    answers(address, 200, "").await;
     let mut camera = harness::Camera::connect(&cloud, "porch", 1).await;
     let one = harness::photograph(1);
     camera.send(1, &one).await;
@@ -425,35 +425,27 @@ async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(
     assert_eq!(pictures, Some(1));
     server.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1");
     camera.stored(&[(2, Hash::of(&two))]).await;
-    ready(address).await;
+    answers(address, 200, "").await;
     cloud.stop().await;
     server.stop();
 }
 
-/// Waits until `/readyz` gives a reason with this in it, and returns all it says.
+/// Waits until `/readyz` gives a reason with this in it, and returns the whole answer.
 async fn says(address: std::net::SocketAddr, part: &str) -> String {
+    answers(address, 503, part).await
+}
+
+async fn answers(address: std::net::SocketAddr, expected: u16, part: &str) -> String {
     let began = std::time::Instant::now();
     loop {
         if TcpStream::connect(address).await.is_ok() {
             let (status, said) = harness::request(address, "GET", "/readyz", "", b"").await;
-            if status == 503 && said.contains(part) {
+            if status == expected && said.contains(part) {
                 return said;
             }
             assert!(began.elapsed() < BACK_WITHIN, "{part} is not said: {said}");
         }
         assert!(began.elapsed() < BACK_WITHIN, "{part} is not said");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-async fn ready(address: std::net::SocketAddr) {
-    let began = std::time::Instant::now();
-    loop {
-        let (status, said) = harness::request(address, "GET", "/readyz", "", b"").await;
-        if status == 200 {
-            return;
-        }
-        assert!(began.elapsed() < BACK_WITHIN, "not ready: {said}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -107,8 +107,17 @@ fn a_broker_that_is_away_is_said_on_the_page_and_not_by_silence() {
 }
 
 fn get(address: &str, path: &str) -> std::io::Result<String> {
+    request(address, &format!("GET {path}"), "", "")
+}
+
+/// Returns the whole answer to `GET /path` or the like.
+fn request(address: &str, what: &str, headers: &str, body: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let length = body.len();
+    write!(
+        stream,
+        "{what} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
@@ -132,14 +141,6 @@ fn ask(folder: &std::path::Path, args: &[&str], stdin: &str) -> (bool, String) {
     (ended.status.success(), String::from_utf8(said).unwrap().trim().to_owned())
 }
 
-fn status(address: &str, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 #[test]
 fn whoever_has_a_shell_on_the_server_says_who_may_come_in() {
     let folder = tempfile::tempdir().unwrap();
@@ -153,13 +154,11 @@ fn whoever_has_a_shell_on_the_server_says_who_may_come_in() {
     let ready: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     let http = ready["ready"]["http"].as_str().unwrap();
     assert!(ready["ready"]["setup"].is_string());
-    let get = |path: &str, key: &str| {
-        status(
-            http,
-            &format!("GET {path} HTTP/1.1\r\nhost: {http}\r\nauthorization: Bearer {key}\r\nconnection: close\r\n\r\n"),
-        )
+    let with_token = |key: &str| {
+        let token = format!("authorization: Bearer {key}\r\n");
+        request(http, "GET /api/v1/devices", &token, "").unwrap()
     };
-    assert!(get("/api/v1/devices", &key).starts_with("HTTP/1.1 200"));
+    assert!(with_token(&key).starts_with("HTTP/1.1 200"));
 
     // While it runs: an owner, whom it knows at once.
     let create = ["user", "create", "ada", "--role", "owner"];
@@ -171,36 +170,20 @@ fn whoever_has_a_shell_on_the_server_says_who_may_come_in() {
     assert!(!done && said.contains("already"), "{said}");
     let (_, said) = ask(data, &["user", "list"], "");
     assert_eq!(said, "ada\towner\tnever logged in");
-    let log_in = |password: &str| {
-        let body = format!("name=ada&password={password}");
-        let length = body.len();
-        status(
-            http,
-            &format!(
-                "POST /login HTTP/1.1\r\nhost: {http}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-            ),
-        )
-    };
+    let log_in = |password: &str| request(http, "POST /login", "", &format!("name=ada&password={password}")).unwrap();
     assert!(log_in("correct+horse+battery").contains("\r\nset-cookie: "));
-    assert!(
-        status(http, &format!("GET /setup HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\r\n"))
-            .contains("location: /login")
-    );
+    assert!(get(http, "/setup").unwrap().contains("location: /login"));
     let (done, said) = ask(data, &["user", "reset", "ada"], "another password\n");
     assert!(done, "{said}");
     assert!(log_in("correct+horse+battery").starts_with("HTTP/1.1 401"));
     assert!(log_in("another+password").contains("\r\nset-cookie: "));
     let (done, link) = ask(data, &["user", "reset", "ada", "--link"], "");
     assert!(done && link.starts_with("/invitation?code="), "{link}");
-    let unknown = |path: &str| {
-        let head = format!("GET {path} HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\r\n");
-        status(http, &head)
-    };
-    assert!(unknown(&link).contains("Welcome, ada"));
+    assert!(get(http, &link).unwrap().contains("Welcome, ada"));
 
     let (done, said) = ask(data, &["token", "revoke", "scripts"], "");
     assert!(done, "{said}");
-    assert!(get("/api/v1/devices", &key).starts_with("HTTP/1.1 401"));
+    assert!(with_token(&key).starts_with("HTTP/1.1 401"));
     child.kill().unwrap();
     child.wait().unwrap();
 }

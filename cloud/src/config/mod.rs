@@ -192,6 +192,11 @@ mod tests {
 
     use super::*;
 
+    fn load(folder: &Path, arguments: &[&str]) -> Result<Config, ConfigError> {
+        let data = ["cloud", "--data", folder.to_str().unwrap()];
+        Config::load(&Args::parse_from(data.iter().chain(arguments)))
+    }
+
     #[test]
     fn the_settings_file_of_the_package_has_every_setting_with_its_default() {
         let text = include_str!("../../cloud.toml");
@@ -224,10 +229,7 @@ mod tests {
     fn a_settings_file_that_was_named_must_be_there() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("own.toml");
-        let load = |arguments: &[&str]| {
-            let data = ["cloud", "--data", folder.path().to_str().unwrap()];
-            Config::load(&Args::parse_from(data.iter().chain(arguments)))
-        };
+        let load = |arguments: &[&str]| load(folder.path(), arguments);
         let named = ["--config", file.to_str().unwrap()];
         let error = load(&named).unwrap_err().to_string();
         assert!(error.contains("own.toml") && error.contains("--config"), "{error}");
@@ -286,11 +288,7 @@ mod tests {
     #[test]
     fn topics_of_other_cameras_come_from_the_file_and_from_arguments() {
         let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().to_str().unwrap();
-        let load = |more: &[&str]| {
-            let args = ["cloud", "--data", data];
-            Config::load(&Args::parse_from(args.iter().chain(more)))
-        };
+        let load = |more: &[&str]| load(folder.path(), more);
         let text = "[topic_patterns]\n\"frigate/+/snapshot\" = \"{1}\"\n\"tele/a.b/cam\" = \"garage\"";
         std::fs::write(folder.path().join("cloud.toml"), text).unwrap();
         let external = load(&["--topic-pattern", "x/+={1}"]).unwrap().external;
@@ -306,17 +304,22 @@ mod tests {
     #[test]
     fn an_unknown_setting_in_the_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let args = |more: &[&str]| {
-            let data = folder.path().to_str().unwrap();
-            Args::parse_from(["cloud", "--data", data].iter().chain(more))
-        };
-        assert_eq!(Config::load(&args(&[])).unwrap().mqtt_inflight_max, 20);
-        std::fs::write(folder.path().join("cloud.toml"), "mqtt_inflight_max = 3").unwrap();
-        assert_eq!(Config::load(&args(&[])).unwrap().mqtt_inflight_max, 3);
-        let by_argument = args(&["--mqtt-inflight-max", "1"]);
-        assert_eq!(Config::load(&by_argument).unwrap().mqtt_inflight_max, 1);
-        std::fs::write(folder.path().join("cloud.toml"), "broker_inflite = 3").unwrap();
-        let error = Config::load(&args(&[])).unwrap_err();
-        assert!(error.to_string().contains("broker_inflite"), "{error}");
+        let load = |more: &[&str]| load(folder.path(), more);
+        let write = |text: &str| std::fs::write(folder.path().join("cloud.toml"), text).unwrap();
+        assert_eq!(load(&[]).unwrap().mqtt_inflight_max, 20);
+        write("mqtt_inflight_max = 3");
+        assert_eq!(load(&[]).unwrap().mqtt_inflight_max, 3);
+        assert_eq!(load(&["--mqtt-inflight-max", "1"]).unwrap().mqtt_inflight_max, 1);
+        for (text, shown) in [
+            ("broker_inflite = 3", "broker_inflite"),
+            ("mqtt_inflight_max = \"many\"", "mqtt_inflight_max"),
+            ("\nmqtt_password = hunter2", "line 2"),
+            ("mqtt_password = 31337", "quotes"),
+        ] {
+            write(text);
+            let error = load(&[]).unwrap_err().to_string();
+            assert!(error.contains(shown) && !error.contains('\n'), "{error}");
+            assert!(!error.contains("hunter2") && !error.contains("31337"), "{error}");
+        }
     }
 }

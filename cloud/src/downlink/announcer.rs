@@ -2,7 +2,7 @@
 //! settings (`down/settings`, retained), and commands that waited.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use keepsake_protocol::cloud_info::CloudInfo;
 use keepsake_protocol::command::{Command as WireCommand, CommandKind};
@@ -10,6 +10,7 @@ use keepsake_protocol::settings::DesiredSettings;
 use keepsake_protocol::status::Presence;
 use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{DeviceId, codec};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::COMMAND_EXPIRY_US;
@@ -67,21 +68,21 @@ impl Announcer {
 
     /// Tells every known camera what the cloud is and whether it takes anything.
     pub async fn announce_all(&self) {
-        let mut devices: HashSet<DeviceId> = self.announced().clone();
+        let mut devices: HashSet<DeviceId> = self.announced.lock().clone();
         match self.store.presences(now_us()).await {
             Ok(known) => devices.extend(known.into_iter().map(|(device, _)| device)),
             // The hold itself may be the news, so those met since the start are told even so.
             Err(error) => tracing::warn!("list cameras to tell them: {:#}", anyhow::Error::from(error)),
         }
         for device in devices {
-            self.announced().insert(device.clone());
+            self.announced.lock().insert(device.clone());
             self.send_cloud_info(&device).await;
         }
     }
 
     /// Tells a camera that is heard of for the first time.
     pub async fn announce_if_new(&self, device: &DeviceId) {
-        let new = self.announced().insert(device.clone());
+        let new = self.announced.lock().insert(device.clone());
         if new {
             self.send_cloud_info(device).await;
         }
@@ -89,7 +90,7 @@ impl Announcer {
 
     /// Tells a camera that has just come by HTTP what a broker would have kept for it.
     pub async fn announce(&self, device: &DeviceId) {
-        self.announced().insert(device.clone());
+        self.announced.lock().insert(device.clone());
         self.send_cloud_info(device).await;
     }
 
@@ -194,9 +195,5 @@ impl Announcer {
         let topic = Topic::new(device, MessageKind::Cloud);
         self.control.publish(&topic, codec::encode(&cloud)).await;
         self.publish_settings(device, None).await;
-    }
-
-    fn announced(&self) -> std::sync::MutexGuard<'_, HashSet<DeviceId>> {
-        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,12 +7,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::downlink::{Down, DownlinkBatch};
 use keepsake_protocol::topic::MessageKind;
+use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
@@ -88,13 +89,13 @@ impl Outboxes {
     /// # Errors
     /// [`TooMany`].
     pub fn open(&self, device: &DeviceId) -> Result<Poll, TooMany> {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         all.retain(|_, outbox| !outbox.is_expired(Instant::now()));
         if !all.contains_key(device) && all.len() >= OUTBOXES_MAX {
             return Err(TooMany);
         }
         let outbox = all.entry(device.clone()).or_insert_with(|| Arc::new(Outbox::new()));
-        outbox.lock().polling += 1;
+        outbox.contents.lock().polling += 1;
         Ok(Poll(outbox.clone()))
     }
 
@@ -102,20 +103,16 @@ impl Outboxes {
     ///
     /// `payload`: one JSON value; anything else is not put, and is a bug of ours.
     pub fn put(&self, device: &DeviceId, leaf: MessageKind, payload: &[u8]) -> bool {
-        let Some(outbox) = self.lock().get(device).cloned() else {
+        let Some(outbox) = self.0.lock().get(device).cloned() else {
             return false;
         };
         let Ok(payload) = serde_json::from_slice(payload) else {
             tracing::error!(%device, leaf = leaf.path(), "a message that is no JSON");
             return false;
         };
-        outbox.lock().put(leaf, payload);
+        outbox.contents.lock().put(leaf, payload);
         outbox.news.notify_waiters();
         true
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Arc<Outbox>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,12 +129,12 @@ impl Poll {
     /// What comes after `mark`, as soon as there is something, or nothing after `patience`. All up to `mark` is forgotten.
     pub async fn next_batch(&self, mark: Option<Cursor>, patience: Duration) -> Down {
         if let Some(mark) = mark.filter(|mark| mark.life == self.0.life) {
-            self.0.lock().discard_up_to(mark.number);
+            self.0.contents.lock().discard_up_to(mark.number);
         }
         let some = async {
             loop {
                 let news = self.0.news.notified();
-                if !self.0.lock().waiting.is_empty() {
+                if !self.0.contents.lock().waiting.is_empty() {
                     return;
                 }
                 news.await;
@@ -148,7 +145,7 @@ impl Poll {
     }
 
     fn all(&self) -> Down {
-        let contents = self.0.lock();
+        let contents = self.0.contents.lock();
         let mark = Cursor { life: self.0.life, number: contents.last };
         Down {
             messages: contents.waiting.iter().map(QueuedMessage::batch).collect(),
@@ -159,7 +156,7 @@ impl Poll {
 
 impl Drop for Poll {
     fn drop(&mut self) {
-        let mut contents = self.0.lock();
+        let mut contents = self.0.contents.lock();
         contents.polling -= 1;
         contents.polled_at = Instant::now();
     }
@@ -181,12 +178,8 @@ impl Outbox {
     }
 
     fn is_expired(&self, now: Instant) -> bool {
-        let contents = self.lock();
+        let contents = self.contents.lock();
         contents.polling == 0 && now.saturating_duration_since(contents.polled_at) > EXPIRES_AFTER
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Contents> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -297,7 +290,7 @@ mod tests {
         for _ in 0..4 {
             outboxes.put(&porch(), MessageKind::Receipt, &large);
         }
-        assert!(visit.0.lock().bytes <= BYTES_MAX);
+        assert!(visit.0.contents.lock().bytes <= BYTES_MAX);
         assert_eq!(words(&visit.next_batch(None, AT_ONCE).await)[0], "cloud 0");
     }
 
@@ -318,7 +311,7 @@ mod tests {
         let visit = outboxes.open(&porch()).unwrap();
         let outbox = visit.0.clone();
         let later = |outbox: &Outbox, after| {
-            let polled_at = outbox.lock().polled_at;
+            let polled_at = outbox.contents.lock().polled_at;
             outbox.is_expired(polled_at + after)
         };
         let long = EXPIRES_AFTER + Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -12,6 +12,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -153,7 +154,7 @@ impl AddressLimiter {
         let ip = address.ip().to_canonical();
         let network = (!ip.is_loopback()).then(|| Network::from(ip));
         if let Some(network) = network {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut open = self.open.lock();
             let count = open.entry(network).or_default();
             if *count >= CONNECTIONS_OF_ONE_MAX {
                 return None;
@@ -169,7 +170,7 @@ impl Drop for ConnectionPermit {
         let Some(network) = self.network else {
             return;
         };
-        let mut open = self.of.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.of.open.lock();
         if let Some(count) = open.get_mut(&network) {
             *count -= 1;
             if *count == 0 {

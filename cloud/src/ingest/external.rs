@@ -194,7 +194,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Pixels, as the head of the picture says; 0 where it says nothing. Whether it decodes is seen after the commit.
 fn check_filter(filter: &str) -> Result<(), TopicPatternError> {
     let sound = |c: char| !c.is_control();
     let mut levels = filter.split('/').peekable();

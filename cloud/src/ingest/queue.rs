@@ -1,10 +1,10 @@
 //! The queue between the sessions and the worker: bounded in bytes, and putting never waits.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use keepsake_protocol::receipt::Receipt;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use crate::config::{BATCH_BYTES_MAX, QUEUE_BYTES_MAX};
@@ -52,7 +52,7 @@ impl Queue {
     /// # Errors
     /// There is no room; the message.
     pub fn put(&self, delivery: Delivery) -> Result<(), Delivery> {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         let bytes = weight(&delivery);
         if waiting.bytes >= QUEUE_BYTES_MAX / 2 && waiting.bytes + bytes > QUEUE_BYTES_MAX {
             return Err(delivery);
@@ -66,7 +66,7 @@ impl Queue {
 
     /// Messages and bytes that wait.
     pub fn depth(&self) -> (u64, u64) {
-        let waiting = self.lock();
+        let waiting = self.waiting.lock();
         (waiting.deliveries.len() as u64, waiting.bytes as u64)
     }
 
@@ -85,7 +85,7 @@ impl Queue {
     pub async fn drained(&self) {
         loop {
             let notified = self.drained.notified();
-            if self.lock().bytes < QUEUE_BYTES_MAX / 2 {
+            if self.waiting.lock().bytes < QUEUE_BYTES_MAX / 2 {
                 return;
             }
             notified.await;
@@ -93,7 +93,7 @@ impl Queue {
     }
 
     fn take_now(&self) -> Vec<(Instant, Delivery)> {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
@@ -107,10 +107,6 @@ impl Queue {
         drop(waiting);
         self.drained.notify_waiters();
         batch
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

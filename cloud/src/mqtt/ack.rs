@@ -6,11 +6,12 @@
 //! that was done, and no acknowledgement can hit another message.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rumqttc::{AsyncClient, Publish, QoS};
 use tokio::sync::Notify;
 
@@ -77,7 +78,7 @@ impl Unacknowledged {
         }
         let payload = std::mem::take(&mut publish.payload);
         let (packet_id, is_redelivery) = (publish.pkid, publish.dup);
-        let mut entries = self.lock();
+        let mut entries = self.0.lock();
         if is_redelivery
             && let Some(entry) = entries.by_packet_id.get_mut(&packet_id)
             && entry.topic == publish.topic
@@ -117,17 +118,13 @@ impl Unacknowledged {
 
     /// Forgets everything: the broker knows nothing of this session any more, so no acknowledgement means anything.
     pub(super) fn forget_all(&self) {
-        self.lock().by_packet_id.clear();
+        self.0.lock().by_packet_id.clear();
     }
 
     /// Forgets what is committed and was not brought again by this connection, which has ended.
     pub(super) fn end_of(&self, connection: &Arc<Connection>) {
         let stays = |entry: &Entry| !entry.is_committed || Arc::ptr_eq(&entry.connection, connection);
-        self.lock().by_packet_id.retain(|_, entry| stays(entry));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().by_packet_id.retain(|_, entry| stays(entry));
     }
 }
 
@@ -157,7 +154,7 @@ impl Ack {
             tracing::debug!(packet = self.packet_id, "not acknowledged yet: its connection is gone");
             return;
         }
-        let mut entries = self.session.lock();
+        let mut entries = self.session.0.lock();
         if let Some(entry) = entries.by_packet_id.get(&self.packet_id)
             && entry.number == self.number
             && Arc::ptr_eq(&entry.connection, &connection)
@@ -170,7 +167,7 @@ impl Ack {
     }
 
     fn mark_committed(&self) -> Option<(Arc<Connection>, Publish)> {
-        let mut entries = self.session.lock();
+        let mut entries = self.session.0.lock();
         let entry = entries
             .by_packet_id
             .get_mut(&self.packet_id)
@@ -216,7 +213,7 @@ mod tests {
         assert!(matches!(session.receive(&second, publish(7, b"picture", true)), Received::Again));
         ack.acknowledge().await;
         assert_eq!((first.acks(), second.acks()), (0, 1));
-        assert!(session.lock().by_packet_id.is_empty());
+        assert!(session.0.lock().by_packet_id.is_empty());
     }
 
     #[tokio::test]

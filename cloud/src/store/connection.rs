@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use keepsake_protocol::{Hash, StoreId};
+use parking_lot::Mutex;
 use sqlx::any::AnyConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, Row};
@@ -113,7 +114,7 @@ impl Connector {
 
     /// What was accepted although a power cut may take commits back.
     pub(super) fn weaknesses(&self) -> Vec<String> {
-        self.weak.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.weak.lock().clone()
     }
 
     /// A connection that may write: it holds the lease, the tables are up to date, and the database is fit.
@@ -212,7 +213,7 @@ impl Connector {
         if !self.place.allow_unsafe_durability {
             found.unfit.append(&mut found.weak);
         }
-        let mut weak = self.weak.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut weak = self.weak.lock();
         if *weak != found.weak {
             for said in &found.weak {
                 tracing::warn!("{said}; accepted, so a power cut may take back what has a receipt");

@@ -91,54 +91,46 @@ mod tests {
         ("super_read_only", "OFF"),
     ];
 
+    fn check_with(changed: &[(&str, &str)], unfit: &[&str], weak: &[&str]) {
+        let settings = GOOD.iter().chain(changed);
+        let settings = settings.map(|(name, is)| ((*name).to_owned(), (*is).to_owned()));
+        let found = check(&settings.collect(), 15 * 1024 * 1024);
+        for (said, expected) in [(&found.unfit, unfit), (&found.weak, weak)] {
+            assert_eq!(said.len(), expected.len(), "{changed:?}: {found:?}");
+            for (said, expected) in said.iter().zip(expected) {
+                assert!(said.contains(expected), "{said} has no {expected}");
+            }
+        }
+    }
+
     #[test]
     fn a_setting_that_is_not_met_is_named_with_what_it_is_and_must_be() {
-        let check = |changed: &[(&str, &str)], unfit: &[&str], weak: &[&str]| {
-            let settings = GOOD.iter().chain(changed);
-            let settings = settings.map(|(name, is)| ((*name).to_owned(), (*is).to_owned()));
-            let found = check(&settings.collect(), 15 * 1024 * 1024);
-            for (said, expected) in [(&found.unfit, unfit), (&found.weak, weak)] {
-                assert_eq!(said.len(), expected.len(), "{changed:?}: {found:?}");
-                for (said, expected) in said.iter().zip(expected) {
-                    assert!(said.contains(expected), "{said} has no {expected}");
-                }
-            }
-        };
         let flush = "innodb_flush_log_at_trx_commit";
-        check(&[], &[], &[]);
-        check(&[(flush, "2")], &[], &["innodb_flush_log_at_trx_commit is 2 and must be 1"]);
-        check(&[(flush, "3")], &[], &[]);
-        check(&[("sync_binlog", "0")], &[], &["sync_binlog is 0 and must be 1"]);
-        check(&[("sync_binlog", "0"), ("log_bin", "OFF")], &[], &[]);
-        check(&[("innodb_doublewrite", "OFF")], &[], &["innodb_doublewrite is OFF"]);
-        check(&[("innodb_doublewrite", "DETECT_ONLY")], &[], &["DETECT_ONLY"]);
-        check(&[("innodb_flush_method", "nosync")], &[], &["nosync"]);
-        check(
+        check_with(&[], &[], &[]);
+        check_with(&[(flush, "2")], &[], &["innodb_flush_log_at_trx_commit is 2 and must be 1"]);
+        check_with(&[(flush, "3")], &[], &[]);
+        check_with(&[("sync_binlog", "0")], &[], &["sync_binlog is 0 and must be 1"]);
+        check_with(&[("sync_binlog", "0"), ("log_bin", "OFF")], &[], &[]);
+        check_with(&[("innodb_doublewrite", "OFF")], &[], &["innodb_doublewrite is OFF"]);
+        check_with(&[("innodb_doublewrite", "DETECT_ONLY")], &[], &["DETECT_ONLY"]);
+        check_with(&[("innodb_flush_method", "nosync")], &[], &["nosync"]);
+        check_with(
             &[("max_allowed_packet", "16777215")],
             &["max_allowed_packet is 16777215 and must be at least 16777216"],
             &[],
         );
-        check(&[("read_only", "ON")], &["read_only is ON and must be OFF"], &[]);
-        check(&[("super_read_only", "1")], &["super_read_only is 1"], &[]);
+        check_with(&[("read_only", "ON")], &["read_only is ON and must be OFF"], &[]);
+        check_with(&[("super_read_only", "1")], &["super_read_only is 1"], &[]);
     }
 
     #[test]
     fn a_member_of_a_cluster_is_refused() {
-        let check = |changed: &[(&str, &str)], unfit: &[&str]| {
-            let settings = GOOD.iter().chain(changed);
-            let settings = settings.map(|(name, is)| ((*name).to_owned(), (*is).to_owned()));
-            let found = check(&settings.collect(), 15 * 1024 * 1024);
-            assert_eq!(found.unfit.len(), unfit.len(), "{changed:?}: {found:?}");
-            for (said, expected) in found.unfit.iter().zip(unfit) {
-                assert!(said.contains(expected), "{said} has no {expected}");
-            }
-        };
         let group = "group_replication_group_name";
         // MariaDB without Galera; MySQL without the plugin has neither variable, and with an unconfigured one no name.
-        check(&[("wsrep_on", "OFF")], &[]);
-        check(&[(group, "")], &[]);
-        check(&[("wsrep_on", "ON")], &["wsrep_on is ON"]);
-        check(&[(group, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa")], &["group replication"]);
+        check_with(&[("wsrep_on", "OFF")], &[], &[]);
+        check_with(&[(group, "")], &[], &[]);
+        check_with(&[("wsrep_on", "ON")], &["wsrep_on is ON"], &[]);
+        check_with(&[(group, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa")], &["group replication"], &[]);
     }
 
     #[test]

@@ -54,6 +54,37 @@ impl Fresh {
         outcomes.pop().unwrap()
     }
 
+    /// Commits an operation, after which the counters of the camera must be these.
+    async fn counts(&self, operation: IngestOp, now_us: i64, expected: [u64; 6]) {
+        self.commit_at(operation.clone(), now_us).await;
+        assert_eq!(counted(&self.porch().await), expected, "{operation:?}");
+    }
+
+    /// Commits a status, and returns the sequences that the cloud asks for.
+    async fn wanted(&self, status: IngestOp) -> Vec<u64> {
+        let outcome = self.commit(status).await;
+        let CommitOutcome::StatusStored { wants } = outcome else {
+            panic!("{outcome:?}");
+        };
+        wants[0].1.iter().map(|want| want.sequence.get()).collect()
+    }
+
+    /// Inserts a command to the camera that expires after 60 microseconds.
+    async fn insert_command(&self, id: &str, command: CommandKind, created_us: i64) {
+        let command = Command {
+            id: id.to_owned(),
+            device: porch(),
+            command,
+            created_us,
+            expires_us: created_us + 60,
+            sent_us: None,
+            stages: Vec::new(),
+            capture: None,
+            result: None,
+        };
+        self.store.insert_command(&command).await.unwrap();
+    }
+
     async fn porch(&self) -> Device {
         self.store.device(&porch(), NOW).await.unwrap().unwrap()
     }
@@ -152,6 +183,16 @@ fn tombstone_because(first: u64, last: u64, reason: TombstoneReason) -> IngestOp
         tombstone,
         hash: Hash::of(&payload),
         payload: payload.into(),
+    }
+}
+
+fn upload(bytes: &[u8]) -> Upload<'_> {
+    Upload {
+        bytes,
+        content_type: ContentType::Png,
+        width: 1,
+        height: 2,
+        damaged: false,
     }
 }
 
@@ -285,8 +326,7 @@ async fn a_deleted_picture_is_never_taken_again_and_still_earns_its_receipt() {
     assert_eq!(fresh.all().await, []);
     assert_eq!(fresh.store.image(1).await.unwrap(), None);
     // A tombstone does not make the deleted one undone either.
-    fresh.commit(tombstone(1, 1)).await;
-    assert_eq!(counted(&fresh.porch().await), [1, 0, 1, 0, 0, 0]);
+    fresh.counts(tombstone(1, 1), NOW, [1, 0, 1, 0, 0, 0]).await;
     // Arrival numbers are not given out twice.
     assert_eq!(fresh.commit(capture(2, b"two")).await, stored(2, b"two", Some(2)));
 }
@@ -294,11 +334,9 @@ async fn a_deleted_picture_is_never_taken_again_and_still_earns_its_receipt() {
 #[tokio::test]
 async fn a_fate_only_rises() {
     let fresh = fresh!();
-    fresh.commit(tombstone(1, 1)).await;
-    assert_eq!(counted(&fresh.porch().await), [1, 0, 0, 1, 0, 0]);
+    fresh.counts(tombstone(1, 1), NOW, [1, 0, 0, 1, 0, 0]).await;
     // The picture comes after all.
-    fresh.commit(capture(1, b"one")).await;
-    assert_eq!(counted(&fresh.porch().await), [1, 1, 0, 0, 0, 0]);
+    fresh.counts(capture(1, b"one"), NOW, [1, 1, 0, 0, 0, 0]).await;
     // Neither the tombstone again nor another one lowers it, and both earn their receipts.
     for reason in [TombstoneReason::CameraFailed, TombstoneReason::MadeRoom] {
         let outcome = fresh.commit(tombstone_because(1, 1, reason)).await;
@@ -312,10 +350,8 @@ async fn a_range_tombstone_tells_of_every_sequence_that_has_no_picture() {
     let fresh = fresh!();
     fresh.commit(capture(3, b"three")).await;
     fresh.commit(tombstone(5, 5)).await;
-    fresh.commit(tombstone(1, 10)).await;
-    assert_eq!(counted(&fresh.porch().await), [10, 1, 0, 9, 0, 0]);
-    fresh.commit(tombstone(8, 12)).await;
-    assert_eq!(counted(&fresh.porch().await), [12, 1, 0, 11, 0, 0]);
+    fresh.counts(tombstone(1, 10), NOW, [10, 1, 0, 9, 0, 0]).await;
+    fresh.counts(tombstone(8, 12), NOW, [12, 1, 0, 11, 0, 0]).await;
 }
 
 #[tokio::test]
@@ -478,16 +514,15 @@ async fn a_restored_store_asks_for_what_cameras_still_keep() {
         let bytes = sequence.to_string();
         fresh.commit(capture(sequence, bytes.as_bytes())).await;
     }
-    let outcome = fresh.commit(status(3002, &[(3001, 3001)], &[(2, 3000)])).await;
-    let CommitOutcome::StatusStored { wants } = outcome else {
-        panic!("{outcome:?}");
-    };
-    let wanted: Vec<u64> = wants[0].1.iter().map(|want| want.sequence.get()).collect();
-    assert_eq!(wanted, (4..504).collect::<Vec<_>>());
+    assert_eq!(
+        fresh.wanted(status(3002, &[(3001, 3001)], &[(2, 3000)])).await,
+        (4..504).collect::<Vec<_>>()
+    );
     assert_eq!(counted(&fresh.porch().await), [3001, 3, 0, 0, 2998, 0]);
     // What was given up in the meantime is missing, and the page says so.
-    fresh.commit(status(3002, &[(3001, 3001)], &[(1000, 3000)])).await;
-    assert_eq!(counted(&fresh.porch().await), [3001, 3, 0, 0, 2002, 996]);
+    fresh
+        .counts(status(3002, &[(3001, 3001)], &[(1000, 3000)]), NOW, [3001, 3, 0, 0, 2002, 996])
+        .await;
 }
 
 #[tokio::test]
@@ -500,12 +535,9 @@ async fn what_a_card_only_seems_to_have_does_not_hide_what_it_has() {
     let operation = IngestOp::Status { device, status, retained: false };
     let mut asked = BTreeSet::new();
     for _ in 0..200 {
-        let outcome = fresh.commit(operation.clone()).await;
-        let CommitOutcome::StatusStored { wants } = outcome else {
-            panic!("{outcome:?}");
-        };
-        assert_eq!(wants[0].1.len(), 500);
-        asked.extend(wants[0].1.iter().map(|want| want.sequence.get()));
+        let wanted = fresh.wanted(operation.clone()).await;
+        assert_eq!(wanted.len(), 500);
+        asked.extend(wanted);
     }
     assert!(asked.len() > 1000, "{} of 2000 asked for", asked.len());
     assert!(fresh.porch().await.installs[0].coarse);
@@ -549,27 +581,18 @@ async fn gaps_are_found_among_very_many_without_asking_for_all() {
     fresh.commit(tombstone(1, 5000)).await;
     fresh.commit(tombstone(5002, 9000)).await;
     fresh.commit(tombstone(9003, 10_000)).await;
-    let outcome = fresh.commit(status(10_001, &[], &[(1, 10_000)])).await;
-    let CommitOutcome::StatusStored { wants } = outcome else {
-        panic!("{outcome:?}");
-    };
-    let wanted: Vec<u64> = wants[0].1.iter().map(|want| want.sequence.get()).collect();
-    assert_eq!(wanted, [5001, 9001, 9002]);
+    assert_eq!(fresh.wanted(status(10_001, &[], &[(1, 10_000)])).await, [5001, 9001, 9002]);
 }
 
 #[tokio::test]
 async fn a_number_is_held_until_a_later_status_says_it_is_not() {
     let fresh = fresh!();
-    fresh.commit(status(5, &[(1, 4)], &[])).await;
-    assert_eq!(counted(&fresh.porch().await), [4, 0, 0, 0, 4, 0]);
+    fresh.counts(status(5, &[(1, 4)], &[]), NOW, [4, 0, 0, 0, 4, 0]).await;
     // A picture overtakes the status that speaks of it: 5 and 6 must be on the card.
-    fresh.commit(capture(7, b"seven")).await;
-    assert_eq!(counted(&fresh.porch().await), [7, 1, 0, 0, 6, 0]);
+    fresh.counts(capture(7, b"seven"), NOW, [7, 1, 0, 0, 6, 0]).await;
     // A status that was under way at the time still does not know; one from later does.
-    fresh.commit_at(status(5, &[(1, 4)], &[]), NOW + 1_000_000).await;
-    assert_eq!(counted(&fresh.porch().await), [7, 1, 0, 0, 6, 0]);
-    fresh.commit_at(status(8, &[(1, 5)], &[]), NOW + 60_000_000).await;
-    assert_eq!(counted(&fresh.porch().await), [7, 1, 0, 0, 5, 1]);
+    fresh.counts(status(5, &[(1, 4)], &[]), NOW + 1_000_000, [7, 1, 0, 0, 6, 0]).await;
+    fresh.counts(status(8, &[(1, 5)], &[]), NOW + 60_000_000, [7, 1, 0, 0, 5, 1]).await;
 }
 
 #[tokio::test]
@@ -585,8 +608,7 @@ async fn a_new_install_leaves_the_old_ones_counted() {
     assert_eq!(counted(&device), [4, 1, 0, 0, 3, 0]);
     assert_eq!(device.installs.len(), 2);
     // It does not within a day.
-    fresh.commit_at(other_card, NOW + DAY + 1).await;
-    assert_eq!(counted(&fresh.porch().await), [4, 1, 0, 0, 1, 2]);
+    fresh.counts(other_card, NOW + DAY + 1, [4, 1, 0, 0, 1, 2]).await;
 }
 
 #[tokio::test]
@@ -620,14 +642,11 @@ async fn two_boards_of_one_name_hold_what_each_has_on_its_card() {
             assert_eq!(counted[5], 0, "missing, after {operation:?}");
         }
     }
-    fresh.commit(original).await;
-    assert_eq!(counted(&fresh.porch().await), [5, 0, 0, 0, 5, 0]);
+    fresh.counts(original, NOW, [5, 0, 0, 0, 5, 0]).await;
     // What only the copy gives up is still on the original, until that has been silent for a day.
     let given_up = status(vec![held(copied, 3, &[(1, 2)])]);
-    fresh.commit_at(given_up.clone(), NOW + DAY).await;
-    assert_eq!(counted(&fresh.porch().await), [5, 0, 0, 0, 5, 0]);
-    fresh.commit_at(given_up, NOW + DAY + 1).await;
-    assert_eq!(counted(&fresh.porch().await), [5, 0, 0, 0, 2, 3]);
+    fresh.counts(given_up.clone(), NOW + DAY, [5, 0, 0, 0, 5, 0]).await;
+    fresh.counts(given_up, NOW + DAY + 1, [5, 0, 0, 0, 2, 3]).await;
 }
 
 #[tokio::test]
@@ -711,28 +730,21 @@ async fn a_retained_status_is_no_sign_of_life() {
 
 /// The sequences of all pictures in pages of two, going back from the newest, and the same going forward again.
 async fn paged(store: &Store, device: Option<&DeviceId>) -> Vec<u64> {
-    let mut directions = [true, false].map(|newest_first| (newest_first, Vec::new()));
-    for (newest_first, found) in &mut directions {
-        let mut page = if *newest_first {
-            PageQuery::Before(None)
-        } else {
-            PageQuery::After(PictureCursor { sort_us: 0, arrival: 0 })
-        };
+    type Next = fn(PictureCursor) -> PageQuery;
+    let oldest = PictureCursor { sort_us: 0, arrival: 0 };
+    let (mut back, mut forward) = (Vec::new(), Vec::new());
+    for (found, mut page, next) in [
+        (&mut back, PageQuery::Before(None), (|last| PageQuery::Before(Some(last))) as Next),
+        (&mut forward, PageQuery::After(oldest), PageQuery::After),
+    ] {
         loop {
             let pictures = store.pictures(device, page, 2).await.unwrap();
             found.extend(pictures.iter().map(|picture| picture.capture.sequence.get()));
             assert!(found.len() < 100, "pages without an end");
-            let Some(last) = pictures.last().map(Picture::cursor) else {
-                break;
-            };
-            page = if *newest_first {
-                PageQuery::Before(Some(last))
-            } else {
-                PageQuery::After(last)
-            };
+            let Some(last) = pictures.last() else { break };
+            page = next(last.cursor());
         }
     }
-    let [(_, back), (_, mut forward)] = directions;
     forward.reverse();
     assert_eq!(back, forward);
     back
@@ -765,14 +777,7 @@ async fn pages_end_anywhere_within_pictures_of_one_time() {
     for number in 1..=5 {
         // Uploads of one microsecond, of two cameras.
         let device = if number == 4 { "shed".parse().unwrap() } else { porch() };
-        let upload = Upload {
-            bytes: b"same",
-            content_type: ContentType::Jpeg,
-            width: 1,
-            height: 1,
-            damaged: false,
-        };
-        fresh.store.upload(&device, &upload, NOW).await.unwrap();
+        fresh.store.upload(&device, &upload(b"same"), NOW).await.unwrap();
     }
     assert_eq!(paged(&fresh.store, None).await, [4, 1, 3, 2, 1]);
     assert_eq!(paged(&fresh.store, Some(&porch())).await, [4, 3, 2, 1]);
@@ -941,13 +946,6 @@ async fn quarantine_is_bounded_and_counts_repeats() {
 #[tokio::test]
 async fn an_upload_gets_the_next_number_of_an_install_of_its_own() {
     let fresh = fresh!();
-    let upload = |bytes| keepsake_cloud::store::Upload {
-        bytes,
-        content_type: ContentType::Png,
-        width: 1,
-        height: 2,
-        damaged: false,
-    };
     let mut installs = BTreeSet::new();
     for sequence in 1..=3 {
         // The same picture twice is two uploads.
@@ -1073,18 +1071,7 @@ async fn a_command_waits_until_its_camera_answers_or_it_expires() {
         fresh.commit(status_of(&device, INSTALL, 1, &[], &[])).await;
     }
     for id in ["first", "second", "third"] {
-        let command = Command {
-            id: id.to_owned(),
-            device: porch(),
-            command: CommandKind::Snap,
-            created_us: NOW,
-            expires_us: NOW + 60,
-            sent_us: None,
-            stages: Vec::new(),
-            capture: None,
-            result: None,
-        };
-        fresh.store.insert_command(&command).await.unwrap();
+        fresh.insert_command(id, CommandKind::Snap, NOW).await;
     }
     let waiting = async |now_us| {
         let waiting = fresh.store.waiting_commands(&porch(), now_us).await;
@@ -1116,18 +1103,7 @@ async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
     let fresh = fresh!(limits);
     fresh.commit(status_of(&porch(), INSTALL, 1, &[], &[])).await;
     let ask = async |id: &str, at: i64| {
-        let command = Command {
-            id: id.to_owned(),
-            device: porch(),
-            command: CommandKind::Diagnostics,
-            created_us: NOW + at,
-            expires_us: NOW + at + 60,
-            sent_us: None,
-            stages: Vec::new(),
-            capture: None,
-            result: None,
-        };
-        fresh.store.insert_command(&command).await.unwrap();
+        fresh.insert_command(id, CommandKind::Diagnostics, NOW + at).await;
     };
     ask("one", 0).await;
     for (stage, version) in [

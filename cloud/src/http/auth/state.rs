@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::auth::login_throttle::{LoginThrottle, ThrottleKey};
@@ -70,18 +70,18 @@ impl AuthState {
 
     /// Counts a try to guess something, or refuses it.
     pub(crate) fn throttle(&self, subject: &ThrottleKey) -> HttpResult<()> {
-        lock(&self.tries).record_attempt(subject, Instant::now()).map_err(|wait| {
+        self.tries.lock().record_attempt(subject, Instant::now()).map_err(|wait| {
             // Rounded up: who comes when told to must be let in.
             Problem::retry_after(wait.as_secs() + 1, "Too many failed attempts.")
         })
     }
 
     pub(crate) fn reset_throttle(&self, subject: &ThrottleKey) {
-        lock(&self.tries).reset(subject);
+        self.tries.lock().reset(subject);
     }
 
     pub(crate) fn remember(&self, secret: &TokenHash, principal: &Principal) {
-        let mut lately = lock(&self.lately);
+        let mut lately = self.lately.lock();
         if lately.len() >= LATELY_MAX {
             lately.clear();
         }
@@ -89,14 +89,14 @@ impl AuthState {
     }
 
     pub(crate) fn recently_authenticated(&self, secret: &TokenHash) -> Option<Principal> {
-        let lately = lock(&self.lately);
+        let lately = self.lately.lock();
         let (principal, since) = lately.get(&secret.0)?;
         (since.elapsed() < LATELY).then(|| principal.clone())
     }
 
     /// Forgets remembered clients and makes open streams check again, after a permission was withdrawn.
     pub(crate) fn changed(&self) {
-        lock(&self.lately).clear();
+        self.lately.lock().clear();
         self.changes.send_modify(|n| *n += 1);
     }
 
@@ -109,8 +109,4 @@ impl From<TooManyHashes> for Problem {
     fn from(busy: TooManyHashes) -> Self {
         Self::retry_after(BUSY_WAIT_S, &busy.to_string())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
