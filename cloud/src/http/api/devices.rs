@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use keepsake_protocol::DeviceId;
+use keepsake_protocol::id::IdError;
 use serde::{Deserialize, Serialize};
 
 use crate::http::api::dto;
@@ -77,4 +78,10 @@ pub(crate) async fn find(state: &AppState, name: &str) -> HttpResult<Device> {
     let missing = || Problem::not_found("camera with that name");
     let device: DeviceId = name.parse().map_err(|_| missing())?;
     state.store.device(&device, now_us()).await?.ok_or_else(missing)
+}
+
+/// Parses the camera of a query; an empty name is no filter.
+pub(crate) fn filter(device: Option<&str>) -> HttpResult<Option<DeviceId>> {
+    let device = device.filter(|name| !name.is_empty()).map(str::parse).transpose();
+    device.map_err(|error: IdError| Problem::bad_request(error.to_string()))
 }

@@ -6,11 +6,10 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use keepsake_protocol::DeviceId;
 use keepsake_protocol::id::PictureId;
 use serde::{Deserialize, Serialize};
 
-use crate::http::api::dto;
+use crate::http::api::{devices, dto};
 use crate::http::app_state::AppState;
 use crate::http::error::{HttpResult, Problem};
 use crate::ops::event_bus::ChangeEvent;
@@ -42,13 +41,7 @@ pub(crate) async fn list(
     State(state): State<AppState>,
     Query(asked): Query<PicturesQuery>,
 ) -> HttpResult<Json<Pictures>> {
-    let device = asked
-        .device
-        .as_deref()
-        .filter(|name| !name.is_empty())
-        .map(str::parse::<DeviceId>)
-        .transpose()
-        .map_err(|error| Problem::bad_request(error.to_string()))?;
+    let device = devices::filter(asked.device.as_deref())?;
     let limit = asked.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::bad_request(format!("limit is 1 to {LIMIT_MAX}.")));

@@ -46,9 +46,7 @@ pub(crate) async fn identify(state: &AppState, headers: &HeaderMap, caller: Clie
     let secret = TokenHash::of(&secret);
     let login = match state.store.session(&secret, now_us()).await {
         Ok(login) => login,
-        Err(error) => {
-            return state.auth_state.recently_authenticated(&secret).ok_or(error.into());
-        }
+        Err(error) => return state.auth_state.recently_authenticated(&secret).ok_or(error.into()),
     };
     let Some(login) = login else {
         return Ok(Principal::Anonymous);
@@ -66,19 +64,17 @@ pub(crate) async fn identify(state: &AppState, headers: &HeaderMap, caller: Clie
 }
 
 async fn identify_token(state: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Result<Principal, Denial> {
-    let shown = bearer(headers).map(TokenHash::of);
-    let token = match &shown {
+    let secret = bearer(headers).map(TokenHash::of);
+    let token = match &secret {
         Some(secret) => match state.store.token(secret).await {
             Ok(token) => token,
-            Err(error) => {
-                return state.auth_state.recently_authenticated(secret).ok_or(error.into());
-            }
+            Err(error) => return state.auth_state.recently_authenticated(secret).ok_or(error.into()),
         },
         None => None,
     };
-    let (Some(secret), Some(token)) = (shown, token) else {
-        state.auth_state.throttle(&ThrottleKey::Key(caller.network())).map_err(Denial::Problem)?;
-        return Err(Denial::Problem(Problem::new(StatusCode::UNAUTHORIZED, "Invalid or revoked API token.")));
+    let (Some(secret), Some(token)) = (secret, token) else {
+        state.auth_state.throttle(&ThrottleKey::Key(caller.network()))?;
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "Invalid or revoked API token.").into());
     };
     let principal = match &token.scope {
         TokenScope::Role(role) => Principal::ApiToken { id: token.id, name: token.name.clone(), role: *role },

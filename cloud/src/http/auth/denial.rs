@@ -23,8 +23,14 @@ impl From<StoreError> for Denial {
     }
 }
 
+impl From<Problem> for Denial {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
 pub(crate) fn forbidden() -> Denial {
-    Denial::Problem(Problem::new(StatusCode::FORBIDDEN, "You don't have permission. Ask an owner for access."))
+    Problem::new(StatusCode::FORBIDDEN, "You don't have permission. Ask an owner for access.").into()
 }
 
 pub(crate) fn denial_response(refusal: Denial, request: &Request) -> Response {

@@ -3,7 +3,6 @@
 use axum::extract::{Form, Path, Query};
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use keepsake_protocol::DeviceId;
 use keepsake_protocol::command::CommandKind;
 use keepsake_protocol::id::PictureId;
 use maud::Markup;
@@ -211,13 +210,7 @@ async fn command_view(store: &store::Store, command: store::Command) -> HttpResu
 
 async fn gallery_view(state: &AppState, asked: &GalleryQuery) -> HttpResult<templates::GalleryView> {
     let store = &state.store;
-    let device = asked
-        .device
-        .as_deref()
-        .filter(|name| !name.is_empty())
-        .map(str::parse::<DeviceId>)
-        .transpose()
-        .map_err(|error| Problem::bad_request(error.to_string()))?;
+    let device = devices::filter(asked.device.as_deref())?;
     let wanted = match asked.after {
         Some(after) => PageQuery::After(after),
         None => PageQuery::Before(asked.before),

@@ -1,4 +1,4 @@
-//! The way of one picture as a line of five dots, with the times that are really known and no others.
+//! The timeline of one picture as a line of five dots, with the times that are known and no others.
 
 use keepsake_protocol::capture::Cause;
 use keepsake_protocol::command::{CommandKind, CommandStage};
@@ -43,7 +43,7 @@ impl StepState {
 struct TimelineStep {
     name: Markup,
     state: StepState,
-    /// When, by the clock that knows it.
+    /// The time, by the clock of the camera or of the cloud.
     at_us: Option<i64>,
     /// The duration since the step before, or a remark.
     note: Option<Markup>,
@@ -55,12 +55,12 @@ impl TimelineStep {
     }
 }
 
-/// A stored picture's journey on one line: names and steps.
+/// Draws the timeline of a stored picture on one line: names and durations.
 pub(crate) fn picture_line(lang: Language, picture: &Picture) -> Markup {
     line(lang, &picture_steps(lang, picture))
 }
 
-/// The same journey as a list with the time of every step.
+/// Draws the same timeline as a list with the time of every step.
 pub(crate) fn picture_list(lang: Language, picture: &Picture) -> Markup {
     html! {
         ol.journey.journey-list {
@@ -77,7 +77,7 @@ pub(crate) fn picture_list(lang: Language, picture: &Picture) -> Markup {
     }
 }
 
-/// From the press to the commit, microseconds; only where both clocks are known to be right.
+/// Returns the time from the press to the commit, microseconds; none unless both clocks are known to be right.
 pub(crate) fn press_to_stored_us(picture: &Picture) -> Option<u64> {
     if picture.cause == Cause::Upload {
         return None;
@@ -90,7 +90,7 @@ fn picture_steps(lang: Language, picture: &Picture) -> Vec<TimelineStep> {
     if picture.cause == Cause::Upload {
         return vec![stored(Some(t!(lang, "step-upload")))];
     }
-    // Times that nobody knows would look as good as the others, so they are left out.
+    // An inexact time would look as good as an exact one, so it is left out.
     let pressed_us = exact_time(picture);
     let at = |after_us: u64| pressed_us.and_then(|pressed| pressed.checked_add(i64::try_from(after_us).ok()?));
     let name = match picture.cause {
@@ -99,40 +99,32 @@ fn picture_steps(lang: Language, picture: &Picture) -> Vec<TimelineStep> {
         Cause::Interval => t!(lang, "step-due"),
         Cause::Test => t!(lang, "step-test"),
     };
-    let mut steps = vec![TimelineStep::done(name, pressed_us, None)];
-
-    let captured_us = picture.captured_after_us;
-    let note = Some(step(lang, 0, captured_us));
-    steps.push(TimelineStep::done(t!(lang, "step-captured"), at(captured_us), note));
-
-    let saved_us = picture.saved_after_us;
-    let note = saved_us.map(|saved_us| step(lang, captured_us, saved_us));
-    let name = t!(lang, "step-saved");
-    steps.push(TimelineStep::done(name, saved_us.and_then(at), note));
-
-    let sent_us = picture.sent_after_us;
-    let note = match sent_us {
+    let (captured_us, saved_us, sent_us) = (picture.captured_after_us, picture.saved_after_us, picture.sent_after_us);
+    let sent = match sent_us {
         Some(sent_us) => step(lang, saved_us.unwrap_or(captured_us), sent_us),
         None => t!(lang, "step-after-restart"),
     };
-    let note = match picture.attempt {
-        0 => note,
-        attempt => html! { (note) ", " (t!(lang, "step-attempt", number = u64::from(attempt) + 1)) },
+    let sent = match picture.attempt {
+        0 => sent,
+        attempt => html! { (sent) ", " (t!(lang, "step-attempt", number = u64::from(attempt) + 1)) },
     };
-    let name = t!(lang, "step-upload-started");
-    steps.push(TimelineStep::done(name, sent_us.and_then(at), Some(note)));
-
+    let saved = saved_us.map(|saved_us| step(lang, captured_us, saved_us));
     let total_us = press_to_stored_us(picture);
-    steps.push(stored(sent_us.zip(total_us).map(|(sent, total)| step(lang, sent, total))));
-    steps
+    vec![
+        TimelineStep::done(name, pressed_us, None),
+        TimelineStep::done(t!(lang, "step-captured"), at(captured_us), Some(step(lang, 0, captured_us))),
+        TimelineStep::done(t!(lang, "step-saved"), saved_us.and_then(at), saved),
+        TimelineStep::done(t!(lang, "step-upload-started"), sent_us.and_then(at), Some(sent)),
+        stored(sent_us.zip(total_us).map(|(sent_us, total_us)| step(lang, sent_us, total_us))),
+    ]
 }
 
-/// The progress of a command for a picture.
+/// Draws the progress of a command for a picture.
 pub(crate) fn command_line(lang: Language, view: &CommandView, now_us: i64) -> Markup {
     line(lang, &command_steps(lang, view, now_us))
 }
 
-/// The command has not ended: neither stored, failed nor out of time.
+/// Returns true until the picture is stored, or the command has failed or expired.
 pub(crate) fn is_in_progress(view: &CommandView, now_us: i64) -> bool {
     let command = &view.command;
     view.stored.is_none()

@@ -64,32 +64,7 @@ fn every_text_is_from_a_message_file() {
         "connection refused",
         "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0",
     ];
-    const WORDS: &[&str] = &[
-        "Keepsake",
-        "SHA",
-        "UTC",
-        "English",
-        "KB",
-        "MB",
-        "GB",
-        "TB",
-        "B",
-        "C",
-        "ada",
-        "grace",
-        "porch",
-        "boat",
-        "shed",
-        "north",
-        "field",
-        "greenhouse",
-        "jetty",
-        "camera",
-        "prometheus",
-        "image",
-        "jpeg",
-        "steady",
-    ];
+    const WORDS: &str = "Keepsake SHA UTC English KB MB GB TB B C ada grace porch boat shed north field greenhouse jetty camera prometheus image jpeg steady";
     let mut found = Vec::new();
     for (name, page) in all_pages(Language::Disguised) {
         if name.contains("hostile") {
@@ -109,7 +84,7 @@ fn every_text_is_from_a_message_file() {
             }
             let is_word = |word: &&str| word.chars().any(|letter| letter.is_ascii_alphabetic());
             let words = text.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(is_word);
-            let unknown: Vec<_> = words.filter(|word| !WORDS.contains(word)).collect();
+            let unknown: Vec<_> = words.filter(|word| !WORDS.split(' ').any(|known| known == *word)).collect();
             if !unknown.is_empty() {
                 found.push(format!("{name}: {text:?}: {unknown:?}"));
             }
