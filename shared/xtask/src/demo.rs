@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -186,8 +186,6 @@ enum Input {
     /// An event of the camera, and when it was read.
     Event(Value, Instant),
     Enter,
-    /// The camera has closed its output.
-    Silence,
 }
 
 impl Camera {
@@ -223,7 +221,6 @@ impl Camera {
                     return;
                 }
             }
-            let _ = inputs.send(Input::Silence);
         });
         Ok(Self { program, log, unlit: VecDeque::new() })
     }
@@ -254,15 +251,9 @@ struct Demo {
 impl Demo {
     /// Returns the next input, or `None` after a while; an error if one of the programs has ended.
     fn next_input(&mut self) -> Result<Option<Input>> {
-        let input = match self.inputs.recv_timeout(TICK) {
-            Ok(Input::Silence) | Err(RecvTimeoutError::Disconnected) => {
-                bail!("the camera stopped:\n{}", end_of(&self.camera.log))
-            }
-            Ok(input) => Some(input),
-            Err(RecvTimeoutError::Timeout) => None,
-        };
+        let input = self.inputs.recv_timeout(TICK).ok();
         match self.camera.program.exit_message().or_else(|| self.cloud.program.exit_message()) {
-            Some(end) => bail!("{end}"),
+            Some(end) => bail!("{end}\nthe end of the camera's log:\n{}", end_of(&self.camera.log)),
             None => Ok(input),
         }
     }
@@ -355,7 +346,7 @@ impl Demo {
                         println!("\r\x1b[K{line}");
                     }
                 }
-                Some(Input::Silence) | None => {}
+                None => {}
             }
         }
         println!("\r\x1b[K{saved} saved on the card, {stored} stored in the cloud. Stopping.");
