@@ -150,7 +150,7 @@ pub(super) mod tests {
 
     fn gallery() -> GalleryView {
         let names = ["porch", "boat-shed", "north-field", "greenhouse"];
-        let pictures = (0..12_u32)
+        let mut pictures: Vec<_> = (0..12_u32)
             .zip(names.iter().cycle())
             .map(|(n, name)| {
                 let mut picture = picture(name, 1000 - u64::from(n), NOW_US - i64::from(n) * 2 * HOUR);
@@ -168,6 +168,7 @@ pub(super) mod tests {
                 picture
             })
             .collect();
+        pictures.sort_by_key(|picture| std::cmp::Reverse(picture.sort_us));
         GalleryView {
             cameras: names.iter().map(|name| id(name)).collect(),
             device: None,
