@@ -168,7 +168,7 @@ impl App {
             (spool.spool_id(), spool.next())
         };
         events.emit(&Event::Ready { device, spool, next });
-        tracing::info!(%device, %spool, next = next.get(), waiting = self.engine.waiting(), "ready for a press");
+        tracing::info!(%device, %spool, next = next.get(), waiting = self.engine.drain.waiting(), "ready for a press");
         self.light.send(LightEvent::Starting(false));
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }

@@ -221,11 +221,6 @@ impl Engine {
         self.state.connection.publisher
     }
 
-    /// Returns the number of captures without a receipt.
-    pub(crate) fn waiting(&self) -> usize {
-        self.drain.waiting()
-    }
-
     /// Wall time, if the clock can be trusted.
     fn known_time_us(&self) -> Option<i64> {
         let now = self.clock.now();

@@ -259,11 +259,6 @@ impl EffectiveSettings {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Returns the loaded settings, without those of the cloud.
-    pub fn loaded(&self) -> &Loaded {
-        &self.loaded
-    }
-
     fn version_of(&self, store: Option<StoreId>) -> u64 {
         match (store, self.persisted.store) {
             (Some(theirs), Some(ours)) if theirs != ours => 0,

@@ -170,13 +170,13 @@ impl Spool {
         }
         spool.remove_orphan_rows(&opened.rows)?;
         spool.tidy(now_us)?;
-        for torn in scan.torn {
-            match spool.set_aside(&torn, TombstoneReason::PowerLostWhileSaving) {
+        for (spool_id, name) in scan.torn {
+            match spool.set_aside(spool_id, name, TombstoneReason::PowerLostWhileSaving) {
                 Ok(_) => {}
                 // A full card must not keep the camera from starting, or it would never be drained. The torn file keeps
                 // its number until a later start.
                 Err(error @ (SpoolError::Full { .. } | SpoolError::Disk(_))) if !spool.poisoned => {
-                    let (number, error) = (torn.name.sequence, crate::error::display_chain(&error));
+                    let (number, error) = (name.sequence, crate::error::display_chain(&error));
                     spool
                         .warnings
                         .push(format!("capture {number} is torn, and cannot be set aside yet: {error}"));
@@ -304,11 +304,7 @@ impl Spool {
     }
 
     fn check_not_poisoned(&self) -> Result<(), SpoolError> {
-        if self.poisoned {
-            Err(SpoolError::Poisoned)
-        } else {
-            Ok(())
-        }
+        (!self.poisoned).then_some(()).ok_or(SpoolError::Poisoned)
     }
 
     fn folder(&self, spool_id: SpoolId) -> PathBuf {
@@ -364,20 +360,25 @@ impl Spool {
     }
 
     /// Sets a torn or damaged file aside; a tombstone takes its sequence, durable before the file moves.
-    fn set_aside(&mut self, torn: &scan::TornFile, reason: TombstoneReason) -> Result<SpoolChange, SpoolError> {
+    fn set_aside(
+        &mut self,
+        spool: SpoolId,
+        name: FileName,
+        reason: TombstoneReason,
+    ) -> Result<SpoolChange, SpoolError> {
         let tombstone = Tombstone {
-            spool: torn.spool_id,
-            sequence: torn.name.sequence,
-            through: (torn.name.last() > torn.name.sequence).then(|| torn.name.last()),
+            spool,
+            sequence: name.sequence,
+            through: (name.last() > name.sequence).then(|| name.last()),
             reason,
             cause: Cause::Button,
             command: None,
             pressed: None,
         };
         let pending = self.store_tombstone(&tombstone)?;
-        scan::set_torn_aside(&self.root, &self.folder(torn.spool_id), &torn.name).map_err(SpoolError::Disk)?;
+        scan::set_torn_aside(&self.root, &self.folder(spool), &name).map_err(SpoolError::Disk)?;
         self.warnings
-            .push(format!("capture {} was set aside: {}", torn.name.sequence, reason.describe()));
+            .push(format!("capture {} was set aside: {}", name.sequence, reason.describe()));
         Ok(SpoolChange::Pending(pending))
     }
 
@@ -392,14 +393,10 @@ impl Spool {
             }
             ReadError::Io { source, .. } => SpoolError::Disk(source),
             ReadError::Damaged { .. } => {
-                let Ok((_, entry)) = self.find(key) else {
+                let (Some(id), Some(entry)) = (self.id_of(key), self.captures.get(&key)) else {
                     return SpoolError::Gone;
                 };
-                let torn = scan::TornFile {
-                    spool_id: self.generations[key.generation as usize].id,
-                    name: entry.name,
-                };
-                self.set_aside(&torn, TombstoneReason::CardDamaged)
+                self.set_aside(id.spool, entry.name, TombstoneReason::CardDamaged)
                     .map_or_else(|error| error, |change| SpoolError::Damaged { change })
             }
         }

@@ -16,12 +16,6 @@ use crate::durable_file::sync_folder;
 /// Torn files are kept for inspection, the newest ones up to this size, bytes.
 const TORN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// A file that is not what its name says.
-pub(super) struct TornFile {
-    pub spool_id: SpoolId,
-    pub name: FileName,
-}
-
 pub(super) struct FoundGeneration {
     pub id: SpoolId,
     pub next: Sequence,
@@ -33,7 +27,8 @@ pub(super) struct Scan {
     pub identity: Identity,
     /// Oldest first, the current one last.
     pub generations: Vec<FoundGeneration>,
-    pub torn: Vec<TornFile>,
+    /// Files that are not what their names say.
+    pub torn: Vec<(SpoolId, FileName)>,
     pub warnings: Vec<String>,
 }
 
@@ -139,7 +134,7 @@ fn read_generation(
     root: &Path,
     id: SpoolId,
     warnings: &mut Vec<String>,
-) -> io::Result<(FoundGeneration, Vec<TornFile>)> {
+) -> io::Result<(FoundGeneration, Vec<(SpoolId, FileName)>)> {
     let folder = frames(root).join(id.to_string());
     let mut whole: Vec<FileName> = Vec::new();
     let mut torn: Vec<FileName> = Vec::new();
@@ -179,7 +174,7 @@ fn read_generation(
         if whole.iter().any(|other| other.is_tombstone() && covered(other)) {
             set_torn_aside(root, &folder, &name)?;
         } else {
-            to_bury.push(TornFile { spool_id: id, name });
+            to_bury.push((id, name));
         }
     }
     Ok((FoundGeneration { id, next, names: whole }, to_bury))
