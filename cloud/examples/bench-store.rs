@@ -1,5 +1,5 @@
-//! What a store can do: pictures taken a second, and what the gallery asks of it with 200 and with 20,000 pictures, on SQLite, MariaDB and
-//! MySQL one after the other on the same machine. Trust the ratios, not the numbers: `cargo bench-store`.
+//! Measures a store: pictures per second, and the time of the gallery with 200 and with 20,000 pictures, on SQLite,
+//! MariaDB and MySQL one after the other on the same machine. Trust the ratios, not the numbers: `cargo bench-store`.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use keepsake_protocol::{BootId, Hash, SpoolId};
 use keepsake_testkit::servers::database::{Database, Kind};
 use keepsake_testkit::temp_dir::TempDir;
 
-/// What a camera sends, about.
+/// The usual size of a picture.
 const CAPTURE_BYTES: usize = 150_000;
 /// Pictures of that size.
 const TAKEN: u64 = 640;
-/// As `cloud` takes them from its queue.
+/// The batch size of the ingest worker.
 const BATCH: usize = 32;
 /// Pictures on a page.
 const PAGE: u32 = 60;

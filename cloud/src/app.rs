@@ -65,7 +65,7 @@ pub enum StartError {
 #[derive(Debug, Clone)]
 pub struct Ready {
     pub http: SocketAddr,
-    /// Of the embedded broker; absent where there is none.
+    /// The address of the embedded broker, if it runs.
     pub mqtt: Option<SocketAddr>,
     pub store: StoreId,
     /// Where the first owner is made, with the code for it; absent once there is one.
@@ -334,7 +334,8 @@ async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::T
                 last = said;
             }
             reason.send_replace(sentence);
-            // The page says why it cannot be shown, so this is a start; and it may stay like this for as long as it likes.
+            // The page says why it cannot be shown, so this is a start; and it may stay like this for as long as it
+            // likes.
             systemd::notify(&[
                 NotifyState::Ready,
                 NotifyState::Watchdog,

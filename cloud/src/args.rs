@@ -99,6 +99,7 @@ pub struct Args {
     /// Size of the largest picture that is accepted, 65536 to 67108864 bytes [default: 67108864; with --database
     /// 15728640, which fits into the default packet size of MariaDB]
     #[arg(long, env = "KEEPSAKE_CLOUD_CAPTURE_BYTES_MAX", value_name = "BYTES")]
+    #[serde(skip)]
     pub capture_bytes_max: Option<u64>,
 
     /// Unacknowledged messages that the embedded broker sends to a client at most, 1 to 1000 [default: 20]
@@ -107,6 +108,7 @@ pub struct Args {
 
     /// Pause uploads while less disk space than this is free, bytes [default: 1073741824]
     #[arg(long, env = "KEEPSAKE_CLOUD_FREE_BYTES_MIN", value_name = "BYTES")]
+    #[serde(skip)]
     pub free_bytes_min: Option<u64>,
 
     /// Who may send pictures without an API token (POST /upload, MQTT topic camera/image): loopback, everyone or off [default: loopback until there is an owner, then off]

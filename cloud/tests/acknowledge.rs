@@ -1,5 +1,5 @@
-//! What the broker sees of the cloud: nothing is acknowledged before its commit, and a late acknowledgement never hits
-//! another message. Seen by a proxy between the cloud's sessions and the broker.
+//! The acknowledgements that a broker sees: nothing is acknowledged before its commit, and a late acknowledgement never
+//! hits another message. Seen by a proxy between the cloud's sessions and the broker.
 
 mod harness;
 

@@ -218,7 +218,7 @@ async fn one_cloud_writes_and_another_waits(schema: Schema) {
     second.close().await;
 }
 
-/// As `cloud user create` does it.
+/// The way of `cloud user create`.
 async fn an_owner_is_made_beside_the_cloud_that_leads(schema: Schema) {
     let leader = open(&schema.url()).await.unwrap();
     let beside = Store::open_secondary(place(&schema.url()), Limits::default()).await.unwrap();
@@ -352,7 +352,7 @@ async fn lists_read_no_bytes_and_no_more_rows_than_they_show((_folder, server, u
     store.close().await;
 }
 
-/// What pages and API ask for when they show many.
+/// The queries of pages and the API that show many rows.
 async fn lists(store: &Store) {
     let porch = porch();
     for device in [None, Some(&porch)] {
@@ -575,7 +575,7 @@ fn with_port(url: &str, port: u16) -> String {
     format!("{before}:{port}/{name}")
 }
 
-/// What of a COMMIT is lost.
+/// The part of a COMMIT that is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lost {
     /// The server commits, and nobody hears of it.

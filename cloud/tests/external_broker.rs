@@ -1,5 +1,5 @@
-//! The first minute on a server that the whole internet may reach: another host, which is a network namespace of its own
-//! on this computer, with a cable between the two.
+//! The first minute on a server that the whole internet may reach: another host, which is a network namespace of its
+//! own on this computer, with a cable between the two.
 
 mod harness;
 
@@ -62,7 +62,7 @@ impl Elsewhere {
         Some(host)
     }
 
-    /// What a browser and a stranger there see.
+    /// Visits the cloud as a browser and as a stranger.
     fn visit(&self, to: SocketAddr, code: &str) {
         let ns = File::open(format!("/run/netns/{}", self.name)).unwrap();
         // Only this thread moves, and it ends there.

@@ -74,7 +74,7 @@ fn frames(good: &str, picture: &[u8]) -> Vec<(Vec<u8>, &'static str)> {
     ]
 }
 
-/// What is wrong on every topic that carries JSON.
+/// Messages that are wrong on every topic that carries JSON.
 fn words() -> Vec<(Vec<u8>, &'static str)> {
     let many = |n: usize| format!("[{}]", vec!["[1,1]"; n].join(","));
     vec![
@@ -96,7 +96,7 @@ fn words() -> Vec<(Vec<u8>, &'static str)> {
     ]
 }
 
-/// What is JSON of the right form, and still not to be believed.
+/// Messages that are JSON of the right form, and not plausible.
 fn unbelievable(leaf: MessageKind) -> Vec<(Vec<u8>, &'static str)> {
     let install = SpoolId([3; 16]);
     let pairs = vec!["[1,\"0000000000000000\"]"; 1001].join(",");

@@ -21,7 +21,7 @@ async fn with_porch() -> (Cloud, Camera) {
     (cloud, porch)
 }
 
-/// What a camera says that has these settings.
+/// Sends the status of a camera that has these settings.
 async fn say(porch: &Camera, version: u64, mark: u64, state: SettingsReport) {
     let status = Status {
         presence: keepsake_protocol::status::Presence::Online,

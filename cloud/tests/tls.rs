@@ -19,7 +19,7 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     files
 }
 
-/// What curl, which trusts this one certificate, is answered: head and body, and the version of HTTP.
+/// Returns the answer to curl, which trusts this one certificate: head and body, and the version of HTTP.
 async fn curl(to: SocketAddr, cert: &Path, path: &str, more: &[&str]) -> Result<String, String> {
     let url = format!("https://localhost:{}{path}", to.port());
     let mut command = Command::new("curl");

@@ -1,8 +1,8 @@
 //! The limit on failed logins: a few are free, then each one doubles the wait up to a bound. Pure.
 //!
 //! A try counts as failed from its beginning, so that many at once gain nothing; success takes it back. A try that is
-//! refused counts for nothing, so nobody is kept out longer by trying again. What is remembered is bounded (P4): beyond,
-//! the rows nearest to being forgotten go.
+//! refused counts for nothing, so nobody is kept out longer by trying again. What is remembered is bounded (P4):
+//! beyond, the rows nearest to being forgotten go.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ pub enum ThrottleKey {
     Key(Network),
 }
 
-/// What one customer has of the internet: an IPv4 address, or a /64 of IPv6.
+/// The addresses of one customer: an IPv4 address, or a /64 of IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network([u8; 8]);
 

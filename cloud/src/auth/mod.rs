@@ -1,7 +1,7 @@
 //! People and keys: who there is, what each may do, and what proves it.
 //!
-//! Pure but for [`password`], which works hard on purpose. Nothing that proves anything is stored as it is: passwords as
-//! argon2id, everything else (sessions, keys, invitations) as the SHA-256 of 256 random bits.
+//! Pure but for [`password`], which works hard on purpose. Nothing that proves anything is stored as it is: passwords
+//! as argon2id, everything else (sessions, keys, invitations) as the SHA-256 of 256 random bits.
 
 pub mod login_throttle;
 pub mod password;
@@ -108,14 +108,8 @@ impl FromStr for UserName {
 pub struct PrincipalId(pub [u8; 16]);
 
 impl PrincipalId {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(rand::random())
-    }
-}
-
-impl Default for PrincipalId {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -16,7 +16,8 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 /// Worked on at the same time: 38 MiB and two cores at most.
 const AT_ONCE: usize = 2;
-/// Waiting or being worked on; beyond that, a client is told to try again. About two seconds of work on a small machine.
+/// Waiting or being worked on; beyond that, a client is told to try again. About two seconds of work on a small
+/// machine.
 const WAITING_MAX: usize = 32;
 
 /// Characters; NIST SP 800-63B wants at least eight and no rules about their kind.
@@ -24,7 +25,7 @@ const CHARACTERS_MIN: usize = 10;
 /// Bytes; a bound and nothing else (P4).
 const BYTES_MAX: usize = 512;
 
-/// What an unknown person's password is compared with, so that the answer takes as long.
+/// The hash to compare with if the user is unknown, so that the answer takes as long.
 static NOBODY: LazyLock<String> = LazyLock::new(|| hash("nobody has this password"));
 
 /// Makes and checks password hashes, a few at a time.
@@ -57,8 +58,8 @@ impl BoundedPasswordHasher {
         self.run_blocking(move || hash(&password)).await
     }
 
-    /// Whether `password` is the one behind `stored`. Without one (nobody of that name, or no password yet) it is not,
-    /// after the same work.
+    /// Returns true if `stored` is the hash of `password`. Without a hash (nobody of that name, or no password yet) it
+    /// is not, after the same work.
     ///
     /// # Errors
     /// [`TooManyHashes`]: nothing was done.
@@ -88,10 +89,10 @@ impl BoundedPasswordHasher {
     }
 }
 
-/// Whether this may become the password of `name`: a sentence if not.
+/// Checks that this may become the password of `name`.
 ///
 /// # Errors
-/// What is wrong with it, for the person who chose it.
+/// A sentence for the person who chose it.
 pub fn check_strength(password: &str, name: &UserName) -> Result<(), &'static str> {
     let first = password.chars().next();
     if password.chars().count() < CHARACTERS_MIN {

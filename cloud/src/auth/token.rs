@@ -78,7 +78,7 @@ impl SetupCode {
     /// Without letters and digits that look like others. 30^12 is 58 bits.
     const LETTERS: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let groups = [(); 3].map(|()| {
             [(); 4]
                 .map(|()| char::from(Self::LETTERS[rand::random_range(0..Self::LETTERS.len())]))
@@ -92,17 +92,11 @@ impl SetupCode {
         &self.0
     }
 
-    /// Whether `shown` is this code, however it is spaced and written, in the same time for every answer.
+    /// Returns true if `shown` is this code, however it is spaced and written, in the same time for every answer.
     pub fn matches(&self, shown: &str) -> bool {
         let (right, shown) = (normalize(&self.0), normalize(shown));
         let (right, shown) = (TokenHash::of(&right), TokenHash::of(&shown));
         right.0.ct_eq(&shown.0).into()
-    }
-}
-
-impl Default for SetupCode {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -3,8 +3,9 @@
 //! It keeps nothing on disk: a camera removes nothing before a receipt, so a broker that forgets costs a resend and
 //! nothing else. Nobody but the cloud is let in before the ingest has subscribed, because what is published to nobody
 //! is acknowledged and gone. Who may do what is decided by the client id, on loopback only: `{device}.{8 hex}` is a
-//! camera and keeps to its own topics; other names may watch everything and write what cameras write and what the lab's and
-//! the owner's topics bring ([`ExternalTopics`]), never what the cloud says (`down/#`), so that no receipt can be forged; `cloud.*` needs the password made at this start.
+//! camera and keeps to its own topics; other names may watch everything and write what cameras write and what the lab's
+//! and the owner's topics bring ([`ExternalTopics`]), never what the cloud says (`down/#`), so that no receipt can be
+//! forged; `cloud.*` needs the password made at this start.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -35,7 +36,7 @@ pub(crate) struct Credentials {
 pub(crate) trait LocalBroker: Send + Sync {
     /// Where it listens, with the port it really has.
     fn address(&self) -> SocketAddr;
-    /// What the cloud's own sessions say to be believed.
+    /// Returns the credentials of the cloud's own sessions.
     fn credentials(&self) -> Credentials;
     /// Lets in everyone else from now on.
     fn accept_clients(&self);

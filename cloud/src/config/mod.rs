@@ -98,6 +98,9 @@ impl Config {
         };
         table.extend(Table::try_from(args).map_err(|error| unreadable(&error))?);
         let mut settings = Settings::deserialize(table).map_err(|error| unreadable(&error))?;
+        // TOML has no number above 2^63 - 1.
+        settings.capture_bytes_max = args.capture_bytes_max.or(settings.capture_bytes_max);
+        settings.free_bytes_min = args.free_bytes_min.unwrap_or(settings.free_bytes_min);
         settings.topic_patterns.extend(args.topic_patterns.iter().cloned());
         check(&settings, &args.data)
     }

@@ -1,4 +1,4 @@
-//! What the cloud says to cameras of its own accord: what it is (`down/cloud`, retained), what it wishes of their
+//! The messages that the cloud sends to cameras unasked: what it is (`down/cloud`, retained), what it wishes of their
 //! settings (`down/settings`, retained), and commands that waited.
 
 use std::collections::HashSet;
@@ -29,7 +29,8 @@ pub struct Announcer {
     started: u64,
     capture_bytes_max: u64,
     announced: Arc<Mutex<HashSet<DeviceId>>>,
-    /// Held from reading the state until it is handed over: the retained message must be the latest, whichever task sends it.
+    /// Held from reading the state until it is handed over: the retained message must be the latest, whichever task
+    /// sends it.
     sending: Arc<tokio::sync::Mutex<()>>,
 }
 

@@ -29,7 +29,7 @@ impl Downlink {
         posted || published
     }
 
-    /// Of the session with the broker.
+    /// Returns the state of the session with the broker.
     pub fn health(&self) -> watch::Receiver<SessionHealth> {
         self.session.health()
     }

@@ -1,9 +1,9 @@
-//! What waits for cameras that come by HTTP. Nobody can call them: they ask what is new, are answered when there is
-//! something, and ask again.
+//! The messages that wait for cameras that use HTTP. Nobody can call them: they ask what is new, are answered when
+//! there is something, and ask again.
 //!
-//! A message stays until the camera asks for what comes after it, so an answer lost on the way is told again. Bounded in
-//! messages, bytes and cameras (P4). What is pushed out by newer ones is told again by those it concerns: receipts on
-//! the repeat, commands with the next status. An outbox that is not polled is dropped; the camera then starts over.
+//! A message stays until the camera asks for what comes after it, so an answer lost on the way is told again. Bounded
+//! in messages, bytes and cameras (P4). What is pushed out by newer ones is told again by those it concerns: receipts
+//! on the repeat, commands with the next status. An outbox that is not polled is dropped; the camera then starts over.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -121,12 +121,12 @@ impl Outboxes {
 pub struct Poll(Arc<Outbox>);
 
 impl Poll {
-    /// Whether the camera is new here, and has to be told what stands: `mark` is none of this outbox.
+    /// Returns true if the camera needs the retained messages: `mark` is not of this outbox.
     pub fn is_first(&self, mark: Option<Cursor>) -> bool {
         mark.is_none_or(|mark| mark.life != self.0.life)
     }
 
-    /// What comes after `mark`, as soon as there is something, or nothing after `patience`. All up to `mark` is forgotten.
+    /// Returns the messages after `mark` as soon as there are any, or none after `patience`. Forgets all up to `mark`.
     pub async fn next_batch(&self, mark: Option<Cursor>, patience: Duration) -> Down {
         if let Some(mark) = mark.filter(|mark| mark.life == self.0.life) {
             self.0.contents.lock().discard_up_to(mark.number);

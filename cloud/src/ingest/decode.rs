@@ -16,7 +16,7 @@ use keepsake_protocol::{DeviceId, Hash};
 use crate::ingest::external::ExternalTopics;
 use crate::ingest::operation::{IngestOp, Message, QuarantineEntry, picture_id};
 
-/// More installs than this in one status is not a camera: it has its own and those of cards it was given.
+/// More spools than this in one status is not a camera: it has its own and those of cards it was given.
 pub const INSTALLS_MAX: usize = 64;
 
 /// Decides what `message` asks to be committed. Hashes whole pictures, so call it off the async threads.
@@ -26,7 +26,7 @@ pub fn decode(message: &Message, capture_bytes_max: u64) -> IngestOp {
     catch_panics(message, || decode_message(message, capture_bytes_max))
 }
 
-/// As `read`, for what comes from a broker: it may also be a picture of a camera that knows nothing of Keepsake.
+/// Decodes a message from a broker, which can also be a picture of a third-party camera.
 ///
 /// `again`: the broker says that it may have brought it before.
 pub fn decode_delivery(message: &Message, again: bool, external: &ExternalTopics, capture_bytes_max: u64) -> IngestOp {
@@ -144,14 +144,14 @@ fn decode_event(device: DeviceId, message: &Message) -> Result<IngestOp, String>
             hash,
             payload,
             line: None,
-            install: fault.spool,
+            spool: fault.spool,
         },
         Event::Boot(line) => IngestOp::Event {
             device,
             kind: "boot",
             hash,
             payload,
-            install: line.spool,
+            spool: line.spool,
             line: Some(line),
         },
     })

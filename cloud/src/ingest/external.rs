@@ -1,9 +1,9 @@
-//! Pure: pictures of cameras that know nothing of Keepsake. Which topics bring them, whose each is, and what of a message
-//! is the picture.
+//! Pure: pictures of cameras that know nothing of Keepsake. Which topics bring them, whose each is, and what of a
+//! message is the picture.
 //!
 //! `camera/image` and `camera/{name}/image` carry a JPEG or PNG, raw or as base64; so do the topics that the owner has
-//! named, whatever the camera behind them publishes to. Such a camera gets no receipt and keeps nothing, so
-//! delivery is at least once: what the broker brings again, or kept from earlier, is told from a new picture by its hash.
+//! named, whatever the camera behind them publishes to. Such a camera gets no receipt and keeps nothing, so delivery is
+//! at least once: what the broker brings again, or kept from earlier, is told from a new picture by its hash.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ struct TopicPattern {
     name: String,
 }
 
-/// What is wrong with a pattern, as the end of a sentence that begins with it.
+/// An invalid pattern, as the end of a sentence that begins with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicPatternError {
     #[error("topic_patterns: {0} patterns, at most {PATTERNS_MAX} are allowed")]
@@ -69,7 +69,8 @@ impl ExternalTopics {
     /// `lab`: whether the lab's topics are open. `patterns`: filter to name, as the settings have them.
     ///
     /// # Errors
-    /// [`TopicPatternError`] for an invalid pattern, or one that overlaps with another pattern or with Keepsake's own topics.
+    /// [`TopicPatternError`] for an invalid pattern, or one that overlaps with another pattern or with Keepsake's own
+    /// topics.
     pub fn new(lab: bool, patterns: &BTreeMap<String, String>) -> Result<Self, TopicPatternError> {
         if patterns.len() > PATTERNS_MAX {
             return Err(TopicPatternError::TooMany(patterns.len()));
@@ -94,7 +95,7 @@ impl ExternalTopics {
         })
     }
 
-    /// What to subscribe to.
+    /// Returns the filters to subscribe to.
     pub fn filters(&self) -> impl Iterator<Item = &str> {
         self.patterns.iter().map(|pattern| &*pattern.filter)
     }
@@ -103,7 +104,7 @@ impl ExternalTopics {
         self.patterns.iter().any(|pattern| matches(&pattern.filter, topic).is_some())
     }
 
-    /// What a message asks to be committed, if its topic is one of these. Decodes and hashes, so call it off the async
+    /// Returns the operation of a message if its topic is one of these. Decodes and hashes, so call it off the async
     /// threads.
     ///
     /// `again`: the broker says that it may have brought it before. `bytes_max`: of a picture.
@@ -238,7 +239,7 @@ fn check_name(filter: &str, name: &str) -> Result<(), TopicPatternError> {
     example.parse::<DeviceId>().map(drop).map_err(|_| no_name())
 }
 
-/// What each `+` of the filter stands for in the topic; nothing if the topic is none of the filter's.
+/// Returns the level that each `+` of the filter matches, or `None` if the topic does not match.
 fn matches<'t>(filter: &str, topic: &'t str) -> Option<Vec<&'t str>> {
     let mut met = Vec::new();
     let mut topic = topic.split('/');
@@ -256,7 +257,7 @@ fn matches<'t>(filter: &str, topic: &'t str) -> Option<Vec<&'t str>> {
     topic.next().is_none().then_some(met)
 }
 
-/// Whether there is a topic that both filters hear. A broker may then bring one message twice, or to either.
+/// Returns true if a topic matches both filters. A broker may then bring one message twice, or to either.
 fn overlap(a: &str, b: &str) -> bool {
     let (mut a, mut b) = (a.split('/'), b.split('/'));
     loop {

@@ -19,7 +19,7 @@ pub struct Message {
     pub retained: bool,
 }
 
-/// What one message asks to be committed.
+/// The operation of one message.
 #[derive(Debug, Clone)]
 pub enum IngestOp {
     /// A whole capture, its hash checked, or a part of one.
@@ -41,8 +41,8 @@ pub enum IngestOp {
         hash: Hash,
         payload: Bytes,
         line: Option<BootClockOffset>,
-        /// The camera waits for a receipt of this install.
-        install: Option<SpoolId>,
+        /// The camera waits for a receipt of this spool.
+        spool: Option<SpoolId>,
     },
     Inventory {
         device: DeviceId,
@@ -126,7 +126,8 @@ impl IngestOp {
         }
     }
 
-    /// Returns the tracing span of a capture, with the field names that the camera uses; a disabled one without a capture.
+    /// Returns the tracing span of a capture, with the field names that the camera uses; a disabled one without a
+    /// capture.
     pub(crate) fn span(&self) -> Span {
         match (self.device(), self.receipt_id()) {
             (Some(device), Some(id)) => tracing::info_span!("capture", %device, sequence = %id.capture.sequence),

@@ -1,8 +1,8 @@
 //! Looks at a broker elsewhere as the cloud's sessions use it, and says which of its limits will cost pictures.
 //!
-//! A broker acknowledges what it then drops, so it is tried: on a connection of its own the cloud says something to itself
-//! and sees whether it comes back. Only what was seen is said. It runs whenever the sessions have reconnected; from
-//! then on the broker's own count of what it has dropped is watched, where it lets the cloud see that.
+//! A broker acknowledges what it then drops, so it is tried: on a connection of its own the cloud says something to
+//! itself and sees whether it comes back. Only what was seen is said. It runs whenever the sessions have reconnected;
+//! from then on the broker's own count of what it has dropped is watched, where it lets the cloud see that.
 
 use std::time::Duration;
 
@@ -193,7 +193,7 @@ async fn watch_drops(mut line: ProbeConnection, warnings: &watch::Sender<Vec<Str
     }
 }
 
-/// What came of waiting.
+/// The result of waiting.
 enum ProbeReply<T> {
     This(T),
     Nothing,
@@ -250,7 +250,8 @@ impl ProbeConnection {
         timeout(BACK_WITHIN, found).await.unwrap_or(ProbeReply::Nothing)
     }
 
-    /// Subscribes; whether the broker grants it. Without the cloud's own acknowledgements, of which it has no need here.
+    /// Subscribes; whether the broker grants it. Without the cloud's own acknowledgements, of which it has no need
+    /// here.
     async fn subscribe(&mut self, filter: &str) -> ProbeReply<bool> {
         if self.client.subscribe(filter, QoS::AtMostOnce).await.is_err() {
             return ProbeReply::End;
@@ -273,7 +274,7 @@ impl ProbeConnection {
             .await
     }
 
-    /// Whether the broker keeps a retained message; it is taken away again.
+    /// Tests that the broker keeps a retained message, and removes it again.
     async fn retains(&mut self, topic: &str) -> ProbeReply<()> {
         let retained = PublishOptions::new(QoS::AtLeastOnce).retain(true);
         if self.client.publish(topic, vec![3], retained).await.is_err() {

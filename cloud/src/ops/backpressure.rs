@@ -1,4 +1,4 @@
-//! Whether anything may be taken at all: not while the store is away, not while its disk is nearly full.
+//! The decision to pause uploads: while the store is unavailable, or its disk nearly full.
 //!
 //! Cameras are told (`down/cloud`) and keep everything; nothing is lost by it, it all comes in later.
 
@@ -88,7 +88,7 @@ pub(crate) fn disk_space(folder: &Path) -> std::io::Result<(u64, u64)> {
     Ok((stat.blocks_available().saturating_mul(fragment), stat.blocks().saturating_mul(fragment)))
 }
 
-/// Whether so little room is a reason to take nothing: below the larger of the two limits.
+/// Returns the reason to pause uploads if less is free than the larger of the two limits.
 pub(crate) fn low_space_reason(free: u64, total: u64, bytes_min: u64, percent_min: u8) -> Option<String> {
     let least = bytes_min.max(total / 100 * u64::from(percent_min));
     (free < least).then(|| {

@@ -1,4 +1,4 @@
-//! What the cloud counts about itself while it runs, and the only file that names `prometheus_client`.
+//! The counters of the running cloud, and the only file that names `prometheus_client`.
 //!
 //! Counters begin at zero with every start and say how work goes; what is stored is read from the store when a client
 //! asks ([`MetricsSnapshot`]), so that the two can never disagree.
@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::ingest::operation::{CommitOutcome, IngestOp};
 use crate::store::Counters;
 
-/// What `GET /metrics` calls its answer.
+/// The content type of `GET /metrics`.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Shared by all who count; clones count together.
@@ -84,14 +84,14 @@ pub struct MetricsSnapshot {
     pub held_by_space: bool,
     /// Bytes free on the disk of the data folder.
     pub free_bytes: Option<u64>,
-    /// What came and is not committed yet.
+    /// Messages that are received and not committed yet.
     pub queued_messages: u64,
     pub queued_bytes: u64,
     /// Open live streams.
     pub streams: u64,
 }
 
-/// What the store says.
+/// The figures that are read from the store.
 #[derive(Debug, Default)]
 pub struct StoreFigures {
     pub cameras: Vec<CameraFigures>,

@@ -1,11 +1,11 @@
-//! When a picture was taken, as honestly as it can be said: an interval that contains the true moment, and why it is not
-//! narrower. Pure: no clock, no store.
+//! When a picture was taken, as honestly as it can be said: an interval that contains the true moment, and why it is
+//! not narrower. Pure: no clock, no store.
 //!
 //! A *claim* is what a clock said that followed a source of time: the camera's at the press, or a boot line of the same
 //! boot. Claims that agree are believed, the narrowest one. Claims that contradict each other beyond their errors mean
 //! that a person set the clock, and it is unknown which of them was right: then the interval covers all of them.
-//! *Bounds* are what is known without any clock of the camera: it was pressed before it was sent, and not before what the
-//! card had noted. They are the answer where there is no claim, and the check where there is one.
+//! *Bounds* are what is known without any clock of the camera: it was pressed before it was sent, and not before what
+//! the card had noted. They are the answer where there is no claim, and the check where there is one.
 
 use keepsake_protocol::clock::{ClockReading, drift_us, to_signed};
 use keepsake_protocol::event::BootClockOffset;
@@ -62,7 +62,7 @@ pub struct PressEvidence<'a> {
     pub stored_us: i64,
     /// From the press until the try that brought it began; only where both were in one boot.
     pub sent_after_us: Option<u64>,
-    /// What the camera knew to be past at the press.
+    /// The latest time that the camera knew to be past at the press.
     pub not_before_us: Option<i64>,
 }
 

@@ -1,5 +1,5 @@
-//! How a picture is to be held: a camera that is mounted on its side, or a phone, says so in its Exif, and every browser
-//! keeps to that. Pure.
+//! How a picture is to be held: a camera that is mounted on its side, or a phone, says so in its Exif, and every
+//! browser keeps to that. Pure.
 
 use std::io::Cursor;
 
@@ -7,7 +7,7 @@ use image::metadata::Orientation;
 use image::{ImageDecoder, ImageFormat, ImageReader};
 use keepsake_protocol::capture::ContentType;
 
-/// As its Exif says; upright where it says nothing.
+/// Returns the orientation in the Exif data, upright if there is none.
 pub(crate) fn of(decoder: &mut impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
 }

@@ -39,7 +39,7 @@ impl Default for Decoder {
     }
 }
 
-/// What became of decoding.
+/// The result of decoding.
 #[derive(Debug, Clone)]
 pub struct Decoded {
     /// JPEG, at most 480 pixels a side; absent when the bytes do not decode, or are more than is drawn here.
@@ -120,7 +120,7 @@ fn decode(bytes: &[u8], content_type: ContentType) -> Decoded {
     }
 }
 
-/// Whether the decoder found the bytes broken, instead of refusing what it might have read.
+/// Returns true if the decoder found the bytes broken, instead of refusing what it might have read.
 fn is_damage(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<ImageError>() {
         // Reading is from memory, so all that can go wrong with it is that the bytes end.
@@ -132,8 +132,8 @@ fn is_damage(error: &anyhow::Error) -> bool {
     }
 }
 
-/// Whether a JPEG has its end: the decoder takes one cut in half for whole. The last scan must be followed by the end
-/// marker, wherever that is, as cameras and phones append things of their own.
+/// Returns true if a JPEG has its end: the decoder takes one cut in half for whole. The last scan must be followed by
+/// the end marker, wherever that is, as cameras and phones append things of their own.
 fn has_end_marker(jpeg: &[u8]) -> bool {
     let last = |marker: u8| jpeg.windows(2).rposition(|found| found == [0xff, marker]);
     last(0xd9) > last(0xda)

@@ -26,7 +26,7 @@ pub struct Server(Url);
 /// The parameters that are allowed after the `?`.
 const KEYS: [&str; 4] = ["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"];
 const SSL_MODES: [&str; 5] = ["disabled", "preferred", "required", "verify_ca", "verify_identity"];
-/// As MySQL bounds it, characters.
+/// The limit of MySQL, characters.
 const NAME_MAX: usize = 64;
 
 impl Server {
@@ -35,7 +35,7 @@ impl Server {
     /// not to this computer.
     ///
     /// # Errors
-    /// What is wrong, in a few words that repeat nothing of the URL but names.
+    /// The mistake, in a few words that repeat nothing of the URL but names.
     pub fn parse(url: &str) -> Result<Self, String> {
         let mut url: Url = url.parse().map_err(|error| format!("{error}"))?;
         if !matches!(url.scheme(), "mysql" | "mariadb") {

@@ -11,7 +11,7 @@ use crate::store::error::{Result, StoreError};
 /// Which picture or tombstone exactly: its number and its hash (P3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Key {
-    pub(in crate::store) install: SpoolId,
+    pub(in crate::store) spool: SpoolId,
     pub(in crate::store) sequence: Sequence,
     pub(in crate::store) hash: Hash,
 }
@@ -19,7 +19,7 @@ pub(in crate::store) struct Key {
 impl Key {
     pub(in crate::store) fn of(record: &CaptureMetadata) -> Self {
         Self {
-            install: record.spool,
+            spool: record.spool,
             sequence: record.sequence,
             hash: record.hash,
         }
@@ -28,7 +28,7 @@ impl Key {
     /// From the first three columns.
     pub(in crate::store) fn read(row: &AnyRow) -> Result<Self> {
         Ok(Self {
-            install: id(row.get::<&[u8], _>(0), "an install")?,
+            spool: id(row.get::<&[u8], _>(0), "a spool")?,
             sequence: sequence(row.get(1))?,
             hash: id(row.get::<&[u8], _>(2), "a hash")?,
         })

@@ -23,8 +23,8 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// How long we wait for the lease before we say who has it, seconds: the one before us may just be going.
 const LEASE_WAIT_S: i64 = 2;
 
-/// What every connection to a server is told first. Strict, so that nothing is cut to fit; the isolation of the least
-/// locking that shows only what is committed; and bounds well within that of a unit of work. A connection that
+/// The first statements of every connection to a server. Strict, so that nothing is cut to fit; the isolation of the
+/// least locking that shows only what is committed; and bounds well within that of a unit of work. A connection that
 /// nobody has used for a minute is closed, so that the lease of a cloud that has fallen off the network goes back.
 const SERVER_TERMS: [&str; 2] = [
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', wait_timeout = 60, \
@@ -32,7 +32,7 @@ const SERVER_TERMS: [&str; 2] = [
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 ];
 
-/// What every connection to SQLite is told first.
+/// The first statements of every connection to SQLite.
 const SQLITE_TERMS: [&str; 4] = [
     "PRAGMA busy_timeout = 5000",
     "PRAGMA journal_mode = WAL",
@@ -47,7 +47,7 @@ pub struct StoreOptions {
     pub address: Address,
     /// The largest picture that it must be able to take, bytes.
     pub capture_bytes_max: u64,
-    /// Whether commits are accepted that a power cut may take back.
+    /// Accepts commits that a power cut can undo.
     pub allow_unsafe_durability: bool,
 }
 
@@ -62,7 +62,7 @@ impl<P: AsRef<std::path::Path>> From<P> for StoreOptions {
     }
 }
 
-/// Whether a writer must hold the lease.
+/// The need of a writer for the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WriterLease {
     Required,
@@ -76,7 +76,7 @@ pub(super) struct Connector {
     place: StoreOptions,
     lead: WriterLease,
     options: AnyConnectOptions,
-    /// Of the store, once it is known. Another one at the same address is never written to.
+    /// The id of the store, once it is known. Another store at the same address is never written to.
     id: Arc<OnceLock<StoreId>>,
     weak: Arc<Mutex<Vec<String>>>,
 }
@@ -112,7 +112,7 @@ impl Connector {
         self.id.get().copied()
     }
 
-    /// What was accepted although a power cut may take commits back.
+    /// Returns the accepted risks: a power cut can undo commits.
     pub(super) fn weaknesses(&self) -> Vec<String> {
         self.weak.lock().clone()
     }

@@ -7,10 +7,10 @@ pub(super) const VARIABLES_QUERY: &str = "SHOW VARIABLES WHERE Variable_name IN 
      'sync_binlog', 'log_bin', 'innodb_doublewrite', 'innodb_flush_method', 'max_allowed_packet', 'read_only', \
      'super_read_only', 'innodb_read_only', 'wsrep_on', 'group_replication_group_name')";
 
-/// What a packet carries beside the bytes of a picture.
+/// Bytes of a packet beside those of a picture.
 const PACKET_ROOM: u64 = 1024 * 1024;
 
-/// What is wrong with a server.
+/// The unsafe settings of a server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct DurabilityReport {
     /// Nothing may be committed.

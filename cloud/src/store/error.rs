@@ -42,11 +42,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether this has to do with the database rather than with what it was given, as far as that can be told.
+    /// Returns true if the cause seems to be the database and not the data that it was given.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Database { source, .. } => match source.downcast_ref::<sqlx::Error>() {
-                // Classes 22 and 23 of SQLSTATE: the values themselves. SQLite has its own numbers, and is never cut off.
+                // Classes 22 and 23 of SQLSTATE: the values themselves. SQLite has its own numbers, and is never cut
+                // off.
                 Some(sqlx::Error::Database(error)) => error
                     .code()
                     .is_some_and(|code| code.len() == 5 && !code.starts_with("22") && !code.starts_with("23")),
@@ -63,7 +64,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the database, or the disk it is on, is full. Small changes may still be possible then.
+    /// Returns true if the database or its disk is full. Small changes may still be possible then.
     pub fn is_full(&self) -> bool {
         let Self::Database { source, .. } = self else {
             return false;
@@ -104,7 +105,7 @@ impl StoreError {
 
 pub(in crate::store) type Result<T> = std::result::Result<T, StoreError>;
 
-/// What cannot be done to people.
+/// A change of users that is not allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
     #[error("This name is already taken.")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// One transaction takes at most this many messages.
 pub const BATCH_MESSAGES_MAX: usize = 32;
 
-/// What the store keeps of things that come from outside (P4).
+/// The limits of data from outside (P4).
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Bytes of unfinished captures per camera; beyond, the ones without progress for longest go.

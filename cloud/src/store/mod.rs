@@ -1,9 +1,9 @@
 //! Everything that is durable, behind one type: the only place that names sqlx and the only place with SQL.
 //!
 //! One writer connection (transactions queue for it) and a pool of readers. [`Store::commit`] is the heart: a batch of
-//! operations in one transaction, all or nothing; what it returns is committed, and any error, a broken COMMIT too, means
-//! not committed (P2). Doing an operation twice equals doing it once (P3). The SQL is what SQLite, MySQL and MariaDB have
-//! in common; duplicates are found by looking first inside the one writing transaction.
+//! operations in one transaction, all or nothing; what it returns is committed, and any error, a broken COMMIT too,
+//! means not committed (P2). Doing an operation twice equals doing it once (P3). The SQL is what SQLite, MySQL and
+//! MariaDB have in common; duplicates are found by looking first inside the one writing transaction.
 
 pub mod address;
 mod bind;

@@ -35,18 +35,20 @@ impl Store {
     /// Opens the database at `place`, makes what is not there, and brings the tables up to date.
     ///
     /// # Errors
-    /// [`StoreError::Folder`] if there can be no such folder, [`StoreError::SchemaTooNew`] if a newer program made the tables,
-    /// [`StoreError::UnsafeDatabase`] and [`StoreError::AnotherWriter`] if nothing may be written there, [`StoreError::Database`] and
+    /// [`StoreError::Folder`] if there can be no such folder, [`StoreError::SchemaTooNew`] if a newer program made the
+    /// tables,
+    /// [`StoreError::UnsafeDatabase`] and [`StoreError::AnotherWriter`] if nothing may be written there,
+    /// [`StoreError::Database`] and
     /// [`StoreError::TimedOut`] if there is no database. Any but the first two may pass.
     pub async fn open(place: impl Into<StoreOptions>, limits: Limits) -> Result<Self> {
         Self::open_as(place.into(), limits, WriterLease::Required).await
     }
 
-    /// As [`Store::open`], for a command that changes a few rows of people and keys while a cloud may be at work there:
-    /// where that one has the lease, it is left to it, and so are the tables.
+    /// Opens the database like [`Store::open`], for a command that changes a few rows of people and keys while a cloud
+    /// may be at work there: where that one has the lease, it is left to it, and so are the tables.
     ///
     /// # Errors
-    /// As those of [`Store::open`], but for [`StoreError::AnotherWriter`].
+    /// The errors of [`Store::open`], except [`StoreError::AnotherWriter`].
     pub async fn open_secondary(place: impl Into<StoreOptions>, limits: Limits) -> Result<Self> {
         Self::open_as(place.into(), limits, WriterLease::Optional).await
     }
@@ -110,7 +112,7 @@ impl Store {
         self.with_timeout(self.writer.check()).await
     }
 
-    /// What is wrong with the durability of the database and was accepted, in plain sentences.
+    /// Returns the accepted risks to the durability of the database, as sentences.
     pub fn weaknesses(&self) -> Vec<String> {
         self.connector.weaknesses()
     }
@@ -144,7 +146,7 @@ impl Store {
     }
 }
 
-/// Whether a connection for reading answers.
+/// Returns true if a connection for reading answers.
 async fn ping(connection: &mut AnyConnection) -> sqlx::Result<bool> {
     tokio::time::timeout(PING_WAIT, connection.ping())
         .await

@@ -1,7 +1,8 @@
 //! Creates and updates the tables.
 //!
-//! MySQL and MariaDB commit every table at once, so a process can die between a statement and the note that the migration
-//! is complete. The next start runs the whole migration again; its statements must therefore be able to run twice.
+//! MySQL and MariaDB commit every table at once, so a process can die between a statement and the note that the
+//! migration is complete. The next start runs the whole migration again; its statements must therefore be able to run
+//! twice.
 
 use std::sync::LazyLock;
 
@@ -33,7 +34,7 @@ fn migrator(baseline: &'static str) -> Migrator {
 /// Updates the tables of SQLite.
 ///
 /// # Errors
-/// As [`update_server`].
+/// The errors of [`update_server`].
 pub(super) async fn update_sqlite(connection: &mut AnyConnection) -> Result<()> {
     SQLITE.run_direct(None, connection, false).await.map_err(failed)
 }
@@ -41,7 +42,8 @@ pub(super) async fn update_sqlite(connection: &mut AnyConnection) -> Result<()> 
 /// Updates the tables of MySQL or MariaDB. The caller holds the lease.
 ///
 /// # Errors
-/// [`StoreError::SchemaTooNew`], [`StoreError::SchemaTooOld`], [`StoreError::UnsafeDatabase`] or [`StoreError::Database`].
+/// [`StoreError::SchemaTooNew`], [`StoreError::SchemaTooOld`], [`StoreError::UnsafeDatabase`] or
+/// [`StoreError::Database`].
 pub(super) async fn update_server(connection: &mut AnyConnection) -> Result<()> {
     finish_interrupted(connection).await?;
     MYSQL.run_direct(None, connection, false).await.map_err(failed)
@@ -50,7 +52,7 @@ pub(super) async fn update_server(connection: &mut AnyConnection) -> Result<()> 
 /// Checks that the tables of the server exist and are not of a newer program.
 ///
 /// # Errors
-/// As [`update_server`].
+/// The errors of [`update_server`].
 pub(super) async fn check_server(connection: &mut AnyConnection) -> Result<()> {
     let newest = MYSQL.iter().map(|one| one.version).max();
     let found: Option<i64> = sql("SELECT MAX(version) FROM _sqlx_migrations WHERE success")

@@ -170,7 +170,7 @@ bind_as! {
 
 impl Bind for Key {
     fn bind(self, statement: Statement) -> Statement {
-        statement.bind((self.install, self.sequence, self.hash))
+        statement.bind((self.spool, self.sequence, self.hash))
     }
 }
 

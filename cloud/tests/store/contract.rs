@@ -983,7 +983,7 @@ fn boot_line(device: &DeviceId, line: &BootClockOffset) -> IngestOp {
         hash: Hash::of(&payload),
         payload: payload.into(),
         line: Some(line.clone()),
-        install: line.spool,
+        spool: line.spool,
     }
 }
 
@@ -1196,7 +1196,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the store must say, in the fewest words: the fate of each (sequence, bytes), and who was told of.
+/// The expected contents of the store: the fate of each (sequence, bytes), and who was told of.
 #[derive(Default)]
 struct Model {
     pictures: BTreeMap<(u64, u8), bool>,

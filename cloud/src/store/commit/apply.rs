@@ -28,7 +28,8 @@ impl Store {
     /// Commits a batch: all of it or nothing. Outcomes are in the order of the operations.
     ///
     /// # Errors
-    /// [`crate::store::StoreError`]: nothing is committed, or it cannot be known; the same batch may simply be committed again.
+    /// [`crate::store::StoreError`]: nothing is committed, or it cannot be known; the same batch may simply be
+    /// committed again.
     pub async fn commit(&self, operations: &[IngestOp], now_us: i64) -> Result<Vec<CommitOutcome>> {
         self.with_timeout(async {
             let mut tx = self.begin("begin a batch").await?;
@@ -66,13 +67,13 @@ impl Store {
                 let capture = CaptureId { spool: tombstone.spool, sequence: tombstone.sequence };
                 Ok(CommitOutcome::TombstoneStored(PictureId { capture, hash: hash.prefix() }))
             }
-            IngestOp::Event { device, kind, hash, payload, line, install } => {
+            IngestOp::Event { device, kind, hash, payload, line, spool } => {
                 event::insert(tx, device, kind, *hash, payload, now_us, self.limits.events_max).await?;
                 if let Some(line) = line {
                     boot_clock::insert(tx, device, line, *hash, now_us).await?;
                     picture::sort_boot(tx, device, line.boot).await?;
                 }
-                Ok(CommitOutcome::EventStored { awaited: install.map(|install| (install, hash.prefix())) })
+                Ok(CommitOutcome::EventStored { awaited: spool.map(|spool| (spool, hash.prefix())) })
             }
             IngestOp::Inventory { device, inventory } => {
                 spool::touch_spool(tx, device, inventory.spool, inventory.next, now_us).await?;
@@ -230,8 +231,8 @@ async fn apply_upload(
     if maybe_repeat && upload_dedup::is_repeat(tx, device, hash, now_us).await? {
         return Ok(CommitOutcome::UploadStored { arrival: None });
     }
-    let (install, sequence) = spool::next_upload(tx, device, now_us).await?;
-    let header = upload.header(install, sequence, now_us);
+    let (spool, sequence) = spool::next_upload(tx, device, now_us).await?;
+    let header = upload.header(spool, sequence, now_us);
     let new = picture::insert(tx, totals, device, &header, upload.bytes, now_us, false).await?;
     upload_dedup::remember(tx, device, hash, now_us).await?;
     Ok(CommitOutcome::UploadStored { arrival: new.map(|picture| picture.arrival) })

@@ -13,7 +13,7 @@ impl Store {
         self.with_timeout(async {
             let mut tx = self.begin("begin deleting").await?;
             let key = Key {
-                install: picture.capture.spool,
+                spool: picture.capture.spool,
                 sequence: picture.capture.sequence,
                 hash: picture.hash,
             };

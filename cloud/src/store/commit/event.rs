@@ -34,7 +34,7 @@ pub(crate) async fn insert(
     keep_newest(tx, "event", "at_us", device, events_max).await
 }
 
-/// What a camera told besides pictures.
+/// An event of a camera.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceEvent {
     pub event: Event,
@@ -43,7 +43,7 @@ pub struct DeviceEvent {
 }
 
 impl Store {
-    /// What a camera told, tombstones too, the latest first: about `limit` from before the moment `before`, and from
+    /// Returns the events of a camera with its tombstones, the latest first: about `limit` before `before`, and from
     /// which moment to go on. What was committed at one moment stays on one page, so a page may be longer by a batch.
     pub async fn events(
         &self,

@@ -14,7 +14,7 @@ pub(crate) const TOMBSTONE: i64 = 1;
 pub(crate) const STORED: i64 = 2;
 const DELETED: i64 = 3;
 
-/// What is known about one capture before a picture of it is kept.
+/// The fate of a capture before a picture of it is stored.
 pub(crate) enum PriorFate {
     /// This very picture is stored, or was and has been deleted.
     Settled,
@@ -22,7 +22,7 @@ pub(crate) enum PriorFate {
     New { conflict: bool },
 }
 
-/// Whether this very picture is stored or deleted.
+/// Returns true if this very picture is stored or deleted.
 pub(crate) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool> {
     let fate: Option<i64> = sql("SELECT fate FROM fate WHERE spool = ? AND sequence = ? AND hash = ?")
         .bind(key)
@@ -34,34 +34,34 @@ pub(crate) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool>
 /// Makes the fate of a picture `stored`, unless it is that or deleted already.
 pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<PriorFate> {
     let rows = sql("SELECT hash, fate FROM fate WHERE spool = ? AND sequence = ?")
-        .bind((key.install, key.sequence))
+        .bind((key.spool, key.sequence))
         .fetch_all(&mut *tx, "read the fates of a capture")
         .await?;
-    let mut told = 0;
+    let mut failed = 0;
     let mut conflict = false;
     for row in &rows {
         if row.get::<i64, _>(1) < STORED {
-            told += 1;
+            failed += 1;
         } else if row.get::<&[u8], _>(0) == key.hash.0 {
             return Ok(PriorFate::Settled);
         } else {
             conflict = true;
         }
     }
-    if told > 0 {
+    if failed > 0 {
         sql("DELETE FROM fate WHERE spool = ? AND sequence = ? AND fate = ?")
-            .bind((key.install, key.sequence, TOMBSTONE))
+            .bind((key.spool, key.sequence, TOMBSTONE))
             .execute(&mut *tx, "raise the fate of a capture")
             .await?;
     }
     insert(tx, key, STORED).await?;
     let by = CounterDelta {
         sequences: i64::from(rows.is_empty()),
-        told: -told,
+        failed: -failed,
         stored: 1,
         deleted: 0,
     };
-    spool::add_to_counters(tx, key.install, by).await?;
+    spool::add_to_counters(tx, key.spool, by).await?;
     Ok(PriorFate::New { conflict })
 }
 
@@ -79,34 +79,34 @@ pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<boo
         .execute(&mut *tx, "raise a fate to deleted")
         .await?;
     let by = CounterDelta { stored: -1, deleted: 1, ..CounterDelta::default() };
-    spool::add_to_counters(tx, key.install, by).await?;
+    spool::add_to_counters(tx, key.spool, by).await?;
     Ok(true)
 }
 
-/// Makes the fate of every sequence in `first..=last` that has none `told`.
+/// Makes the fate of every sequence in `first..=last` that has none `failed`.
 pub(crate) async fn mark_tombstone(
     tx: &mut AnyConnection,
-    install: SpoolId,
+    spool: SpoolId,
     (first, last): (Sequence, Sequence),
     hash: Hash,
 ) -> Result<()> {
-    let known = with_fate(tx, install, (first.get(), last.get())).await?;
+    let known = with_fate(tx, spool, (first.get(), last.get())).await?;
     let mut known = known.into_iter().peekable();
-    let mut told = 0;
+    let mut failed = 0;
     let mut now = first;
     loop {
         if known.next_if_eq(&now.get()).is_none() {
-            let key = Key { install, sequence: now, hash };
+            let key = Key { spool, sequence: now, hash };
             insert(tx, key, TOMBSTONE).await?;
-            told += 1;
+            failed += 1;
         }
         if now >= last {
             break;
         }
         now = now.next();
     }
-    let by = CounterDelta { sequences: told, told, stored: 0, deleted: 0 };
-    spool::add_to_counters(tx, install, by).await
+    let by = CounterDelta { sequences: failed, failed, stored: 0, deleted: 0 };
+    spool::add_to_counters(tx, spool, by).await
 }
 
 async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
@@ -118,28 +118,28 @@ async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
 }
 
 /// One more than the highest sequence with a fate.
-pub(crate) async fn next(tx: &mut AnyConnection, install: SpoolId) -> Result<Option<Sequence>> {
+pub(crate) async fn next(tx: &mut AnyConnection, spool: SpoolId) -> Result<Option<Sequence>> {
     let last: Option<i64> = sql("SELECT MAX(sequence) FROM fate WHERE spool = ?")
-        .bind(install)
+        .bind(spool)
         .scalar(tx, "read the highest fate")
         .await?;
     last.map(|last| Ok(sequence(last)?.next())).transpose()
 }
 
 /// The sequences within `first..=last` that have any fate, in order, each once.
-async fn with_fate(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64, u64)) -> Result<Vec<u64>> {
+async fn with_fate(tx: &mut AnyConnection, spool: SpoolId, (first, last): (u64, u64)) -> Result<Vec<u64>> {
     let found: Vec<i64> =
         sql("SELECT DISTINCT sequence FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ? ORDER BY sequence")
-            .bind((install, first, last))
+            .bind((spool, first, last))
             .scalars(tx, "read which sequences have a fate")
             .await?;
     Ok(found.into_iter().map(from_bigint).collect())
 }
 
 /// How many sequences within `first..=last` have any fate.
-pub(crate) async fn count_within(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64, u64)) -> Result<u64> {
+pub(crate) async fn count_within(tx: &mut AnyConnection, spool: SpoolId, (first, last): (u64, u64)) -> Result<u64> {
     let found: i64 = sql("SELECT COUNT(DISTINCT sequence) FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ?")
-        .bind((install, first, last))
+        .bind((spool, first, last))
         .scalar(tx, "count fates")
         .await?;
     Ok(from_bigint(found))
@@ -149,7 +149,7 @@ pub(crate) async fn count_within(tx: &mut AnyConnection, install: SpoolId, (firs
 /// many rows as it returns: halves that are full, or empty, are decided by counting them.
 pub(crate) async fn without_fate(
     tx: &mut AnyConnection,
-    install: SpoolId,
+    spool: SpoolId,
     (first, last): (u64, u64),
     most: usize,
 ) -> Result<Vec<u64>> {
@@ -162,14 +162,14 @@ pub(crate) async fn without_fate(
             break;
         }
         let length = last - first + 1;
-        let known = count_within(tx, install, (first, last)).await?;
+        let known = count_within(tx, spool, (first, last)).await?;
         if known == length {
             continue;
         }
         if known == 0 {
             found.extend((first..=last).take(most - found.len()));
         } else if length <= SMALL {
-            let known = with_fate(tx, install, (first, last)).await?;
+            let known = with_fate(tx, spool, (first, last)).await?;
             let mut known = known.into_iter().peekable();
             let missing = (first..=last).filter(|now| known.next_if_eq(now).is_none());
             found.extend(missing.take(most - found.len()));
@@ -185,11 +185,11 @@ pub(crate) async fn without_fate(
 /// The pictures within a span that are stored or deleted.
 pub(crate) async fn settled(
     tx: &mut AnyConnection,
-    install: SpoolId,
+    spool: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
     let rows = sql("SELECT sequence, hash FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ? AND fate >= ?")
-        .bind((install, first, last, STORED))
+        .bind((spool, first, last, STORED))
         .fetch_all(tx, "read fates")
         .await?;
     rows.iter()

@@ -15,18 +15,18 @@ use crate::store::statement::sql;
 /// A card that has been silent for so long while another speaks in its place was replaced, microseconds.
 const REPLACED_US: i64 = 24 * 3600 * 1_000_000;
 
-/// Replaces what `device` has said of its card. Installs it speaks of no more have nothing on it any more.
+/// Replaces what `device` has said of its card. Spools it speaks of no more have nothing on it any more.
 ///
-/// `installs`: the first is the current one, which tells the card: a copy in another board may bear the same name, and
+/// `spools`: the first is the current one, which tells the card: a copy in another board may bear the same name, and
 /// one card two names, if its camera was renamed. What others have said of theirs stays until they are
 /// [`REPLACED_US`] silent.
 pub(crate) async fn replace(
     tx: &mut AnyConnection,
     device: &DeviceId,
-    installs: &[SpoolInventory],
+    spools: &[SpoolInventory],
     now_us: i64,
 ) -> Result<()> {
-    let Some(card) = installs.first().map(|current| current.spool) else {
+    let Some(card) = spools.first().map(|current| current.spool) else {
         return Ok(());
     };
     let known = sql("SELECT device, card, spool, at_us FROM inventory WHERE device = ? OR card = ?")
@@ -35,9 +35,9 @@ pub(crate) async fn replace(
         .await?;
     for row in &known {
         let (speaker, its_card): (&str, &[u8]) = (row.get(0), row.get(1));
-        let install: SpoolId = id(row.get::<&[u8], _>(2), "an install")?;
+        let spool: SpoolId = id(row.get::<&[u8], _>(2), "a spool")?;
         let gone = if speaker == device.as_str() && its_card == card.0 {
-            installs.iter().all(|held| held.spool != install)
+            spools.iter().all(|held| held.spool != spool)
         } else {
             row.get::<i64, _>(3) < now_us.saturating_sub(REPLACED_US)
         };
@@ -47,23 +47,34 @@ pub(crate) async fn replace(
         sql("UPDATE inventory SET waiting = '[]', retained = '[]', coarse = 0, at_us = ?, \
              next = (SELECT next FROM spool WHERE spool.spool = inventory.spool) \
              WHERE device = ? AND card = ? AND spool = ?")
-        .bind((now_us, speaker, its_card, install))
-        .execute(&mut *tx, "note that nothing of an install is on a card")
+        .bind((now_us, speaker, its_card, spool))
+        .execute(&mut *tx, "note that nothing of a spool is on a card")
         .await?;
     }
-    for held in installs {
+    for held in spools {
         sql("DELETE FROM inventory WHERE device = ? AND card = ? AND spool = ?")
             .bind((device, card, held.spool))
             .execute(&mut *tx, "replace what is on a card")
             .await?;
-        sql(
-            "INSERT INTO inventory (device, card, spool, next, waiting, retained, coarse, at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        ).bind((device, card, held.spool, held.next, json(&held.waiting), json(&held.kept), held.coarse, now_us)).execute(&mut *tx, "note what is on a card").await?;
+        sql("INSERT INTO inventory (device, card, spool, next, waiting, retained, coarse, at_us) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind((
+            device,
+            card,
+            held.spool,
+            held.next,
+            json(&held.waiting),
+            json(&held.kept),
+            held.coarse,
+            now_us,
+        ))
+        .execute(&mut *tx, "note what is on a card")
+        .await?;
     }
     Ok(())
 }
 
-/// What of a page of `up/have` is here already, and which bytes of the unfinished ones are missing.
+/// Returns the captures of an inventory page that are here, and the missing bytes of the unfinished ones.
 pub(crate) async fn answer_inventory(
     tx: &mut AnyConnection,
     have: &Inventory,
@@ -90,7 +101,7 @@ pub(crate) async fn answer_inventory(
             } else if let Some((_, _, hash)) =
                 unfinished.iter().find(|(sequence, prefix, _)| (*sequence, *prefix) == *entry)
             {
-                let key = Key { install: have.spool, sequence: entry.0, hash: *hash };
+                let key = Key { spool: have.spool, sequence: entry.0, hash: *hash };
                 let ranges = part::missing(tx, key).await?;
                 want.push(ResendRequest { sequence: entry.0, ranges });
             }
@@ -99,15 +110,15 @@ pub(crate) async fn answer_inventory(
     Ok((stored, want))
 }
 
-/// What cameras keep after a receipt and this store knows nothing of: it has been restored from an older copy.
+/// Returns the captures that cameras retain and that this store does not know, because it was restored from a backup.
 pub(crate) async fn missing_captures(
     tx: &mut AnyConnection,
-    installs: &[SpoolInventory],
+    spools: &[SpoolInventory],
     most: usize,
 ) -> Result<Vec<(SpoolId, Vec<ResendRequest>)>> {
     let mut all = Vec::new();
     let mut left = most;
-    for held in installs {
+    for held in spools {
         let mut wants = Vec::new();
         for (first, last) in held.kept.iter() {
             if left == 0 {

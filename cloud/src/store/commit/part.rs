@@ -187,11 +187,11 @@ async fn make_room(tx: &mut AnyConnection, device: &DeviceId, touched: Key, limi
 /// The unfinished captures within a span of sequences.
 pub(crate) async fn unfinished(
     tx: &mut AnyConnection,
-    install: SpoolId,
+    spool: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix, Hash)>> {
     let rows = sql("SELECT sequence, hash FROM partial WHERE spool = ? AND sequence BETWEEN ? AND ?")
-        .bind((install, first, last))
+        .bind((spool, first, last))
         .fetch_all(tx, "list unfinished captures")
         .await?;
     rows.iter()

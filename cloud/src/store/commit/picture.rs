@@ -1,7 +1,8 @@
 //! Tables `picture` and `picture_bytes`: storing and removing pictures, and their place in the order of capture time.
 //!
-//! `sort_us` is the best estimate of the capture time. CLOCK_BOOTTIME is exact within a boot, so all pictures of one boot
-//! are placed by the estimate of one of them: they stay in the order of their sequences, however late one of them arrives.
+//! `sort_us` is the best estimate of the capture time. CLOCK_BOOTTIME is exact within a boot, so all pictures of one
+//! boot are placed by the estimate of one of them: they stay in the order of their sequences, however late one of them
+//! arrives.
 
 use keepsake_protocol::capture::FrameHeader;
 use keepsake_protocol::{BootId, DeviceId};

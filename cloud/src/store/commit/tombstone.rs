@@ -19,7 +19,7 @@ pub(crate) async fn insert(
     payload: &[u8],
     now_us: i64,
 ) -> Result<()> {
-    let key = Key { install: tombstone.spool, sequence: tombstone.sequence, hash };
+    let key = Key { spool: tombstone.spool, sequence: tombstone.sequence, hash };
     let known: Option<i64> = sql("SELECT at_us FROM tombstone WHERE spool = ? AND sequence = ? AND hash = ?")
         .bind(key)
         .optional_scalar(&mut *tx, "look for a tombstone")
@@ -39,11 +39,11 @@ pub(crate) async fn insert(
 /// The tombstones whose first sequence lies in a span.
 pub(crate) async fn within(
     tx: &mut AnyConnection,
-    install: SpoolId,
+    spool: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
     let rows = sql("SELECT sequence, hash FROM tombstone WHERE spool = ? AND sequence BETWEEN ? AND ?")
-        .bind((install, first, last))
+        .bind((spool, first, last))
         .fetch_all(tx, "read tombstones")
         .await?;
     rows.iter()

@@ -22,11 +22,11 @@ pub struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    pub(in crate::store) fn header(&self, install: SpoolId, sequence: Sequence, now_us: i64) -> FrameHeader {
+    pub(in crate::store) fn header(&self, spool: SpoolId, sequence: Sequence, now_us: i64) -> FrameHeader {
         let total = self.bytes.len() as u64;
         FrameHeader {
             capture: CaptureMetadata {
-                spool: install,
+                spool,
                 sequence,
                 hash: Hash::of(self.bytes),
                 total,
@@ -64,8 +64,8 @@ impl Store {
                 tx.rollback().await;
                 return Err(StoreError::TooManyDevices(self.limits.devices_max));
             }
-            let (install, sequence) = spool::next_upload(&mut tx, camera, now_us).await?;
-            let header = upload.header(install, sequence, now_us);
+            let (spool, sequence) = spool::next_upload(&mut tx, camera, now_us).await?;
+            let header = upload.header(spool, sequence, now_us);
             let damaged = upload.damaged;
             let mut totals = BatchTotals::default();
             let new = picture::insert(&mut tx, &mut totals, camera, &header, upload.bytes, now_us, damaged).await?;

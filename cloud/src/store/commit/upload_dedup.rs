@@ -10,7 +10,7 @@ use crate::store::statement::sql;
 /// A broker that brings a message again does so within this, or it is a new one: microseconds.
 const RECENT_US: i64 = 24 * 3600 * 1_000_000;
 
-/// Whether the camera has sent just this within a day.
+/// Returns true if the camera has sent the same picture within a day.
 pub(crate) async fn is_repeat(tx: &mut AnyConnection, device: &DeviceId, hash: Hash, now_us: i64) -> Result<bool> {
     Ok(seen(tx, device, hash)
         .await?

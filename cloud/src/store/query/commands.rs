@@ -25,7 +25,7 @@ pub struct Command {
     pub stages: Vec<StageReached>,
     /// The capture that came of it.
     pub capture: Option<CaptureId>,
-    /// What the camera answered besides.
+    /// The data in the camera's reply.
     pub result: Option<Map<String, Value>>,
 }
 

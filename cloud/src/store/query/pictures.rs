@@ -154,7 +154,8 @@ impl Store {
 /// Longer uptimes are invented, and would overflow: about 3,000 years.
 pub(in crate::store) const BOOTTIME_US_MAX: i64 = 100_000_000_000_000_000;
 
-/// Returns the picture by whose estimate the pictures of a boot are sorted: one with a synchronised clock, if there is any.
+/// Returns the picture by whose estimate the pictures of a boot are sorted: one with a synchronised clock, if there is
+/// any.
 pub(in crate::store) async fn boot_reference(
     connection: &mut AnyConnection,
     device: &DeviceId,

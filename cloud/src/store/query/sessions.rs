@@ -19,7 +19,7 @@ const ABSOLUTE_US: i64 = 90 * 24 * 3600 * 1_000_000;
 pub(crate) const RECORD_USE_EVERY_US: i64 = 60 * 1_000_000;
 /// Sessions of one person; beyond, the one unused for longest ends (P4).
 const LOGINS_MAX: usize = 30;
-/// What is kept of the browser's name, characters.
+/// Limit of the user agent that is stored, characters.
 const AGENT_MAX: usize = 200;
 
 /// One session of one person.
@@ -33,7 +33,7 @@ pub struct LoginSession {
     pub used_us: i64,
     /// From where it began.
     pub address: String,
-    /// What the browser called itself.
+    /// The user agent of the browser.
     pub agent: String,
 }
 

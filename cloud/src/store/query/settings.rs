@@ -20,7 +20,7 @@ pub struct DeviceSettings {
     pub changed_us: i64,
 }
 
-/// What became of a change.
+/// The result of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingsUpdate {
     To(DeviceSettings),
@@ -32,7 +32,7 @@ pub enum SettingsUpdate {
 const VERSION_MAX: u64 = (1 << 53) - 2;
 
 impl Store {
-    /// What is wished of a camera now, if anything ever was.
+    /// Returns the desired settings of a camera, if there are any.
     pub async fn settings(&self, device: &DeviceId) -> Result<Option<DeviceSettings>> {
         self.with_timeout(async {
             let mut connection = self.reader("read settings").await?;
@@ -41,11 +41,11 @@ impl Store {
         .await
     }
 
-    /// Wishes for these values instead of those of version `based_on` (0 = there was none). The same values again are no
-    /// change.
+    /// Wishes for these values instead of those of version `based_on` (0 = there was none). The same values again are
+    /// no change.
     ///
-    /// `ahead`: the version of a camera that has settings this store knows nothing of, as it was restored from a backup;
-    /// the new one is above it.
+    /// `ahead`: the version of a camera that has settings this store knows nothing of, as it was restored from a
+    /// backup; the new one is above it.
     pub async fn update_settings(
         &self,
         device: &DeviceId,
@@ -86,9 +86,11 @@ impl Store {
 }
 
 async fn latest(connection: &mut AnyConnection, device: &DeviceId) -> Result<Option<DeviceSettings>> {
-    let row = sql(
-        "SELECT version, revision, desired, changed_us FROM device_settings WHERE device = ? ORDER BY version DESC LIMIT 1",
-    ).bind(device).fetch_optional(connection, "read settings").await?;
+    let row = sql("SELECT version, revision, desired, changed_us FROM device_settings WHERE device = ? \
+         ORDER BY version DESC LIMIT 1")
+    .bind(device)
+    .fetch_optional(connection, "read settings")
+    .await?;
     row.map(|row| {
         Ok(DeviceSettings {
             version: from_bigint(row.get(0)),

@@ -7,8 +7,8 @@ use crate::store::open::Store;
 use crate::store::statement::sql;
 
 impl Store {
-    /// Returns the bytes that new pictures can use without growing the database file: the free pages of SQLite. Zero for
-    /// a database server, which may be on another disk.
+    /// Returns the bytes that new pictures can use without growing the database file: the free pages of SQLite. Zero
+    /// for a database server, which may be on another disk.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the database does not answer.

@@ -148,8 +148,8 @@ async fn held(
         between.push((reached, last));
     }
     let length = |spans: &[(u64, u64)]| spans.iter().map(|(a, z)| z - a + 1).sum::<u64>();
-    // Every number with a fate is below `next`. So the fates on the cards may be counted, or those beside them and taken
-    // from all: a camera that keeps all it ever sent must not make the store count all of it for each page.
+    // Every number with a fate is below `next`. So the fates on the cards may be counted, or those beside them and
+    // taken from all: a camera that keeps all it ever sent must not make the store count all of it for each page.
     let known = if length(&spans) <= length(&between) {
         count_all(connection, install, &spans).await?
     } else {

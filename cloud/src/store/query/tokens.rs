@@ -21,7 +21,7 @@ const CAMERA: &str = "camera";
 #[derive(Debug, Clone)]
 pub struct ApiToken {
     pub id: PrincipalId,
-    /// What it is for, in the owner's words.
+    /// The purpose, in the owner's words.
     pub name: String,
     pub scope: TokenScope,
     pub created_us: i64,

@@ -20,7 +20,7 @@ pub struct User {
     pub id: PrincipalId,
     pub name: String,
     pub role: Role,
-    /// As argon2id; absent until the invitation is accepted.
+    /// The argon2id hash; absent until the invitation is accepted.
     pub password: Option<String>,
     pub created_us: i64,
     /// When the user last signed in.
