@@ -80,7 +80,7 @@ pub struct SettingsView {
     pub desired: Option<DeviceSettings>,
     /// The version that the camera reported.
     pub camera_version: u64,
-    /// Anything may stand in it, because the camera wrote it.
+    /// Its texts are from the camera and can contain anything.
     pub report: SettingsReport,
     pub progress: SettingsProgress,
     /// Names and texts of a form that was not saved.
