@@ -1,4 +1,4 @@
-//! Who may do what, asked of the real cloud over its sockets: every route, every kind of visitor.
+//! The permissions of every kind of visitor on every route, tested over the sockets of a real cloud.
 
 mod harness;
 
@@ -353,7 +353,7 @@ async fn login(to: SocketAddr, name: &str, password: &str) -> (u16, String) {
     login_from(to, "", name, password).await
 }
 
-/// As through a proxy on this computer, which names the stranger's address.
+/// Logs in through a proxy on this computer, which names the client's address.
 async fn login_from(to: SocketAddr, address: &str, name: &str, password: &str) -> (u16, String) {
     let headers = format!("{JSON}x-forwarded-for: {address}\r\n");
     let body = serde_json::json!({"name": name, "password": password}).to_string();

@@ -31,7 +31,7 @@ use crate::http::auth::client_info::Peer;
 const HEADER_WAIT: Duration = Duration::from_secs(10);
 /// The same for the handshake of TLS.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
-/// How often the files of the certificate are looked at.
+/// The interval between checks of the certificate files.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
 /// Requests under way at once in one connection of HTTP/2.
 const HTTP2_STREAMS_MAX: u32 = 64;
@@ -136,7 +136,7 @@ where
     }
 }
 
-/// How many connections each address has.
+/// Counts the connections of each address.
 #[derive(Debug, Default)]
 struct AddressLimiter {
     open: Mutex<HashMap<Network, usize>>,
@@ -187,7 +187,7 @@ pub struct Tls {
     now: Arc<watch::Sender<Arc<ServerConfig>>>,
 }
 
-/// Why there is no TLS.
+/// The reason why TLS is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("read the {what} in {file}")]

@@ -28,13 +28,13 @@ use crate::http::error::{HttpResult, Problem};
 use crate::ingest::operation::Message;
 use crate::ingest::queue::{Delivery, IngestResponse};
 
-/// How long a request waits for its commit. The camera waits longer, so it hears this and not a broken connection.
+/// The longest wait for a commit. The camera waits longer, so it gets this answer and not a broken connection.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
 /// A body that brings nothing for so long has ended without its end.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// When to come again while nothing is taken, seconds.
+/// The Retry-After while uploads are paused, seconds.
 const HOLD_RETRY_S: u64 = 10;
-/// When to come again while there is no room, seconds.
+/// The Retry-After while a queue is full, seconds.
 const FULL_RETRY_S: u64 = 2;
 
 #[derive(Debug, Deserialize)]
@@ -47,7 +47,7 @@ pub(crate) struct DownlinkQuery {
     device: Option<String>,
     /// The mark of the last answer; absent at first.
     after: Option<String>,
-    /// How long to wait for news, seconds, 0 to 30; at most 30 if absent.
+    /// The longest wait for a message, seconds, 0 to 30; 30 if absent.
     wait_s: Option<u64>,
 }
 

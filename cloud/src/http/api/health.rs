@@ -29,7 +29,7 @@ pub(crate) struct System {
     version: &'static str,
     /// Version of the wire protocol.
     protocol: &'static str,
-    /// Why nothing is taken at the moment.
+    /// The reason why uploads are paused.
     hold: Option<String>,
     /// Unsafe conditions that the configuration allows.
     warnings: Vec<String>,

@@ -70,7 +70,7 @@ pub(crate) struct NewUser {
 struct InvitedUser {
     #[serde(flatten)]
     user: UserInfo,
-    /// Where a password is chosen, once, within 48 hours.
+    /// The path where the user sets a password, once, within 48 hours.
     invitation: String,
 }
 

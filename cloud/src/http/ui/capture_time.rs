@@ -65,7 +65,7 @@ fn uncertainty(lang: Language, taken: &CaptureTime) -> Markup {
     chip(tone, &html! { (word) @if let Some(error) = error { ", ±" (error) } })
 }
 
-/// Why the time of a picture is as sure as it is.
+/// Explains how exactly the time of a picture is known, and why.
 pub(crate) fn explanation(page: &PageContext, picture: &Picture) -> Markup {
     let lang = page.visitor.language;
     if picture.cause == Cause::Upload {

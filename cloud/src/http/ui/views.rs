@@ -25,7 +25,7 @@ pub struct PageContext {
     pub mqtt: String,
     /// Both of them are on loopback, so that only this machine gets in.
     pub loopback_only: bool,
-    /// Why the cloud takes no pictures at the moment: a plain sentence.
+    /// The reason why the cloud accepts no uploads: a plain sentence.
     pub hold: Option<String>,
     /// Unsafe conditions that the configuration allows: plain sentences.
     pub warnings: Vec<String>,
@@ -80,12 +80,12 @@ pub struct SettingsView {
     pub desired: Option<DeviceSettings>,
     /// The version that the camera reported.
     pub camera_version: u64,
-    /// Anything may stand in it, because the camera wrote it.
+    /// Its texts are from the camera and can contain anything.
     pub report: SettingsReport,
     pub progress: SettingsProgress,
     /// Names and texts of a form that was not saved.
     pub submitted: Vec<(String, String)>,
-    /// Why it was not saved.
+    /// The reason why it was not saved.
     pub problem: Option<String>,
 }
 
@@ -160,7 +160,7 @@ pub struct InvitationView {
 /// `/account`.
 #[derive(Debug, Clone)]
 pub struct AccountView {
-    /// Why the password was not changed.
+    /// The reason why the password was not changed.
     pub wrong: Option<String>,
     pub sessions: Vec<LoginSession>,
     /// The session in which this page is read.
