@@ -32,7 +32,7 @@ pub enum DecodeError {
     HeaderTooLong(u64),
     #[error("message of {0} bytes, at most {JSON_BYTES_MAX} are allowed")]
     TooLong(usize),
-    #[error("the header announces {announced} bytes, {found} follow")]
+    #[error("the header announces {announced} bytes, but {found} bytes follow")]
     Length { announced: u64, found: u64 },
     #[error("bytes {offset} to {end} lie outside a picture of {total} bytes")]
     Range { offset: u64, end: u64, total: u64 },

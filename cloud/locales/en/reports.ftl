@@ -113,6 +113,6 @@ report-magic = not a Keepsake frame: it does not start with KSF1
 report-truncated = truncated inside the header
 report-header-long = header of { $bytes } bytes, at most { $max } are allowed
 report-message-long = message of { $bytes } bytes, at most { $max } are allowed
-report-length = the header announces { $said } bytes, { $found } follow
+report-length = the header announces { $said } bytes, but { $found } bytes follow
 report-range = bytes { $start } to { $end } lie outside a picture of { $total } bytes
 report-json = not the JSON expected here: { $reason }
