@@ -28,7 +28,7 @@ use crate::mqtt::ack::{Connection, Received, Unacknowledged};
 /// The largest packet MQTT knows: our own limit is checked after reading, since a client that refuses a packet is sent
 /// the same packet again for ever.
 const PACKET_BYTES_MAX: usize = 268_435_455 + 5;
-/// Packets read at a time: by so many the queue can be overrun.
+/// Packets read at a time; the queue can be overrun by this number.
 const READ_BATCH_MAX: usize = 16;
 /// Requests on their way to the poll task.
 const REQUESTS_MAX: usize = 256;

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use keepsake_protocol::StoreId;
-use sqlx::any::AnyPoolOptions;
+use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Connection};
+use sqlx::{Any, AnyConnection, AnyPool, Connection, Row};
 
 use crate::store::address::Address;
 use crate::store::connection::{Connector, StoreOptions, WriterLease};
 use crate::store::error::{ErrorContext, Result, StoreError};
 use crate::store::limits::Limits;
 use crate::store::meta;
+use crate::store::statement::{Column, Statement};
 use crate::store::writer::{Transaction, Writer};
 
 /// Connections for reading.
@@ -143,6 +144,37 @@ impl Store {
     pub(in crate::store) async fn with_timeout<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let limit = self.limits.unit_of_work;
         tokio::time::timeout(limit, work).await.unwrap_or(Err(StoreError::TimedOut(limit)))
+    }
+}
+
+/// Statements that need no transaction with others.
+impl Statement {
+    /// Executes the statement in a transaction of its own.
+    pub(crate) async fn commit(self, store: &Store, what: &'static str) -> Result<u64> {
+        store
+            .with_timeout(async {
+                let mut tx = store.begin(what).await?;
+                let rows = self.execute(&mut *tx, what).await?;
+                tx.commit(what).await?;
+                Ok(rows)
+            })
+            .await
+    }
+
+    /// Reads all rows with a connection of its own.
+    pub(crate) async fn rows(self, store: &Store, what: &'static str) -> Result<Vec<AnyRow>> {
+        store.with_timeout(self.fetch_all(&store.readers, what)).await
+    }
+
+    /// Reads the row, if there is one, with a connection of its own.
+    pub(crate) async fn row(self, store: &Store, what: &'static str) -> Result<Option<AnyRow>> {
+        store.with_timeout(self.fetch_optional(&store.readers, what)).await
+    }
+
+    /// Reads the first column of the row, if there is one, with a connection of its own.
+    pub(crate) async fn value<T: Column>(self, store: &Store, what: &'static str) -> Result<Option<T>> {
+        let row = self.row(store, what).await?;
+        row.map(|row| row.try_get(0)).transpose().context(what)
     }
 }
 

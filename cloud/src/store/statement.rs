@@ -9,7 +9,6 @@ use crate::auth::PrincipalId;
 use crate::auth::token::TokenHash;
 use crate::store::bind::{Key, to_bigint};
 use crate::store::error::{ErrorContext, Result};
-use crate::store::open::Store;
 
 /// A statement with its values. `what` of each function is what is attempted, for the error.
 pub(crate) struct Statement(Query<'static, Any, AnyArguments>);
@@ -72,34 +71,6 @@ impl Statement {
     ) -> Result<Vec<T>> {
         let rows = self.fetch_all(on, what).await?;
         rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>().context(what)
-    }
-
-    /// Executes the statement in a transaction of its own.
-    pub(crate) async fn commit(self, store: &Store, what: &'static str) -> Result<u64> {
-        store
-            .with_timeout(async {
-                let mut tx = store.begin(what).await?;
-                let rows = self.execute(&mut *tx, what).await?;
-                tx.commit(what).await?;
-                Ok(rows)
-            })
-            .await
-    }
-
-    /// Reads all rows with a connection of its own.
-    pub(crate) async fn rows(self, store: &Store, what: &'static str) -> Result<Vec<AnyRow>> {
-        store.with_timeout(self.fetch_all(&store.readers, what)).await
-    }
-
-    /// Reads the row, if there is one, with a connection of its own.
-    pub(crate) async fn row(self, store: &Store, what: &'static str) -> Result<Option<AnyRow>> {
-        store.with_timeout(self.fetch_optional(&store.readers, what)).await
-    }
-
-    /// Reads the first column of the row, if there is one, with a connection of its own.
-    pub(crate) async fn value<T: Column>(self, store: &Store, what: &'static str) -> Result<Option<T>> {
-        let row = self.row(store, what).await?;
-        row.map(|row| row.try_get(0)).transpose().context(what)
     }
 }
 
