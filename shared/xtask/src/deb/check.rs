@@ -102,8 +102,8 @@ impl Check<'_> {
 
         let text = self.system.script("apt-get -qy purge keepsake-appliance keepsake-cloud 2>&1")?;
         for place in ["/var/lib/keepsake", "/var/lib/keepsake-cloud"] {
-            let is_named = text.lines().any(|line| line.contains("stay") && line.ends_with(place));
-            ensure!(is_named, "purging does not say what stays in {place}: {text}");
+            let is_named = text.contains(&format!(" kept in {place}. "));
+            ensure!(is_named, "purging does not say what is kept in {place}: {text}");
         }
         self.system.script("! test -e /etc/keepsake")?;
         let pictures = |all: &str| -> String {
@@ -227,8 +227,8 @@ fn check_start_without_button(machine: &BootedSystem) -> Result<()> {
 /// Configures the simulated button, light and camera for the service.
 fn press_under_systemd(machine: &BootedSystem) -> Result<()> {
     machine.script(
-        "sed -i '/^\\[simulated\\]/,$s/^on = false/on = true/' /etc/keepsake/camera.toml
-         systemctl restart keepsake-appliance",
+        "sed -i '/^\\[simulated\\]/,$s/^enabled = false/enabled = true/' /etc/keepsake/camera.toml
+         systemctl restart keepsake-appliance || { journalctl -u keepsake-appliance -o cat -n 20; false; }",
     )?;
     machine.script(
         "runuser -u keepsake-cloud -- cloud --config /etc/keepsake/cloud.toml --data /var/lib/keepsake-cloud \
