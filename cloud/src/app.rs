@@ -38,9 +38,9 @@ use crate::pictures::thumbnail::Decoder;
 use crate::store::address::Address;
 use crate::store::{Limits, Store, StoreError, StoreOptions};
 
-/// How long the sessions may take to be subscribed for the first time.
+/// The time that the sessions may take to be subscribed for the first time.
 const SUBSCRIBE_WAIT: Duration = Duration::from_secs(30);
-/// How long a database that is away is left alone at first, and at most.
+/// The first and the longest wait before a database that does not answer is tried again.
 const STORE_WAIT_MIN: Duration = Duration::from_millis(200);
 const STORE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Open requests may take this long to end.
@@ -61,14 +61,14 @@ pub enum StartError {
     Broker(#[from] embedded::BrokerError),
 }
 
-/// Where everything is, once it is ready.
+/// The addresses of everything, once it is ready.
 #[derive(Debug, Clone)]
 pub struct Ready {
     pub http: SocketAddr,
     /// The address of the embedded broker, if it runs.
     pub mqtt: Option<SocketAddr>,
     pub store: StoreId,
-    /// Where the first owner is made, with the code for it; absent once there is one.
+    /// The address where the first owner is created, with its code; absent once there is one.
     pub setup: Option<String>,
 }
 
@@ -363,7 +363,7 @@ async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::T
     store
 }
 
-/// Where the first owner is made. With a wildcard address, only the operator knows which address a browser can reach.
+/// Returns the address where the first owner is created. With a wildcard address, only the operator knows which address a browser can reach.
 fn setup_url(scheme: &str, listen: SocketAddr, code: &SetupCode) -> String {
     let host = if listen.ip().is_unspecified() {
         format!("localhost:{}", listen.port())
@@ -394,7 +394,7 @@ pub fn report_ready(ready: Ready) {
     let _ = writeln!(out, "{}", ready.line()).and_then(|()| out.flush());
 }
 
-/// Where the sessions of the cloud connect: `own`, or one elsewhere.
+/// Returns the broker that the sessions of the cloud connect to: `own`, or one elsewhere.
 ///
 /// # Panics
 /// There is neither, which the settings do not allow.

@@ -111,7 +111,7 @@ pub struct Args {
     #[serde(skip)]
     pub free_bytes_min: Option<u64>,
 
-    /// Who may send pictures without an API token (POST /upload, MQTT topic camera/image): loopback, everyone or off [default: loopback until there is an owner, then off]
+    /// Clients that may send pictures without an API token (POST /upload, MQTT topic camera/image): loopback, everyone or off [default: loopback until there is an owner, then off]
     #[arg(long, env = "KEEPSAKE_CLOUD_ANONYMOUS_UPLOAD", value_name = "WHO")]
     pub anonymous_upload: Option<AnonymousUpload>,
 
@@ -123,7 +123,7 @@ pub struct Args {
     #[arg(long, env = "KEEPSAKE_CLOUD_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// How long browsers must use HTTPS only (HSTS), 0 to 730 days; 0 does not send the header [default: 0]
+    /// Time for which browsers must use HTTPS only (HSTS), 0 to 730 days; 0 does not send the header [default: 0]
     #[arg(long, env = "KEEPSAKE_CLOUD_HSTS_DAYS", value_name = "DAYS")]
     pub hsts_days: Option<u16>,
 
@@ -174,7 +174,7 @@ pub enum UserCommand {
 pub enum TokenCommand {
     /// Create an API token and print it: it is shown only once
     Create {
-        /// What the token is for
+        /// Purpose of the token
         name: String,
         /// viewer, operator or owner
         #[arg(long, required_unless_present = "camera", conflicts_with = "camera")]

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// Passes everything on, and counts the connections of the sessions that take in, and what they acknowledge.
 #[derive(Default)]
 struct Proxy {
-    /// Where the broker is; known only once the cloud has started it.
+    /// The address of the broker; known only once the cloud has started it.
     broker_port: AtomicU16,
     connections: AtomicUsize,
     acknowledged: AtomicUsize,

@@ -61,7 +61,7 @@ mod server {
     use keepsake_cloud::store::address::{Address, Server};
     use keepsake_testkit::servers::database::{Database, Kind, Schema};
 
-    /// Where the tests of a server find a database that is theirs alone.
+    /// An empty database on a server, for one test alone.
     pub(crate) struct Empty(Schema);
 
     impl Empty {

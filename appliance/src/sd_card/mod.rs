@@ -12,13 +12,13 @@ mod apply_settings_file;
 mod find_settings_file;
 mod grow;
 mod keep_log;
-mod last_network;
 mod paths;
 mod prepare;
 mod report;
 mod status;
 mod watch;
 mod wifi;
+mod wifi_fallback;
 
 pub(crate) use keep_log::keep_log;
 pub use paths::Paths;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apply_settings_file::apply_settings_file;
 use super::paths::{Paths, write_privately};
-use super::{grow, last_network, wifi};
+use super::{grow, wifi, wifi_fallback};
 use crate::settings::{self, Network, SystemSettings};
 
 /// The results of [`prepare`] for `watch`.
@@ -47,8 +47,8 @@ pub fn prepare(paths: &Paths) -> Result<Prepared> {
 
 /// `kept`: networks of the last good file.
 fn apply_wifi(paths: &Paths, card: &SystemSettings, kept: &[Network], prepared: &mut Prepared) -> Result<()> {
-    let worked = last_network::read(paths);
-    let networks = wifi::prioritized(&card.networks, &[&worked, kept].concat());
+    let worked = wifi_fallback::read(paths);
+    let networks = wifi_fallback::prioritized(&card.networks, &[&worked, kept].concat());
     prepared.networks = networks
         .iter()
         .map(|(network, _)| (network.name.clone(), network.password.clone()))
@@ -156,7 +156,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let paths = paths(root.path());
         let worked = ("Hytta".to_owned(), "the old one".to_owned());
-        last_network::remember(&paths, &worked);
+        wifi_fallback::remember(&paths, &worked);
         fs::write(paths.boot.join("camera.toml"), "[[wifi]]\nname = \"Hytta\"\npassword = \"mistyped\"\n").unwrap();
         let prepared = prepare(&paths).unwrap();
         let wrong = ("Hytta".to_owned(), "mistyped".to_owned());
@@ -165,7 +165,7 @@ mod tests {
         // wpa_supplicant could not join the first, and has joined the second.
         let status = "ssid=Hytta\nid=1\nwpa_state=COMPLETED\n";
         let (id, _) = wifi::connected_network(status).unwrap();
-        last_network::remember(&paths, &prepared.networks[id]);
+        wifi_fallback::remember(&paths, &prepared.networks[id]);
         let second = prepare(&paths).unwrap();
         assert_eq!(second.networks.last(), Some(&worked));
     }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::paths::{Paths, stdout_of};
 use super::prepare::Prepared;
-use super::{last_network, wifi};
+use super::{wifi, wifi_fallback};
 use crate::net::{self, Address};
 
 /// Returns the current status, without numbers that change all the time.
@@ -40,7 +40,7 @@ fn network_sentences(prepared: &Prepared, paths: &Paths) -> Vec<String> {
         (Some((id, name)), Some(address)) => {
             sentences.push(format!("Network: Wi-Fi \"{name}\", address {}.", address.ip));
             if let Some(network) = prepared.networks.get(id) {
-                last_network::remember(paths, network);
+                wifi_fallback::remember(paths, network);
             }
         }
         (Some((_, name)), None) => sentences.push(format!(

@@ -1,4 +1,4 @@
-//! The configuration and status of wpa_supplicant, and the selection of networks.
+//! The configuration and status of wpa_supplicant.
 
 use std::fmt::Write as _;
 
@@ -6,22 +6,6 @@ use crate::settings::Network;
 
 /// The country code for channels that are allowed everywhere.
 const NOWHERE: &str = "00";
-
-/// Returns the networks to try: those of the current file first, then the remembered ones.
-///
-/// `kept`: the last one that worked, and those of the last good file where the present one is bad. A name in the present
-/// file replaces one that is kept, for its password may have been changed; the kept password is tried as well, until the
-/// new one has worked.
-pub(super) fn prioritized(present: &[Network], kept: &[Network]) -> Vec<(Network, u32)> {
-    let mut networks: Vec<(Network, u32)> = Vec::new();
-    let with_priority = present.iter().map(|network| (network, 10));
-    for (network, priority) in with_priority.chain(kept.iter().map(|network| (network, 1))) {
-        if !networks.iter().any(|(other, _)| other == network) {
-            networks.push((network.clone(), priority));
-        }
-    }
-    networks
-}
 
 /// Returns the configuration of wpa_supplicant, which contains passwords.
 pub(super) fn configuration(networks: &[(Network, u32)], country: Option<&str>) -> String {
@@ -101,31 +85,6 @@ mod tests {
 
     fn network(name: &str, password: &str) -> Network {
         Network { name: name.to_owned(), password: password.to_owned() }
-    }
-
-    #[test]
-    fn the_last_network_that_worked_is_kept_behind_the_new_ones() {
-        let names = |present: &[Network], kept: &[Network]| -> Vec<(String, String, u32)> {
-            prioritized(present, kept)
-                .into_iter()
-                .map(|(network, priority)| (network.name, network.password, priority))
-                .collect()
-        };
-        let old = network("Hytta", "old password");
-        let line = |name: &str, password: &str, priority| (name.to_owned(), password.to_owned(), priority);
-        assert_eq!(
-            names(&[network("Home", "12345678")], std::slice::from_ref(&old)),
-            [line("Home", "12345678", 10), line("Hytta", "old password", 1)]
-        );
-        // The same name with another password: both are tried, the new one first.
-        assert_eq!(
-            names(&[network("Hytta", "new password")], std::slice::from_ref(&old)),
-            [line("Hytta", "new password", 10), line("Hytta", "old password", 1)]
-        );
-        assert_eq!(
-            names(std::slice::from_ref(&old), std::slice::from_ref(&old)),
-            [line("Hytta", "old password", 10)]
-        );
     }
 
     #[test]

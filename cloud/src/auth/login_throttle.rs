@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Rows in memory, about 100 bytes each.
 const ROWS_MAX: usize = 10_000;
 
-/// Who or what is being tried.
+/// The thing being tried.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ThrottleKey {
     /// Set-up, log-in and invitations, from one network address.

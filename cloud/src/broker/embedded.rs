@@ -34,7 +34,7 @@ pub(crate) struct Credentials {
 
 /// A broker inside this process, whichever crate it is made of.
 pub(crate) trait LocalBroker: Send + Sync {
-    /// Where it listens, with the port it really has.
+    /// The address it listens on, with its real port.
     fn address(&self) -> SocketAddr;
     /// Returns the credentials of the cloud's own sessions.
     fn credentials(&self) -> Credentials;
@@ -141,7 +141,7 @@ struct ClientAuthorizer {
     open: AtomicBool,
 }
 
-/// Who a client is, by its id.
+/// The kind of a client, by its id.
 #[derive(Debug, PartialEq, Eq)]
 enum Client {
     Cloud,

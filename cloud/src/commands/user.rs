@@ -14,7 +14,7 @@ use crate::store::Store;
 
 /// More than any password; a pipe may go on for ever.
 const STDIN_BYTES_MAX: u64 = 4096;
-/// How long a link for choosing a password is good, microseconds: 48 hours.
+/// The lifetime of a link for choosing a password, microseconds: 48 hours.
 const LINK_FOR_US: i64 = 48 * 3600 * 1_000_000;
 
 pub(super) async fn run(command: &UserCommand, store: &Store) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::secret::SecretText;
 
-/// Who may send pictures without an API token, by `POST /upload` and on the external topics of the embedded broker.
+/// The clients that may send pictures without an API token, by `POST /upload` and on the external topics of the embedded broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum AnonymousUpload {

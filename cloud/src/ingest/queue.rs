@@ -18,20 +18,20 @@ pub struct Delivery {
     pub message: Message,
     /// Absent where it came by HTTP, and in tests that have no broker.
     pub ack: Option<Ack>,
-    /// Who waits for the answer over HTTP; nobody if it came by MQTT, or has gone meanwhile.
+    /// The request that waits for the answer over HTTP; absent if the message came by MQTT.
     pub responder: Option<oneshot::Sender<IngestResponse>>,
 }
 
-/// What became of a message that came by HTTP. It exists only after the commit (P2).
+/// The result of a message that came by HTTP. It exists only after the commit (P2).
 #[derive(Debug, PartialEq, Eq)]
 pub enum IngestResponse {
-    /// What it earned: for a capture at least one receipt, though maybe an empty one.
+    /// Its receipts: for a capture at least one receipt, though maybe an empty one.
     Receipts(Vec<Receipt>),
     /// It is kept, but not as what it claims to be; the reason is a plain sentence.
     Quarantined(String),
 }
 
-/// What came and is not committed yet, bounded in bytes. Putting never waits.
+/// The messages that are not committed yet, bounded in bytes. Putting never waits.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: Mutex<Waiting>,
@@ -110,7 +110,7 @@ impl Queue {
     }
 }
 
-/// What a message takes in memory, about: even an empty one is not free.
+/// Returns about how much memory a message takes, bytes: even an empty one is not free.
 fn weight(delivery: &Delivery) -> usize {
     delivery.message.payload.len() + delivery.message.topic.len() + 256
 }

@@ -50,7 +50,7 @@ pub struct IngestWorker {
     pub events: EventBus,
     /// Sends receipts to cameras that come by MQTT.
     pub control: MqttSession,
-    /// Where receipts wait for a camera that has gone before its request was answered.
+    /// The receipts that wait for a camera whose connection ended before its request was answered.
     pub outboxes: Outboxes,
     pub announcer: Announcer,
     pub capture_bytes_max: u64,

@@ -61,7 +61,7 @@ struct Entry {
     is_committed: bool,
 }
 
-/// What a PUBLISH is.
+/// The meaning of a PUBLISH.
 #[derive(Debug)]
 pub(super) enum Received {
     /// A message to process. There is nothing to acknowledge with QoS 0.

@@ -18,7 +18,7 @@ use crate::mqtt::session::{BrokerAddress, MqttSession, SessionHealth, client_id,
 
 /// A part of a picture as cameras send it unless they are set otherwise, bytes.
 const PART_BYTES: usize = 256 * 1024;
-/// How long what the cloud says to itself may take: the largest message then needs 13 KB/s.
+/// The time that a message of the cloud to itself may take: the largest message then needs 13 KB/s.
 const BACK_WITHIN: Duration = Duration::from_secs(20);
 /// A lost connection is made again after this, unless the sessions reconnect before.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);

@@ -36,12 +36,12 @@ const REQUESTS_MAX: usize = 256;
 const KEEP_ALIVE_S: u16 = 30;
 /// Time to connect, and to write a batch.
 const NETWORK_TIMEOUT_S: u64 = 15;
-/// How long a message to cameras may wait for the connection before it is given up; cameras ask again.
+/// The time that a message to cameras waits for the connection before it is dropped; cameras ask again.
 const PUBLISH_WAIT: Duration = Duration::from_secs(10);
 const RECONNECT_MIN: Duration = Duration::from_millis(100);
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 
-/// Where and as whom to connect.
+/// The address of a broker, and the login for it.
 #[derive(Debug, Clone)]
 pub struct BrokerAddress {
     pub host: String,
@@ -52,7 +52,7 @@ pub struct BrokerAddress {
 }
 
 impl BrokerAddress {
-    /// As a camera on this network names it, `mqtt://host:port` or `mqtts://host:port`.
+    /// Returns the URL for a camera on this network, `mqtt://host:port` or `mqtts://host:port`.
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "mqtts" } else { "mqtt" };
         let Self { host, port, .. } = self;
@@ -77,7 +77,7 @@ pub struct MqttLogin {
     pub password: Option<PasswordSource>,
 }
 
-/// How the session is doing.
+/// The state of a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionHealth {
     /// Rises with every connection that has subscribed; 0 = never yet.
@@ -154,7 +154,7 @@ impl MqttSession {
     }
 }
 
-/// What a session is subscribed to.
+/// A subscription of a session.
 #[derive(Debug, Clone)]
 pub struct Filter {
     pub filter: String,

@@ -16,9 +16,9 @@ use crate::ops::event_bus::{ChangeEvent, EventBus};
 use crate::ops::systemd;
 use crate::store::Store;
 
-/// How often room on the disk and silence of cameras are looked at.
+/// The interval between two checks of the disk's room and of silent cameras.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// How often unfinished captures are looked through.
+/// The interval between two checks of unfinished captures.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 
 /// Runs until it is stopped.

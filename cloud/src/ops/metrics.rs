@@ -72,7 +72,7 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-/// How things are at the moment of asking.
+/// The gauges at the moment of the request.
 #[derive(Debug, Default)]
 pub struct MetricsSnapshot {
     pub version: &'static str,

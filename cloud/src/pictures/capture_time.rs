@@ -46,7 +46,7 @@ pub struct CaptureTime {
 }
 
 impl CaptureTime {
-    /// How far `best_us` may be off, microseconds; nothing where there is no earliest moment.
+    /// Returns the largest error of `best_us`, microseconds; `None` where there is no earliest moment.
     pub fn error_us(&self) -> Option<u64> {
         let before_us = self.best_us.saturating_sub(self.earliest_us?);
         let after_us = self.latest_us.saturating_sub(self.best_us);
@@ -317,7 +317,7 @@ mod tests {
     struct Reading {
         at: i64,
         error: i64,
-        /// How much of its error it has used up, thousandths.
+        /// The part of its error that it has used up, thousandths.
         used: i64,
     }
 

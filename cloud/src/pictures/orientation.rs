@@ -1,4 +1,4 @@
-//! How a picture is to be held: a camera that is mounted on its side, or a phone, says so in its Exif, and every
+//! The orientation of a picture: a camera that is mounted on its side, or a phone, says so in its Exif, and every
 //! browser keeps to that. Pure.
 
 use std::io::Cursor;

@@ -1,4 +1,4 @@
-//! Where the database is: a file in the data folder, or a server named by a URL.
+//! The address of the database: a file in the data folder, or a server named by a URL.
 //!
 //! The URL has a password in it. Nothing here prints more of it than user, host and name, also not in an error.
 
@@ -10,7 +10,7 @@ use url::{Host, Url};
 /// The SQLite file in the data directory.
 pub(in crate::store) const DATABASE_FILE: &str = "keepsake.sqlite";
 
-/// Where the database is.
+/// The address of the database.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Address {
     /// SQLite, in this folder.

@@ -20,7 +20,7 @@ use crate::store::{durability_check, meta, schema};
 /// A server that has not let us in by then is away.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
-/// How long we wait for the lease before we say who has it, seconds: the one before us may just be going.
+/// The wait for the lease before its owner is reported, seconds: the program before us may just be stopping.
 const LEASE_WAIT_S: i64 = 2;
 
 /// The first statements of every connection to a server. Strict, so that nothing is cut to fit; the isolation of the
@@ -41,7 +41,7 @@ const SQLITE_TERMS: [&str; 4] = [
     "PRAGMA foreign_keys = ON",
 ];
 
-/// Where the database is, and what is asked of it.
+/// The address of the database, and the demands on it.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     pub address: Address,

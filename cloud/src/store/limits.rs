@@ -12,7 +12,7 @@ pub struct Limits {
     pub part_bytes_max: u64,
     /// Parts of unfinished captures per camera.
     pub parts_max: u64,
-    /// How long an unfinished capture is kept without progress.
+    /// The time that an unfinished capture is kept without progress.
     pub part_age_max: Duration,
     /// Messages in quarantine per camera; beyond, the oldest go.
     pub quarantine_rows_max: u64,

@@ -21,7 +21,7 @@ use crate::store::open::Store;
 use crate::store::picture::Picture;
 use crate::store::query::commands;
 
-/// How long a camera waits before it offers again what this cloud has no place for, seconds.
+/// The time after which a camera may offer again what this cloud has no room for, seconds.
 const RETRY_S: u64 = 6 * 3600;
 
 impl Store {

@@ -136,7 +136,7 @@ async fn with_fate(tx: &mut AnyConnection, spool: SpoolId, (first, last): (u64, 
     Ok(found.into_iter().map(from_bigint).collect())
 }
 
-/// How many sequences within `first..=last` have any fate.
+/// Returns the number of sequences within `first..=last` that have any fate.
 pub(crate) async fn count_within(tx: &mut AnyConnection, spool: SpoolId, (first, last): (u64, u64)) -> Result<u64> {
     let found: i64 = sql("SELECT COUNT(DISTINCT sequence) FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ?")
         .bind((spool, first, last))

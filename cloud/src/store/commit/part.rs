@@ -225,7 +225,7 @@ async fn delete_parts(tx: &mut AnyConnection, key: Key) -> Result<()> {
 }
 
 impl Store {
-    /// How many bytes of an unfinished capture are here, and its length.
+    /// Returns how many bytes of an unfinished capture are here, and its length.
     pub async fn progress(&self, capture: CaptureId) -> Result<Option<(u64, u64)>> {
         let row =
             sql("SELECT bytes, total FROM partial WHERE spool = ? AND sequence = ? ORDER BY progress_us DESC LIMIT 1")

@@ -25,7 +25,7 @@ pub struct QuarantinedMessage {
     /// Length of the message, bytes.
     #[serde(rename = "bytes")]
     pub size: u64,
-    /// How often exactly this message came.
+    /// The number of times that exactly this message came.
     pub times: u64,
     /// Microseconds UTC.
     pub first_us: i64,
@@ -153,7 +153,7 @@ impl Store {
         Ok(deleted > 0)
     }
 
-    /// How many messages are in quarantine.
+    /// Returns the number of messages in quarantine.
     pub async fn quarantine_count(&self) -> Result<u64> {
         let count = sql("SELECT COUNT(*) FROM quarantine").value(self, "count the quarantine").await?;
         Ok(count.map_or(0, from_bigint))

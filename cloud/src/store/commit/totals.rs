@@ -17,7 +17,7 @@ pub(crate) struct BatchTotals {
     seen: HashSet<(DeviceId, bool)>,
     /// The last number given out.
     arrival: Option<i64>,
-    /// How many pictures more each camera has.
+    /// The number of pictures that each camera gained.
     pictures: BTreeMap<DeviceId, i64>,
 }
 

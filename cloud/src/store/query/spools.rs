@@ -14,7 +14,7 @@ use crate::store::statement::sql;
 /// have overtaken the status that speaks of it, as they travel in two sessions.
 const OVERTAKEN_US: i64 = 10_000_000;
 
-/// Where the presses went. Each is counted once: pressed = stored + deleted + told + held + missing.
+/// The fates of the presses. Each is counted once: pressed = stored + deleted + told + held + missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     pub stored: u64,
@@ -98,7 +98,7 @@ pub(crate) async fn list_for_device(connection: &mut AnyConnection, device: &Dev
     Ok(installs)
 }
 
-/// How many captures below `next` are on some card and have no fate, and whether that may be too many.
+/// Returns how many captures below `next` are on some card and have no fate, and whether that may be too many.
 ///
 /// `next_us`: when `next` was first heard of. `sequences`: how many have any fate.
 async fn held(
