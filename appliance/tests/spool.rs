@@ -218,7 +218,7 @@ fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
     let mut moved = Spool::open(root.path(), limits(), "another board", None).unwrap();
     let second = moved.spool_id();
     assert_ne!(second, first);
-    assert_eq!(moved.pending()[0].id.spool, first, "what waits keeps its install");
+    assert_eq!(moved.pending()[0].id.spool, first, "what waits keeps its spool id");
     assert_eq!(press(&mut moved, b"two").key.sequence.get(), 1);
     let files = frame_files(root.path(), &moved);
     drop(moved);
@@ -226,7 +226,7 @@ fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
     fs::remove_file(&files[0]).unwrap();
     let emptied = Spool::open(root.path(), limits(), "another board", None).unwrap();
     assert!(![first, second].contains(&emptied.spool_id()));
-    assert_eq!(numbers(&emptied), [1], "the first install's picture is still there");
+    assert_eq!(numbers(&emptied), [1], "the picture of the first spool id is still there");
 }
 
 #[test]

@@ -494,10 +494,10 @@ async fn an_invited_user_sets_a_password_once() {
     let cloud = Cloud::start(&[]).await;
     let to = cloud.ready.http;
     let person = br#"{"name": "grace", "role": "viewer"}"#;
-    let (status, told) = harness::request(to, "POST", "/api/v1/users", JSON, person).await;
-    assert_eq!(status, 201, "{told}");
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    let link = told["invitation"].as_str().unwrap();
+    let (status, answer) = harness::request(to, "POST", "/api/v1/users", JSON, person).await;
+    assert_eq!(status, 201, "{answer}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let link = answer["invitation"].as_str().unwrap();
     let (status, ..) = request_bare(to, "GET", link, "", b"").await;
     assert_eq!(status, 200);
     let code = link.split_once("code=").unwrap().1;
@@ -611,10 +611,10 @@ async fn what_is_no_picture_never_runs_in_a_browser() {
     // The beginning of a JPEG, and then a page.
     let both = [&harness::photograph(1)[..], html].concat();
     let body = image_form("image", "../x.html", &both);
-    let (status, _, told) = request_bare(to, "POST", "/upload", FORM, &body).await;
+    let (status, _, answer) = request_bare(to, "POST", "/upload", FORM, &body).await;
     assert_eq!(status, 201);
-    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
-    let path = format!("/api/v1/pictures/{}/image", told["id"].as_str().unwrap());
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    let path = format!("/api/v1/pictures/{}/image", answer["id"].as_str().unwrap());
     let (status, head, _) = harness::request_bytes(to, "GET", &path, "", b"").await;
     assert_eq!(status, 200);
     for header in [

@@ -139,9 +139,9 @@ async fn a_full_cloud_asks_to_come_again_and_still_hears_the_rest() {
     let (status, head, problem) = post(&cloud, "/api/v1/frames", PORCH, b"KSF1").await;
     assert_eq!(status, 503, "{problem}");
     assert!(head.to_ascii_lowercase().contains("retry-after: "), "{head}");
-    let told = news(&cloud, "wait_s=0").await;
-    assert_eq!(told["down"][0]["about"], "cloud");
-    assert!(told["down"][0]["message"]["hold"].is_string(), "{told}");
+    let answer = news(&cloud, "wait_s=0").await;
+    assert_eq!(answer["down"][0]["about"], "cloud");
+    assert!(answer["down"][0]["message"]["hold"].is_string(), "{answer}");
     let status = codec::encode(&keepsake_protocol::status::Status::last_will());
     let (status, _, answer) = post(&cloud, "/api/v1/up/status", PORCH, &status).await;
     assert_eq!((status, answer), (200, json!({"down": []})));
@@ -180,13 +180,13 @@ async fn a_command_reaches_a_camera_that_waits_and_is_told_until_it_has_it() {
     // Nothing new: the question stays open for as long as it says. What the cloud is may be told again before that.
     loop {
         let asked = Instant::now();
-        let told = news(&cloud, &format!("after={mark}&wait_s=1")).await;
-        mark = told["next"].as_str().unwrap().to_owned();
-        if told["down"] == json!([]) {
+        let answer = news(&cloud, &format!("after={mark}&wait_s=1")).await;
+        mark = answer["next"].as_str().unwrap().to_owned();
+        if answer["down"] == json!([]) {
             assert!(asked.elapsed() >= Duration::from_secs(1));
             break;
         }
-        assert_eq!(told["down"][0]["about"], "cloud", "{told}");
+        assert_eq!(answer["down"][0]["about"], "cloud", "{answer}");
     }
 
     let listening = async { news(&cloud, &format!("after={mark}&wait_s=30")).await };
@@ -198,15 +198,15 @@ async fn a_command_reaches_a_camera_that_waits_and_is_told_until_it_has_it() {
         command["id"].clone()
     };
     let both = async { tokio::join!(listening, asking) };
-    let (told, id) = tokio::time::timeout(WAIT, both).await.unwrap();
-    assert_eq!(told["down"][0]["about"], "command");
-    assert_eq!(told["down"][0]["message"]["id"], id);
-    let mark = told["next"].as_str().unwrap();
+    let (answer, id) = tokio::time::timeout(WAIT, both).await.unwrap();
+    assert_eq!(answer["down"][0]["about"], "command");
+    assert_eq!(answer["down"][0]["message"]["id"], id);
+    let mark = answer["next"].as_str().unwrap();
     // Its answer got lost: it is told again, and only once it asks for what comes after it, no more.
     let again = news(&cloud, "wait_s=0").await;
     assert!(again.to_string().contains("identify"), "{again}");
     let mark_again = again["next"].as_str().unwrap();
-    assert_ne!(mark, mark_again, "the cloud was told again as well");
+    assert_ne!(mark, mark_again, "the cloud was answer again as well");
     let after = news(&cloud, &format!("after={mark_again}&wait_s=0")).await;
     assert_eq!(after["down"], json!([]));
     cloud.stop().await;

@@ -107,8 +107,8 @@ async fn a_nearly_full_disk_takes_no_pictures_and_hears_everything_else() {
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.send(1, &photograph(1)).await;
     porch.online(2, &[(1, 1)]).await;
-    let told: CloudInfo = porch.next(MessageKind::Cloud).await;
-    assert!(told.hold.unwrap().contains("disk is nearly full"));
+    let info: CloudInfo = porch.next(MessageKind::Cloud).await;
+    assert!(info.hold.unwrap().contains("disk is nearly full"));
     let hash = porch.say_tombstone(2, None, TombstoneReason::CardFull).await;
     let receipt: Receipt = porch.next(MessageKind::Receipt).await;
     assert_eq!(receipt.stored, [(2.try_into().unwrap(), hash.prefix())]);
@@ -199,7 +199,7 @@ async fn tombstones_and_have_are_answered() {
     })
     .await;
     let have = Inventory {
-        spool: porch.install,
+        spool: porch.spool,
         next: number(5),
         id: 77,
         page: 0,
@@ -224,14 +224,14 @@ async fn a_command_reaches_the_camera_that_is_there_and_its_stages_are_told() {
     let _: CloudInfo = porch.next(MessageKind::Cloud).await;
     let path = "/api/v1/devices/porch/commands";
     let json = "content-type: application/json\r\n";
-    let (status, told) = request(cloud.ready.http, "POST", path, json, br#"{"command":"snap"}"#).await;
-    assert_eq!(status, 202, "{told}");
+    let (status, answer) = request(cloud.ready.http, "POST", path, json, br#"{"command":"snap"}"#).await;
+    assert_eq!(status, 202, "{answer}");
     let command: Command = porch.next(MessageKind::Command).await;
     assert_eq!(command.command, CommandKind::Snap);
     assert!(command.lifetime_us() > 50_000_000);
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["id"], command.id.as_str());
-    assert_eq!(told["stage"], "sent");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["id"], command.id.as_str());
+    assert_eq!(answer["stage"], "sent");
     for stage in [CommandStage::Accepted, CommandStage::Captured] {
         let reply = CommandReply {
             id: command.id.clone(),
@@ -271,9 +271,9 @@ async fn a_command_waits_for_a_camera_that_is_away_and_a_will_says_that_it_is() 
     presence("online").await;
     porch.vanish();
     presence("offline").await;
-    let (status, told) = cloud.send("POST", "/api/v1/devices/porch/commands", br#"{"command":"identify"}"#).await;
+    let (status, answer) = cloud.send("POST", "/api/v1/devices/porch/commands", br#"{"command":"identify"}"#).await;
     assert_eq!(status, 202);
-    assert!(told.contains(r#""stage":"waiting""#), "{told}");
+    assert!(answer.contains(r#""stage":"waiting""#), "{answer}");
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.online(1, &[]).await;
     let command: Command = porch.next(MessageKind::Command).await;
@@ -295,8 +295,8 @@ async fn an_upload_is_a_picture_like_any_other() {
     let send = async |path: &str, body: Vec<u8>| request(cloud.ready.http, "POST", path, FORM, &body).await;
     let (status, body) = send("/upload", form("image", &bytes)).await;
     assert_eq!(status, 201, "{body}");
-    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
-    let id = told["id"].as_str().unwrap();
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let id = answer["id"].as_str().unwrap();
     let picture = cloud.json(&format!("/api/v1/pictures/{id}")).await;
     assert_eq!(picture["device"], "camera");
     assert_eq!(picture["cause"], "upload");
@@ -375,14 +375,14 @@ async fn a_page_that_knows_more_than_a_restored_store_is_told_of_new_pictures() 
     let mut heard = vec![0; 12];
     stream.read_exact(&mut heard).await.unwrap();
     porch.send(2, &two).await;
-    let told = async {
+    let sent = async {
         let mut read = [0; 4096];
         while !String::from_utf8_lossy(&heard).contains("id: 2\n") {
             let length = stream.read(&mut read).await.unwrap();
             heard.extend_from_slice(&read[..length]);
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), told).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), sent).await.unwrap();
     cloud.stop().await;
 }
 

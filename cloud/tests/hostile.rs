@@ -98,19 +98,19 @@ fn words() -> Vec<(Vec<u8>, &'static str)> {
 
 /// Messages that are JSON of the right form, and not plausible.
 fn unbelievable(leaf: MessageKind) -> Vec<(Vec<u8>, &'static str)> {
-    let install = SpoolId([3; 16]);
+    let spool = SpoolId([3; 16]);
     let pairs = vec!["[1,\"0000000000000000\"]"; 1001].join(",");
     let all: Vec<(String, &'static str)> = match leaf {
         MessageKind::Have => vec![
             (
                 format!(
-                    r#"{{"install":"{install}","next":1,"id":1,"page":0,"pages":1,"captures":[{pairs}]}}"#
+                    r#"{{"install":"{spool}","next":1,"id":1,"page":0,"pages":1,"captures":[{pairs}]}}"#
                 ),
                 "at most 1000",
             ),
             (
                 format!(
-                    r#"{{"install":"{install}","next":1,"id":1,"page":7,"pages":7,"captures":[]}}"#
+                    r#"{{"install":"{spool}","next":1,"id":1,"page":7,"pages":7,"captures":[]}}"#
                 ),
                 "page 7 of 7",
             ),
@@ -119,16 +119,16 @@ fn unbelievable(leaf: MessageKind) -> Vec<(Vec<u8>, &'static str)> {
             let held = |n: u128| {
                 format!(r#"{{"install":"{n:032x}","next":1,"waiting":[],"kept":[]}}"#)
             };
-            let installs: Vec<String> = (0..65).map(held).collect();
+            let spools: Vec<String> = (0..65).map(held).collect();
             let ranges = vec!["[1,1]"; 501].join(",");
             vec![
                 (
-                    format!(r#"{{"presence":"online","installs":[{}]}}"#, installs.join(",")),
-                    "65 installs",
+                    format!(r#"{{"presence":"online","installs":[{}]}}"#, spools.join(",")),
+                    "65 spools",
                 ),
                 (
                     format!(
-                        r#"{{"presence":"online","installs":[{{"install":"{install}","next":1,"waiting":[{ranges}],"kept":[]}}]}}"#
+                        r#"{{"presence":"online","installs":[{{"install":"{spool}","next":1,"waiting":[{ranges}],"kept":[]}}]}}"#
                     ),
                     "more than 500 ranges",
                 ),
@@ -139,7 +139,7 @@ fn unbelievable(leaf: MessageKind) -> Vec<(Vec<u8>, &'static str)> {
             .map(|(first, last)| {
                 (
                     format!(
-                        r#"{{"kind":"tombstone","install":"{install}","sequence":{first},"through":{last},"reason":"card-full","cause":"button"}}"#
+                        r#"{{"kind":"tombstone","install":"{spool}","sequence":{first},"through":{last},"reason":"card-full","cause":"button"}}"#
                     ),
                     "a tombstone for",
                 )
@@ -297,7 +297,7 @@ async fn nobody_can_speak_for_the_cloud_or_for_another_camera() {
     let options = PublishOptions::new(QoS::AtLeastOnce);
     let forged = keepsake_protocol::receipt::Receipt {
         stored: vec![(1.try_into().unwrap(), Hash::of(&picture).prefix())],
-        ..keepsake_protocol::receipt::Receipt::new(keepsake_protocol::StoreId([9; 16]), porch.install)
+        ..keepsake_protocol::receipt::Receipt::new(keepsake_protocol::StoreId([9; 16]), porch.spool)
     };
     let stranger = stranger(&cloud).await;
     for client in [&shed.client, &stranger.client] {
@@ -319,8 +319,8 @@ async fn nobody_can_speak_for_the_cloud_or_for_another_camera() {
 
 /// A client that is no camera.
 async fn stranger(cloud: &Cloud) -> Camera {
-    let (device, install) = ("stranger".parse().unwrap(), SpoolId([6; 16]));
-    Camera::connect_as(cloud, "stranger", device, install, "nothing").await
+    let (device, spool) = ("stranger".parse().unwrap(), SpoolId([6; 16]));
+    Camera::connect_as(cloud, "stranger", device, spool, "nothing").await
 }
 
 /// A small PNG that claims to be 60000 by 60000 pixels.

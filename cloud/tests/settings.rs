@@ -66,10 +66,10 @@ async fn a_wish_goes_out_and_what_became_of_it_comes_back() {
     assert!(known.iter().all(|one| one["name"] != "spool.dir"));
 
     let wished = json!({"version": 0, "values": {"capture_interval_s": 60, "light.mode": "heartbeat"}});
-    let (status, head, told) = put(&cloud, "", &wished).await;
-    assert_eq!((status, &told["version"]), (200, &json!(1)), "{told}");
+    let (status, head, answer) = put(&cloud, "", &wished).await;
+    assert_eq!((status, &answer["version"]), (200, &json!(1)), "{answer}");
     assert!(head.contains("etag: \"1\""), "{head}");
-    assert_eq!(told["state"], "waiting");
+    assert_eq!(answer["state"], "waiting");
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!((wire.version, wire.store), (1, Some(cloud.ready.store)));
     assert_eq!(wire.values["capture_interval_s"], 60);
@@ -91,8 +91,8 @@ async fn a_wish_goes_out_and_what_became_of_it_comes_back() {
 async fn only_who_has_seen_the_latest_may_change_it() {
     let (cloud, _porch) = with_porch().await;
     let values = |interval: u64| json!({"values": {"capture_interval_s": interval}});
-    let (status, _, told) = put(&cloud, "", &values(1)).await;
-    assert_eq!(status, 428, "{told}");
+    let (status, _, answer) = put(&cloud, "", &values(1)).await;
+    assert_eq!(status, 428, "{answer}");
     let mut first = values(1);
     first["version"] = 0.into();
     assert_eq!(put(&cloud, "", &first).await.0, 200);
@@ -101,11 +101,11 @@ async fn only_who_has_seen_the_latest_may_change_it() {
     assert_eq!(put(&cloud, "", &first).await.0, 409);
     assert_eq!(put(&cloud, "if-match: \"0\"\r\n", &values(2)).await.0, 412);
     assert_eq!(put(&cloud, "if-match: x\r\n", &values(2)).await.0, 400);
-    let (status, _, told) = put(&cloud, "if-match: \"1\"\r\n", &values(2)).await;
-    assert_eq!((status, &told["version"]), (200, &json!(2)));
+    let (status, _, answer) = put(&cloud, "if-match: \"1\"\r\n", &values(2)).await;
+    assert_eq!((status, &answer["version"]), (200, &json!(2)));
     // The same once more is no new version.
-    let (status, _, told) = put(&cloud, "if-match: \"2\"\r\n", &values(2)).await;
-    assert_eq!((status, &told["version"]), (200, &json!(2)));
+    let (status, _, answer) = put(&cloud, "if-match: \"2\"\r\n", &values(2)).await;
+    assert_eq!((status, &answer["version"]), (200, &json!(2)));
     cloud.stop().await;
 }
 
@@ -127,15 +127,15 @@ async fn what_no_camera_would_take_never_goes_out() {
         // One good name beside it does not make it better.
         let mut all = values.clone();
         all["picture.quality"] = 80.into();
-        let (status, _, told) = put(&cloud, "", &json!({"version": 0, "values": all})).await;
+        let (status, _, answer) = put(&cloud, "", &json!({"version": 0, "values": all})).await;
         assert_eq!(status, 422, "{values}");
-        let detail = told["detail"].as_str().unwrap();
+        let detail = answer["detail"].as_str().unwrap();
         assert!(detail.contains(says), "{values}: {detail}");
     }
     let many: serde_json::Map<String, Value> = (0..500).map(|n| (format!("name{n}"), Value::from(n))).collect();
-    let (status, _, told) = put(&cloud, "", &json!({"version": 0, "values": many})).await;
+    let (status, _, answer) = put(&cloud, "", &json!({"version": 0, "values": many})).await;
     assert_eq!(status, 422);
-    assert!(told["detail"].as_str().unwrap().len() < 2000);
+    assert!(answer["detail"].as_str().unwrap().len() < 2000);
     let long = json!({"version": 0, "values": {"cloud.user": "x".repeat(70_000)}});
     assert_eq!(put(&cloud, "", &long).await.0, 413);
     for body in ["", "[]", "{\"values\":[]}", "{\"version\":-1,\"values\":{}}"] {
@@ -154,17 +154,17 @@ async fn what_no_camera_would_take_never_goes_out() {
 async fn a_password_is_told_to_the_camera_and_to_nobody_else() {
     let (cloud, mut porch) = with_porch().await;
     let wished = json!({"version": 0, "values": {"cloud.password": "open sesame"}});
-    let (status, _, told) = put(&cloud, "", &wished).await;
+    let (status, _, answer) = put(&cloud, "", &wished).await;
     assert_eq!(status, 200);
-    assert_eq!(told["values"]["cloud.password"], "(hidden)");
+    assert_eq!(answer["values"]["cloud.password"], "(hidden)");
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(wire.values["cloud.password"], "open sesame");
     // A client that changes something else sends back what it was shown.
-    let mut values = told["values"].clone();
+    let mut values = answer["values"].clone();
     values["capture_interval_s"] = 5.into();
-    let (status, _, told) = put(&cloud, "", &json!({"version": 1, "values": values})).await;
+    let (status, _, answer) = put(&cloud, "", &json!({"version": 1, "values": values})).await;
     assert_eq!(status, 200);
-    assert!(!told.to_string().contains("sesame"));
+    assert!(!answer.to_string().contains("sesame"));
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(wire.values["cloud.password"], "open sesame");
     cloud.stop().await;
@@ -203,15 +203,15 @@ async fn a_cloud_restored_from_a_backup_says_that_the_camera_is_ahead() {
     becomes(&cloud, "ahead").await;
     // Even settings that are already desired are sent again then.
     let wished = json!({"version": 1, "values": {"capture_interval_s": 60}});
-    let (status, _, told) = put(&cloud, "", &wished).await;
-    assert_eq!((status, &told["version"]), (200, &json!(2)));
+    let (status, _, answer) = put(&cloud, "", &wished).await;
+    assert_eq!((status, &answer["version"]), (200, &json!(2)));
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(wire.version, 2);
     say(&porch, 7, 99, SettingsReport::default()).await;
     becomes(&cloud, "ahead").await;
     let wished = json!({"version": 2, "values": {"capture_interval_s": 60}});
-    let (status, _, told) = put(&cloud, "", &wished).await;
-    assert_eq!((status, &told["version"]), (200, &json!(8)));
+    let (status, _, answer) = put(&cloud, "", &wished).await;
+    assert_eq!((status, &answer["version"]), (200, &json!(8)));
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(wire.version, 8);
     cloud.stop().await;

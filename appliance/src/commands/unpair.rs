@@ -11,7 +11,7 @@ use crate::spool::{self, Limits, Spool};
 pub(super) fn run(folder: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let folder = spool_folder(folder);
     anyhow::ensure!(folder.join("frames").is_dir(), "{} is not a spool", folder.display());
-    // Under the name it has, so that no new install begins; and nothing is tidied away, for the old cloud may be gone.
+    // Under the name it has, so that no new spool id begins; and nothing is tidied away, for the old cloud may be gone.
     let fingerprint = spool::fingerprint(&folder)?.unwrap_or_default();
     let limits = Limits {
         keep_for: Duration::MAX,

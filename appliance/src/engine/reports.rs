@@ -55,7 +55,7 @@ impl Engine {
                     .filter(|waiting| waiting.id.spool == held.spool)
                     .map(|waiting| (waiting.id.sequence, waiting.hash))
                     .collect();
-                // An install with nothing to ask is asked about too: the answer says which number comes next.
+                // A spool id with nothing to ask is asked about too: the answer says which number comes next.
                 let chunks = captures.chunks(INVENTORY_PAGE_MAX).map(<[_]>::to_vec);
                 let chunks: Vec<_> = if captures.is_empty() {
                     vec![Vec::new()]

@@ -145,7 +145,7 @@ impl Engine {
         }
     }
 
-    /// The cloud knows higher numbers of this install than this card: the card is a copy, or was restored from one.
+    /// The cloud knows higher numbers of this spool id than this card: the card is a copy, or was restored from one.
     pub(super) fn detect_cloned_card(&mut self, spool_id: SpoolId, next: keepsake_protocol::Sequence) {
         let mut spool = self.spool.lock();
         if spool_id != spool.spool_id() || next <= spool.next() {
@@ -157,7 +157,7 @@ impl Engine {
         match started {
             Ok(started) => {
                 let text = format!(
-                    "the cloud knows capture {} of this install, this card only {}: it is a copy, and a new install begins",
+                    "the cloud knows capture {} of this spool id, this card only {}: it is a copy, and a new spool id begins",
                     next.get() - 1,
                     ours.get() - 1
                 );

@@ -7,7 +7,7 @@ use crate::settings::{Config, letters_and_digits};
 
 /// The identity of this computer, as far as it can be read.
 ///
-/// A spool that wakes up beside another identity is a moved card or a copy of one, and begins a new install.
+/// A spool that wakes up beside another identity is a moved card or a copy of one, and begins a new spool id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The serial number of the board; the default device name ends in its last six characters. Lower-case letters and digits.

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wifi_fallback_that_worked_is_kept_behind_the_new_ones() {
+    fn the_last_network_that_worked_is_kept_behind_the_new_ones() {
         let names = |present: &[Network], kept: &[Network]| -> Vec<(String, String, u32)> {
             prioritized(present, kept)
                 .into_iter()

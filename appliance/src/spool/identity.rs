@@ -1,7 +1,7 @@
-//! Whose spool this is: the installs whose files it holds, and the hardware it was made on.
+//! Whose spool this is: the spool ids whose files it holds, and the hardware it was made on.
 //!
 //! Never part of an image: it is made at the first start. A card that wakes up in other hardware, or whose numbers
-//! cannot be trusted, gets a new install; captures that wait keep the one they were taken under.
+//! cannot be trusted, gets a new spool id; captures that wait keep the one they were taken under.
 
 use std::io;
 use std::path::Path;
@@ -17,7 +17,8 @@ const FILE: &str = "identity.json";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     /// Oldest first; the last one is current.
-    pub installs: Vec<SpoolId>,
+    #[serde(rename = "installs")]
+    pub spools: Vec<SpoolId>,
     /// The identity of the hardware, and the device name the captures were taken under.
     pub fingerprint: String,
     /// The cloud this camera belongs to: the first it met.
@@ -43,7 +44,7 @@ impl Identity {
     }
 
     pub(super) fn current(&self) -> Option<SpoolId> {
-        self.installs.last().copied()
+        self.spools.last().copied()
     }
 }
 

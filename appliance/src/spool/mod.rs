@@ -2,9 +2,9 @@
 //! removable (P2).
 //!
 //! Files are the truth (one a capture, see `file`); the sled `index` remembers what may be forgotten. The next
-//! sequence is one more than the highest number in the install's folder, so the file with the highest number is never
+//! sequence is one more than the highest number in the folder of the spool id, so the file with the highest number is never
 //! removed before a higher one is durable, and no number leaves the process before its file is. A folder that is
-//! empty, or that wakes up in other hardware, starts a new install: numbers are never used twice.
+//! empty, or that wakes up in other hardware, starts a new spool id: numbers are never used twice.
 //!
 //! Bounded (P4): by bytes and by free space, with a reserve kept for the bookkeeping. When full, captures with a
 //! receipt go first, then those of the interval, then of commands, each replaced by a tombstone that says so; pictures
@@ -88,9 +88,9 @@ pub struct Spool {
 
 impl Spool {
     /// Opens or makes the spool in `root`. `fingerprint` names the hardware and the camera account: another one than
-    /// last time starts a new install.
+    /// last time starts a new spool id.
     ///
-    /// Reads names and lengths, not frames, but for the newest file of each install, which a power cut may have torn:
+    /// Reads names and lengths, not frames, but for the newest file of each spool id, which a power cut may have torn:
     /// torn files are moved to `torn/` and become tombstones. What a person should know is in [`Spool::warnings`].
     ///
     /// # Errors
@@ -212,13 +212,13 @@ impl Spool {
         self.identity.write(&self.root).map_err(SpoolError::Disk)
     }
 
-    /// Starts a new install: for numbers that the cloud knows better. Waiting captures keep theirs.
+    /// Starts a new spool id: for numbers that the cloud knows better. Waiting captures keep theirs.
     pub fn start_new_generation(&mut self) -> Result<SpoolId, SpoolError> {
         let id = identity::new_spool_id();
         std::fs::create_dir_all(self.folder(id)).map_err(SpoolError::Disk)?;
         durable_file::sync_folder(&scan::frames(&self.root)).map_err(SpoolError::Disk)?;
         let mut identity = self.identity.clone();
-        identity.installs.push(id);
+        identity.spools.push(id);
         identity.write(&self.root).map_err(SpoolError::Disk)?;
         self.identity = identity;
         self.generations.push(Generation { id, next: Sequence::FIRST });
@@ -311,7 +311,7 @@ impl Spool {
         scan::frames(&self.root).join(spool_id.to_string())
     }
 
-    /// Returns the number of the capture with this key; `None` for an install that this spool does not have.
+    /// Returns the number of the capture with this key; `None` for a spool id that this spool does not have.
     pub(crate) fn id_of(&self, key: Key) -> Option<CaptureId> {
         let spool_id = self.generations.get(key.generation as usize)?.id;
         Some(CaptureId { spool: spool_id, sequence: key.sequence })
@@ -334,7 +334,7 @@ impl Spool {
     fn to_pending(&self, key: Key, entry: &Entry) -> PendingCapture {
         PendingCapture {
             key,
-            id: self.id_of(key).expect("every key has an install"),
+            id: self.id_of(key).expect("every key has a spool id"),
             hash: entry.name.hash,
             total: entry.name.total,
             tombstone: entry.name.is_tombstone(),

@@ -17,7 +17,7 @@ impl Spool {
             .collect()
     }
 
-    /// Returns what the cloud must know of this card, the current install first.
+    /// Returns what the cloud must know of this card, the current spool id first.
     pub fn inventory(&self) -> Vec<SpoolInventory> {
         let mut all: Vec<SpoolInventory> = (0..)
             .zip(&self.generations)

@@ -2,7 +2,7 @@
 //!
 //! With a receipt first, then of the interval, then of commands, then, if the owner chose so, of the button. What goes
 //! without a receipt leaves a tombstone, durable before the picture goes. The file with the highest number of the
-//! current install always stays: the next number is read from it.
+//! current spool id always stays: the next number is read from it.
 
 use keepsake_protocol::capture::Cause;
 use keepsake_protocol::event::{Event, TOMBSTONE_RANGE_MAX, Tombstone, TombstoneReason};

@@ -44,20 +44,21 @@ pub(super) fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
         Ok(Some(identity)) => (identity, true),
         Ok(None) => (Identity::default(), false),
         Err(error) => {
-            warnings.push(format!("the spool's identity cannot be read ({error}): a new install begins"));
+            warnings.push(format!("the spool's identity cannot be read ({error}): a new spool id begins"));
             (Identity::default(), false)
         }
     };
 
     let folders = generation_folders(root).map_err(SpoolError::Disk)?;
     if !known && !folders.is_empty() {
-        warnings.push("pictures of an earlier install were found: they keep their numbers and will be sent".to_owned());
+        warnings
+            .push("pictures of an earlier spool id were found: they keep their numbers and will be sent".to_owned());
     }
     // Folders the identity does not know stand before those it knows: they are older, or foreign.
-    let unknown = folders.iter().filter(|id| !identity.installs.contains(id)).copied();
+    let unknown = folders.iter().filter(|id| !identity.spools.contains(id)).copied();
     let current_before = identity.current();
     let mut order: Vec<SpoolId> = unknown.collect();
-    order.extend(identity.installs.iter().filter(|id| folders.contains(id)));
+    order.extend(identity.spools.iter().filter(|id| folders.contains(id)));
 
     let mut generations = Vec::new();
     let mut torn = Vec::new();
@@ -72,7 +73,7 @@ pub(super) fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
                 Ok(()) | Err(_) => {}
             }
             if Some(id) == current_before && identity.store.is_some() {
-                warnings.push("the folder of the current install is empty: a new install begins".to_owned());
+                warnings.push("the folder of the current spool id is empty: a new spool id begins".to_owned());
             }
         } else {
             generations.push(found);
@@ -81,7 +82,7 @@ pub(super) fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
 
     let same_hardware = known && identity.fingerprint == fingerprint;
     if known && !same_hardware {
-        warnings.push("this card was made in other hardware or under another name: a new install begins".to_owned());
+        warnings.push("this card was made in other hardware or under another name: a new spool id begins".to_owned());
     }
     let goes_on = same_hardware && generations.last().is_some_and(|found| Some(found.id) == current_before);
     if !goes_on {
@@ -92,7 +93,7 @@ pub(super) fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
     sync_folder(&frames(root)).map_err(SpoolError::Disk)?;
     let before = identity.clone();
     identity.fingerprint = fingerprint.to_owned();
-    identity.installs = generations.iter().map(|found| found.id).collect();
+    identity.spools = generations.iter().map(|found| found.id).collect();
     // A full card must not keep the camera from starting.
     if !known || identity != before {
         identity.write(root).map_err(SpoolError::Disk)?;
@@ -115,7 +116,7 @@ pub(super) fn lock(root: &Path) -> Result<Flock<File>, SpoolError> {
     })
 }
 
-/// The installs that have a folder, oldest first by the time the folder was made.
+/// The spool ids that have a folder, oldest first by the time the folder was made.
 fn generation_folders(root: &Path) -> io::Result<Vec<SpoolId>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(frames(root))? {

@@ -9,10 +9,10 @@ use keepsake_protocol::{CaptureId, HashPrefix, Sequence};
 
 use crate::settings::{self, WhenFull};
 
-/// The place of a capture in the queue: older installs first, then by sequence (P6).
+/// The place of a capture in the queue: older spool ids first, then by sequence (P6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// The install's place among those of this spool, oldest first.
+    /// The place of its spool id among those of this spool, oldest first.
     pub generation: u32,
     pub sequence: Sequence,
 }

@@ -157,8 +157,8 @@ impl Client {
         {
             return Self::Cloud;
         }
-        let camera = client_id.rsplit_once('.').and_then(|(device, install)| {
-            let hex = install.len() == 8 && install.bytes().all(|c| c.is_ascii_hexdigit());
+        let camera = client_id.rsplit_once('.').and_then(|(device, spool)| {
+            let hex = spool.len() == 8 && spool.bytes().all(|c| c.is_ascii_hexdigit());
             if hex { device.parse().ok() } else { None }
         });
         camera.map_or(Self::Other, Self::Camera)

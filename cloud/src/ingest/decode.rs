@@ -17,7 +17,7 @@ use crate::ingest::external::ExternalTopics;
 use crate::ingest::operation::{IngestOp, Message, QuarantineEntry, picture_id};
 
 /// More spools than this in one status is not a camera: it has its own and those of cards it was given.
-pub const INSTALLS_MAX: usize = 64;
+pub const SPOOLS_MAX: usize = 64;
 
 /// Decides what `message` asks to be committed. Hashes whole pictures, so call it off the async threads.
 ///
@@ -60,11 +60,8 @@ fn decode_message(message: &Message, capture_bytes_max: u64) -> Result<IngestOp,
         MessageKind::Have => decode_inventory(device, message),
         MessageKind::Status => {
             let status: keepsake_protocol::status::Status = parse_json(message)?;
-            if status.spools.len() > INSTALLS_MAX {
-                return Err(format!(
-                    "a status with {} installs, at most {INSTALLS_MAX} are believed",
-                    status.spools.len()
-                ));
+            if status.spools.len() > SPOOLS_MAX {
+                return Err(format!("a status with {} spools, at most {SPOOLS_MAX} are believed", status.spools.len()));
             }
             Ok(IngestOp::Status { device, status: Box::new(status), retained: message.retained })
         }
@@ -192,7 +189,7 @@ mod tests {
     use keepsake_protocol::SpoolId;
     use proptest::prelude::*;
 
-    const INSTALL: SpoolId = SpoolId([2; 16]);
+    const SPOOL: SpoolId = SpoolId([2; 16]);
 
     fn device(name: &str) -> DeviceId {
         name.parse().unwrap()
@@ -217,7 +214,7 @@ mod tests {
         let bytes = b"a whole picture";
         let message = |hash: Hash, end: usize| {
             let header = serde_json::json!({
-                "install": INSTALL, "sequence": 1, "hash": hash, "total": bytes.len(),
+                "install": SPOOL, "sequence": 1, "hash": hash, "total": bytes.len(),
                 "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
                 "pressed": {"boot": "0".repeat(32), "boottime_us": 0, "wall_us": 0, "synchronised": false},
                 "captured_after_us": 0, "offset": 0, "len": end,

@@ -92,17 +92,15 @@ impl ReceiptSplitter {
     }
 }
 
-/// One receipt per camera and install.
+/// One receipt per camera and spool.
 struct ReceiptsByDevice<'a> {
     store: StoreId,
     receipts: BTreeMap<(&'a DeviceId, SpoolId), Receipt>,
 }
 
 impl<'a> ReceiptsByDevice<'a> {
-    fn of(&mut self, device: &'a DeviceId, install: SpoolId) -> &mut Receipt {
-        self.receipts
-            .entry((device, install))
-            .or_insert_with(|| Receipt::new(self.store, install))
+    fn of(&mut self, device: &'a DeviceId, spool: SpoolId) -> &mut Receipt {
+        self.receipts.entry((device, spool)).or_insert_with(|| Receipt::new(self.store, spool))
     }
 
     /// Adds an outcome to the receipt of its spool. Returns the receipt of its own that an inventory is answered with.
@@ -124,13 +122,13 @@ impl<'a> ReceiptsByDevice<'a> {
                 });
             }
             CommitOutcome::StatusStored { wants } => {
-                for (install, wants) in wants {
-                    self.of(device, *install).want.extend_from_slice(wants);
+                for (spool, wants) in wants {
+                    self.of(device, *spool).want.extend_from_slice(wants);
                 }
             }
             CommitOutcome::InventoryAnswered(receipt) => return Some(receipt.clone()),
-            CommitOutcome::EventStored { awaited: Some((install, hash)) } => {
-                let events = &mut self.of(device, *install).events;
+            CommitOutcome::EventStored { awaited: Some((spool, hash)) } => {
+                let events = &mut self.of(device, *spool).events;
                 if !events.contains(hash) {
                     events.push(*hash);
                 }
@@ -156,7 +154,7 @@ mod tests {
     use super::*;
 
     const STORE: StoreId = StoreId([1; 16]);
-    const INSTALL: SpoolId = SpoolId([2; 16]);
+    const SPOOL: SpoolId = SpoolId([2; 16]);
     const HASH: HashPrefix = HashPrefix([3; 8]);
 
     fn number(sequence: u64) -> Sequence {
@@ -167,16 +165,16 @@ mod tests {
         name.parse().unwrap()
     }
 
-    fn stored(install: SpoolId, sequence: u64, arrival: Option<i64>) -> CommitOutcome {
-        let capture = CaptureId { spool: install, sequence: number(sequence) };
+    fn stored(spool: SpoolId, sequence: u64, arrival: Option<i64>) -> CommitOutcome {
+        let capture = CaptureId { spool, sequence: number(sequence) };
         CommitOutcome::Stored { id: PictureId { capture, hash: HASH }, arrival }
     }
 
     #[test]
     fn a_repeat_earns_the_receipt_of_the_first_time() {
         let porch = device("porch");
-        let first = [(porch.clone(), stored(INSTALL, 1, Some(7)))];
-        let repeat = [(porch, stored(INSTALL, 1, None))];
+        let first = [(porch.clone(), stored(SPOOL, 1, Some(7)))];
+        let repeat = [(porch, stored(SPOOL, 1, None))];
         assert_eq!(receipts(STORE, &first), receipts(STORE, &repeat));
     }
 
@@ -199,10 +197,10 @@ mod tests {
 
     #[test]
     fn a_note_that_is_waited_for_is_named_once_beside_the_pictures() {
-        let noted = |hash| CommitOutcome::EventStored { awaited: Some((INSTALL, HashPrefix([hash; 8]))) };
+        let noted = |hash| CommitOutcome::EventStored { awaited: Some((SPOOL, HashPrefix([hash; 8]))) };
         let outcomes = [
             (device("porch"), noted(7)),
-            (device("porch"), stored(INSTALL, 1, Some(1))),
+            (device("porch"), stored(SPOOL, 1, Some(1))),
             (device("porch"), noted(8)),
             (device("porch"), noted(7)),
         ];
@@ -218,12 +216,12 @@ mod tests {
     fn a_receipt_is_for_one_camera_and_one_install() {
         let other = SpoolId([9; 16]);
         let outcomes = [
-            (device("porch"), stored(INSTALL, 1, Some(1))),
-            (device("shed"), stored(INSTALL, 1, None)),
+            (device("porch"), stored(SPOOL, 1, Some(1))),
+            (device("shed"), stored(SPOOL, 1, None)),
             (device("porch"), stored(other, 1, Some(2))),
-            (device("porch"), stored(INSTALL, 2, Some(3))),
+            (device("porch"), stored(SPOOL, 2, Some(3))),
             // The same in one batch is said once.
-            (device("porch"), stored(INSTALL, 2, None)),
+            (device("porch"), stored(SPOOL, 2, None)),
         ];
         let said: Vec<_> = receipts(STORE, &outcomes)
             .into_iter()
@@ -235,9 +233,9 @@ mod tests {
         assert_eq!(
             said,
             [
-                ("porch".to_owned(), INSTALL, vec![1, 2]),
+                ("porch".to_owned(), SPOOL, vec![1, 2]),
                 ("porch".to_owned(), other, vec![1]),
-                ("shed".to_owned(), INSTALL, vec![1]),
+                ("shed".to_owned(), SPOOL, vec![1]),
             ]
         );
     }
@@ -248,12 +246,12 @@ mod tests {
             CommitOutcome::InventoryAnswered(Receipt {
                 inventory_ack: Some(InventoryAck { id: 4, page }),
                 next: Some(number(9)),
-                ..Receipt::new(STORE, INSTALL)
+                ..Receipt::new(STORE, SPOOL)
             })
         };
         let outcomes = [
             (device("porch"), answered(0)),
-            (device("porch"), stored(INSTALL, 1, None)),
+            (device("porch"), stored(SPOOL, 1, None)),
             (device("porch"), answered(1)),
         ];
         let pages: Vec<_> = receipts(STORE, &outcomes)
@@ -271,9 +269,9 @@ mod tests {
 
     #[test]
     fn what_many_statuses_want_is_asked_for_once_and_in_receipts_that_can_be_read() {
-        let reported = |first| CommitOutcome::StatusStored { wants: vec![(INSTALL, wanted(first, &[]))] };
+        let reported = |first| CommitOutcome::StatusStored { wants: vec![(SPOOL, wanted(first, &[]))] };
         let mut outcomes: Vec<_> = (0..31).map(|batch| (device("porch"), reported(1 + 250 * batch))).collect();
-        outcomes.push((device("porch"), stored(INSTALL, 9000, None)));
+        outcomes.push((device("porch"), stored(SPOOL, 9000, None)));
         let receipts = receipts(STORE, &outcomes);
         let mut asked = Vec::new();
         for (_, receipt) in &receipts {
@@ -297,7 +295,7 @@ mod tests {
             want: want.clone(),
             inventory_ack: Some(InventoryAck { id: 4, page: 0 }),
             next: Some(number(9)),
-            ..Receipt::new(STORE, INSTALL)
+            ..Receipt::new(STORE, SPOOL)
         });
         let receipts = receipts(STORE, &[(device("porch"), outcome)]);
         for (at, (_, receipt)) in receipts.iter().enumerate() {

@@ -234,11 +234,11 @@ fn cameras(all: &[CameraFigures], to: &mut Registry) {
         online.get_or_create(&label).set(camera.online.into());
         waiting.get_or_create(&label).set(int(camera.waiting));
         waiting_bytes.get_or_create(&label).set(int(camera.waiting_bytes));
-        let Counters { stored, deleted, told, held, missing } = camera.counters;
+        let Counters { stored, deleted, failed, held, missing } = camera.counters;
         for (fate, number) in [
             ("stored", stored),
             ("deleted", deleted),
-            ("failed", told),
+            ("failed", failed),
             ("held", held),
             ("missing", missing),
         ] {
@@ -277,7 +277,7 @@ mod tests {
         let camera = CameraFigures {
             name: "porch \"1\"\n".to_owned(),
             online: true,
-            counters: Counters { stored: 7, told: 5, missing: 2, ..Counters::default() },
+            counters: Counters { stored: 7, failed: 5, missing: 2, ..Counters::default() },
             waiting: 3,
             waiting_bytes: 4,
         };

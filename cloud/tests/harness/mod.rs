@@ -198,7 +198,7 @@ pub(crate) async fn request_bare(
 /// A bare MQTT client in the name of a camera.
 pub(crate) struct Camera {
     pub device: DeviceId,
-    pub install: SpoolId,
+    pub spool: SpoolId,
     pub client: AsyncClient,
     pub received: mpsc::UnboundedReceiver<(String, Vec<u8>)>,
     poll: tokio::task::JoinHandle<()>,
@@ -211,15 +211,15 @@ impl Drop for Camera {
 }
 
 impl Camera {
-    pub(crate) async fn connect(cloud: &Cloud, device: &str, install: u8) -> Self {
-        let install = SpoolId([install; 16]);
+    pub(crate) async fn connect(cloud: &Cloud, device: &str, spool: u8) -> Self {
+        let spool = SpoolId([spool; 16]);
         let device: DeviceId = device.parse().unwrap();
-        let id = format!("{device}.{}", &install.to_string()[..8]);
+        let id = format!("{device}.{}", &spool.to_string()[..8]);
         let filter = keepsake_protocol::topic::downlink_subscription(&device);
-        Self::connect_as(cloud, &id, device, install, &filter).await
+        Self::connect_as(cloud, &id, device, spool, &filter).await
     }
 
-    pub(crate) async fn connect_as(cloud: &Cloud, id: &str, device: DeviceId, install: SpoolId, filter: &str) -> Self {
+    pub(crate) async fn connect_as(cloud: &Cloud, id: &str, device: DeviceId, spool: SpoolId, filter: &str) -> Self {
         let address = cloud.ready.mqtt.expect("the embedded broker runs");
         let mut options = MqttOptions::new(id, (address.ip().to_string(), address.port()));
         options
@@ -255,7 +255,7 @@ impl Camera {
             }
         });
         tokio::time::timeout(WAIT, subscribed).await.unwrap().unwrap();
-        Self { device, install, client, received, poll }
+        Self { device, spool, client, received, poll }
     }
 
     /// Goes away without a word: the socket closes, and the broker says the last will.
@@ -272,7 +272,7 @@ impl Camera {
         let status = Status {
             presence: Presence::Online,
             spools: vec![SpoolInventory {
-                spool: self.install,
+                spool: self.spool,
                 next: number(next),
                 waiting: waiting.iter().map(|(first, last)| (number(*first), number(*last))).collect(),
                 kept: keepsake_protocol::ranges::Ranges::default(),
@@ -286,7 +286,7 @@ impl Camera {
     }
 
     pub(crate) fn header(&self, sequence: u64, bytes: &[u8], start: usize, end: usize) -> FrameHeader {
-        frame_header(self.install, sequence, bytes, start, end)
+        frame_header(self.spool, sequence, bytes, start, end)
     }
 
     pub(crate) async fn send(&self, sequence: u64, bytes: &[u8]) {
@@ -302,7 +302,7 @@ impl Camera {
     /// Says why these sequences have no picture, and returns the hash that the receipt names.
     pub(crate) async fn say_tombstone(&self, sequence: u64, through: Option<u64>, reason: TombstoneReason) -> Hash {
         let payload = codec::encode(&keepsake_protocol::event::Event::Tombstone(Tombstone {
-            spool: self.install,
+            spool: self.spool,
             sequence: sequence.try_into().unwrap(),
             through: through.map(|last| last.try_into().unwrap()),
             reason,
@@ -339,7 +339,7 @@ impl Camera {
             .collect();
         while !open.is_empty() {
             let receipt: Receipt = self.next(MessageKind::Receipt).await;
-            assert_eq!(receipt.spool, self.install);
+            assert_eq!(receipt.spool, self.spool);
             open.retain(|entry| !receipt.stored.contains(entry));
         }
     }

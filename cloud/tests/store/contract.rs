@@ -22,7 +22,7 @@ use proptest::prelude::*;
 
 use super::{CASES, Empty, empty};
 
-const INSTALL: SpoolId = SpoolId([7; 16]);
+const SPOOL: SpoolId = SpoolId([7; 16]);
 const NOW: i64 = 1_800_000_000_000_000;
 const DAY: i64 = 24 * 3600 * 1_000_000;
 
@@ -124,7 +124,7 @@ fn pressed_at(sequence: u64) -> ClockReading {
 
 fn record(sequence: u64, bytes: &[u8]) -> CaptureMetadata {
     CaptureMetadata {
-        spool: INSTALL,
+        spool: SPOOL,
         sequence: number(sequence),
         hash: Hash::of(bytes),
         total: bytes.len() as u64,
@@ -169,7 +169,7 @@ fn tombstone(first: u64, last: u64) -> IngestOp {
 
 fn tombstone_because(first: u64, last: u64, reason: TombstoneReason) -> IngestOp {
     let tombstone = Tombstone {
-        spool: INSTALL,
+        spool: SPOOL,
         sequence: number(first),
         through: (first != last).then(|| number(last)),
         reason,
@@ -201,16 +201,16 @@ fn ranges(all: &[(u64, u64)]) -> Ranges {
 }
 
 fn status(next: u64, waiting: &[(u64, u64)], kept: &[(u64, u64)]) -> IngestOp {
-    status_of(&porch(), INSTALL, next, waiting, kept)
+    status_of(&porch(), SPOOL, next, waiting, kept)
 }
 
-fn status_of(device: &DeviceId, install: SpoolId, next: u64, waiting: &[(u64, u64)], kept: &[(u64, u64)]) -> IngestOp {
+fn status_of(device: &DeviceId, spool: SpoolId, next: u64, waiting: &[(u64, u64)], kept: &[(u64, u64)]) -> IngestOp {
     IngestOp::Status {
         device: device.clone(),
         status: Box::new(Status {
             presence: Presence::Online,
             spools: vec![SpoolInventory {
-                spool: install,
+                spool,
                 next: number(next),
                 waiting: ranges(waiting),
                 kept: ranges(kept),
@@ -224,17 +224,17 @@ fn status_of(device: &DeviceId, install: SpoolId, next: u64, waiting: &[(u64, u6
 }
 
 fn stored(sequence: u64, bytes: &[u8], arrival: Option<i64>) -> CommitOutcome {
-    let capture = CaptureId { spool: INSTALL, sequence: number(sequence) };
+    let capture = CaptureId { spool: SPOOL, sequence: number(sequence) };
     CommitOutcome::Stored {
         id: PictureId { capture, hash: Hash::of(bytes).prefix() },
         arrival,
     }
 }
 
-/// pressed, stored, deleted, told, held, missing.
+/// pressed, stored, deleted, failed, held, missing.
 fn counted(device: &Device) -> [u64; 6] {
     let all = device.counters;
-    [all.pressed(), all.stored, all.deleted, all.told, all.held, all.missing]
+    [all.pressed(), all.stored, all.deleted, all.failed, all.held, all.missing]
 }
 
 #[tokio::test]
@@ -362,7 +362,7 @@ async fn parts_cut_in_different_places_make_one_picture() {
         assert_eq!(fresh.commit(part(1, &whole, start, end)).await, CommitOutcome::PartStored);
     }
     assert_eq!(fresh.all().await, []);
-    let progress = fresh.store.progress(CaptureId { spool: INSTALL, sequence: number(1) });
+    let progress = fresh.store.progress(CaptureId { spool: SPOOL, sequence: number(1) });
     assert_eq!(progress.await.unwrap().unwrap().1, 1000);
     assert_eq!(fresh.commit(part(1, &whole, 880, 1000)).await, CommitOutcome::PartStored);
     assert_eq!(fresh.commit(part(1, &whole, 410, 610)).await, stored(1, &whole, Some(1)));
@@ -383,8 +383,8 @@ async fn interleaved_parts_of_several_cameras_do_not_mix() {
     for start in (0..100).step_by(10) {
         let batch: Vec<IngestOp> = cameras
             .iter()
-            .map(|(device, install, whole)| {
-                let record = CaptureMetadata { spool: *install, ..record(1, whole) };
+            .map(|(device, spool, whole)| {
+                let record = CaptureMetadata { spool: *spool, ..record(1, whole) };
                 part_of(device, record, whole, start, start + 10)
             })
             .collect();
@@ -435,7 +435,7 @@ async fn the_unfinished_capture_without_progress_for_longest_makes_room() {
         fresh.commit_at(part(sequence, &whole, 0, 100), when).await;
     }
     for (sequence, kept) in [(1, false), (2, true), (3, true)] {
-        let capture = CaptureId { spool: INSTALL, sequence: number(sequence) };
+        let capture = CaptureId { spool: SPOOL, sequence: number(sequence) };
         let progress = fresh.store.progress(capture).await.unwrap();
         assert_eq!(progress.is_some(), kept, "{sequence}");
     }
@@ -449,7 +449,7 @@ async fn a_capture_in_absurdly_many_parts_does_not_fill_the_store() {
     for start in 0..50 {
         fresh.commit(part(1, &whole, start, start + 1)).await;
     }
-    let capture = CaptureId { spool: INSTALL, sequence: number(1) };
+    let capture = CaptureId { spool: SPOOL, sequence: number(1) };
     let progress = fresh.store.progress(capture).await.unwrap();
     assert!(progress.is_none_or(|(bytes, _)| bytes <= 10));
     // Cut sensibly it still gets in.
@@ -478,10 +478,10 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
     let IngestOp::Tombstone { hash, .. } = tombstone(2, 3) else {
         unreachable!()
     };
-    let told = hash.prefix();
+    let prefix = hash.prefix();
     let have = |sequence: u64, bytes: &[u8]| (number(sequence), Hash::of(bytes).prefix());
     let asked = Inventory {
-        spool: INSTALL,
+        spool: SPOOL,
         next: number(9000),
         id: 5,
         page: 0,
@@ -490,7 +490,7 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
             have(4, &half),
             have(1, b"one"),
             have(8000, b"new"),
-            (number(2), told),
+            (number(2), prefix),
             // The same number, other bytes: this one is not here.
             have(1, b"other"),
         ],
@@ -499,7 +499,7 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
     let CommitOutcome::InventoryAnswered(receipt) = outcome else {
         panic!("{outcome:?}");
     };
-    assert_eq!(receipt.stored, [have(1, b"one"), (number(2), told)]);
+    assert_eq!(receipt.stored, [have(1, b"one"), (number(2), prefix)]);
     assert_eq!(receipt.want, [ResendRequest { sequence: number(4), ranges: vec![(0, 20), (60, 100)] }]);
     assert_eq!(receipt.inventory_ack, Some(InventoryAck { id: 5, page: 0 }));
     // The highest number with a fate is 3; parts are no fate.
@@ -540,7 +540,7 @@ async fn what_a_card_only_seems_to_have_does_not_hide_what_it_has() {
         asked.extend(wanted);
     }
     assert!(asked.len() > 1000, "{} of 2000 asked for", asked.len());
-    assert!(fresh.porch().await.installs[0].coarse);
+    assert!(fresh.porch().await.spools[0].coarse);
 }
 
 #[tokio::test]
@@ -606,7 +606,7 @@ async fn a_new_install_leaves_the_old_ones_counted() {
     fresh.commit(other_card.clone()).await;
     let device = fresh.porch().await;
     assert_eq!(counted(&device), [4, 1, 0, 0, 3, 0]);
-    assert_eq!(device.installs.len(), 2);
+    assert_eq!(device.spools.len(), 2);
     // It does not within a day.
     fresh.counts(other_card, NOW + DAY + 1, [4, 1, 0, 0, 1, 2]).await;
 }
@@ -614,27 +614,27 @@ async fn a_new_install_leaves_the_old_ones_counted() {
 #[tokio::test]
 async fn two_boards_of_one_name_hold_what_each_has_on_its_card() {
     let fresh = fresh!();
-    let held = |install, next, waiting: &[(u64, u64)]| SpoolInventory {
-        spool: install,
+    let held = |spool, next, waiting: &[(u64, u64)]| SpoolInventory {
+        spool,
         next: number(next),
         waiting: ranges(waiting),
         kept: Ranges::default(),
         coarse: false,
     };
-    let status = |installs: Vec<SpoolInventory>| IngestOp::Status {
+    let status = |spools: Vec<SpoolInventory>| IngestOp::Status {
         device: porch(),
         status: Box::new(Status {
             presence: Presence::Online,
-            spools: installs,
+            spools,
             reported_at: Some(moment()),
             ..Status::last_will()
         }),
         retained: false,
     };
     let copied = SpoolId([8; 16]);
-    let original = status(vec![held(INSTALL, 4, &[(1, 3)])]);
-    // The copy of the card, in another board, counts in an install of its own.
-    let copy = status(vec![held(copied, 3, &[(1, 2)]), held(INSTALL, 4, &[(1, 3)])]);
+    let original = status(vec![held(SPOOL, 4, &[(1, 3)])]);
+    // The copy of the card, in another board, counts in a spool of its own.
+    let copy = status(vec![held(copied, 3, &[(1, 2)]), held(SPOOL, 4, &[(1, 3)])]);
     for _ in 0..2 {
         for operation in [&original, &copy] {
             fresh.commit(operation.clone()).await;
@@ -659,17 +659,17 @@ async fn a_renamed_camera_takes_its_counters_along_with_its_next_press() {
         counted.collect::<Vec<_>>()
     };
     fresh.commit(status(3, &[(1, 2)], &[])).await;
-    let renamed = status_of(&yard, INSTALL, 3, &[(1, 2)], &[]);
+    let renamed = status_of(&yard, SPOOL, 3, &[(1, 2)], &[]);
     fresh.commit(renamed).await;
     assert_eq!(all(&fresh).await, [[2, 0, 0, 0, 2, 0], [0; 6]]);
-    let pressed = status_of(&yard, INSTALL, 4, &[(1, 3)], &[]);
+    let pressed = status_of(&yard, SPOOL, 4, &[(1, 3)], &[]);
     fresh.commit(pressed).await;
     assert_eq!(all(&fresh).await, [[0; 6], [3, 0, 0, 0, 3, 0]]);
     // What the old name said last takes nothing back.
     fresh.commit(status(3, &[(1, 2)], &[])).await;
     assert_eq!(all(&fresh).await, [[0; 6], [3, 0, 0, 0, 3, 0]]);
     // Nor does it hold for ever what is gone from the card.
-    let given_up = status_of(&yard, INSTALL, 4, &[(3, 3)], &[]);
+    let given_up = status_of(&yard, SPOOL, 4, &[(3, 3)], &[]);
     fresh.commit_at(given_up, NOW + DAY + 1).await;
     assert_eq!(all(&fresh).await, [[0; 6], [3, 0, 0, 0, 1, 2]]);
 }
@@ -679,7 +679,7 @@ async fn a_cloned_card_hides_nothing() {
     let fresh = fresh!();
     let clone: DeviceId = "clone".parse().unwrap();
     fresh.commit(status(4, &[(1, 3)], &[])).await;
-    fresh.commit(status_of(&clone, INSTALL, 4, &[(1, 3)], &[])).await;
+    fresh.commit(status_of(&clone, SPOOL, 4, &[(1, 3)], &[])).await;
     for (device, sequence, bytes) in [
         (porch(), 1, b"same"),
         (clone.clone(), 1, b"same"),
@@ -691,7 +691,7 @@ async fn a_cloned_card_hides_nothing() {
     let all = fresh.all().await;
     assert_eq!(all.len(), 3);
     assert_eq!(all.iter().filter(|picture| picture.conflict).count(), 1);
-    // A clone that only repeats does not take the install; nothing is counted twice or lost.
+    // A clone that only repeats does not take the spool; nothing is counted twice or lost.
     let devices = fresh.store.devices(NOW).await.unwrap();
     let sums: BTreeMap<_, _> = devices.iter().map(|device| (device.id.as_str().to_owned(), counted(device))).collect();
     assert_eq!(sums["porch"], [4, 3, 0, 0, 1, 0]);
@@ -788,7 +788,7 @@ async fn pages_end_anywhere_within_pictures_of_one_time() {
 async fn the_latest_picture_is_the_one_captured_last_and_not_the_one_that_arrived_last() {
     let fresh = fresh!();
     let latest = async || fresh.porch().await.latest.unwrap().capture;
-    let newest = CaptureId { spool: INSTALL, sequence: number(2) };
+    let newest = CaptureId { spool: SPOOL, sequence: number(2) };
     fresh.commit(capture(2, b"newer")).await;
     fresh.commit(capture(1, b"waited on the card")).await;
     assert_eq!(latest().await, newest);
@@ -847,7 +847,7 @@ async fn a_better_time_moves_the_pictures_of_its_boot() {
         error_us: 5_000,
         at_us: (!estimated).then_some(70_000_000),
         estimated,
-        spool: Some(INSTALL),
+        spool: Some(SPOOL),
     };
     let synchronised = |boot: u8, wall_us: i64| {
         let mut late = of_unknown_time(6, boot);
@@ -946,7 +946,7 @@ async fn quarantine_is_bounded_and_counts_repeats() {
 #[tokio::test]
 async fn an_upload_gets_the_next_number_of_an_install_of_its_own() {
     let fresh = fresh!();
-    let mut installs = BTreeSet::new();
+    let mut spools = BTreeSet::new();
     for sequence in 1..=3 {
         // The same picture twice is two uploads.
         let picture = fresh.store.upload(&porch(), &upload(b"same"), NOW).await;
@@ -955,9 +955,9 @@ async fn an_upload_gets_the_next_number_of_an_install_of_its_own() {
         assert_eq!(picture.cause, Cause::Upload);
         let read = fresh.store.picture_at(picture.arrival).await.unwrap();
         assert_eq!(read.as_ref(), Some(&picture));
-        installs.insert(picture.capture.spool);
+        spools.insert(picture.capture.spool);
     }
-    assert_eq!(installs.len(), 1);
+    assert_eq!(spools.len(), 1);
     assert_eq!(counted(&fresh.porch().await), [3, 3, 0, 0, 0, 0]);
 }
 
@@ -1002,7 +1002,7 @@ fn before_the_time(sequence: u64, bytes: &[u8]) -> (IngestOp, BootClockOffset) {
         error_us: 5_000,
         at_us: Some(70_000_000),
         estimated: false,
-        spool: Some(INSTALL),
+        spool: Some(SPOOL),
     };
     (part_of(&porch(), record, bytes, 0, bytes.len()), line)
 }
@@ -1017,7 +1017,7 @@ async fn a_boot_line_corrects_the_pictures_of_its_boot_that_are_stored_already()
     let operation = boot_line(&porch(), &line);
     let awaited = CommitOutcome::EventStored {
         awaited: match &operation {
-            IngestOp::Event { hash, .. } => Some((INSTALL, hash.prefix())),
+            IngestOp::Event { hash, .. } => Some((SPOOL, hash.prefix())),
             other => panic!("{other:?}"),
         },
     };
@@ -1068,7 +1068,7 @@ async fn a_clock_that_was_set_a_hundred_times_is_believed_in_nothing() {
 async fn a_command_waits_until_its_camera_answers_or_it_expires() {
     let fresh = fresh!();
     for device in [porch(), "shed".parse().unwrap()] {
-        fresh.commit(status_of(&device, INSTALL, 1, &[], &[])).await;
+        fresh.commit(status_of(&device, SPOOL, 1, &[], &[])).await;
     }
     for id in ["first", "second", "third"] {
         fresh.insert_command(id, CommandKind::Snap, NOW).await;
@@ -1101,7 +1101,7 @@ async fn a_command_waits_until_its_camera_answers_or_it_expires() {
 async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
     let limits = Limits { commands_max: 2, ..Limits::default() };
     let fresh = fresh!(limits);
-    fresh.commit(status_of(&porch(), INSTALL, 1, &[], &[])).await;
+    fresh.commit(status_of(&porch(), SPOOL, 1, &[], &[])).await;
     let ask = async |id: &str, at: i64| {
         fresh.insert_command(id, CommandKind::Diagnostics, NOW + at).await;
     };
@@ -1196,24 +1196,24 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The expected contents of the store: the fate of each (sequence, bytes), and who was told of.
+/// The expected contents of the store: the fate of each (sequence, bytes), and the presses that failed.
 #[derive(Default)]
 struct Model {
     pictures: BTreeMap<(u64, u8), bool>,
-    told: BTreeSet<u64>,
+    failed: BTreeSet<u64>,
     parts: BTreeMap<(u64, u8), BTreeSet<usize>>,
 }
 
 impl Model {
     fn store(&mut self, sequence: u64, bytes: u8) {
         self.pictures.entry((sequence, bytes)).or_insert(true);
-        self.told.remove(&sequence);
+        self.failed.remove(&sequence);
     }
 
     fn counters(&self) -> [u64; 3] {
         let stored = self.pictures.values().filter(|stored| **stored).count();
         let deleted = self.pictures.len() - stored;
-        [stored as u64, deleted as u64, self.told.len() as u64]
+        [stored as u64, deleted as u64, self.failed.len() as u64]
     }
 }
 
@@ -1250,7 +1250,7 @@ proptest! {
                         fresh.commit(tombstone(first, first + length)).await;
                         for sequence in first..=first + length {
                             if !model.pictures.keys().any(|(known, _)| *known == sequence) {
-                                model.told.insert(sequence);
+                                model.failed.insert(sequence);
                             }
                         }
                     }
@@ -1264,9 +1264,9 @@ proptest! {
                     }
                 }
                 if let Some(porch) = fresh.store.device(&porch(), NOW).await.unwrap() {
-                    let found = [porch.counters.stored, porch.counters.deleted, porch.counters.told];
+                    let found = [porch.counters.stored, porch.counters.deleted, porch.counters.failed];
                     assert_eq!(found, model.counters());
-                    let of_all = porch.installs.iter().map(|install| install.counters).sum::<keepsake_cloud::store::Counters>();
+                    let of_all = porch.spools.iter().map(|spool| spool.counters).sum::<keepsake_cloud::store::Counters>();
                     assert_eq!(of_all, porch.counters);
                 }
             }

@@ -152,10 +152,10 @@ impl From<store::Device> for Device {
             health: status.health,
             latest: device.latest.map(Picture::from),
             spools: device
-                .installs
+                .spools
                 .into_iter()
                 .map(|spool| Spool {
-                    spool: spool.install,
+                    spool: spool.spool,
                     next: spool.next,
                     counters: spool.counters,
                 })

@@ -74,8 +74,8 @@ pub(crate) fn counters_line(lang: Language, counters: &Counters, coarse: bool) -
     if counters.deleted > 0 {
         parts.push(t!(lang, "counter-deleted", count = counters.deleted));
     }
-    if counters.told > 0 {
-        parts.push(t!(lang, "counter-failed", count = counters.told));
+    if counters.failed > 0 {
+        parts.push(t!(lang, "counter-failed", count = counters.failed));
     }
     // A joined list claims too much for the card, so what is missing hides in it.
     if coarse {
@@ -142,7 +142,7 @@ fn troubles(lang: Language, cameras: &[Device], hold: bool) -> Vec<(Tone, Markup
     if hold {
         add(Tone::Err, |c| c.counters.held, &|count, _| t!(lang, "trouble-hold", count = count));
     }
-    add(Tone::Wait, |c| c.counters.told, &|count, cameras| {
+    add(Tone::Wait, |c| c.counters.failed, &|count, cameras| {
         t!(lang, "trouble-failed", count = count, cameras = cameras)
     });
     add(Tone::Wait, |c| c.conflicts, &|count, cameras| {
@@ -270,7 +270,7 @@ mod tests {
                 "1,204 pressed, 1,204 stored, 0 held, 0 missing",
             ),
             (
-                Counters { stored: 1000, deleted: 3, told: 5, held: 38, missing: 2 },
+                Counters { stored: 1000, deleted: 3, failed: 5, held: 38, missing: 2 },
                 false,
                 "1,048 pressed, 1,000 stored, 3 deleted, 5 without a picture, 38 held, 2 missing",
             ),
@@ -312,7 +312,7 @@ mod tests {
             troubles[0].1,
             "3 pictures are missing (porch): taken, but neither in the cloud nor on a known card."
         );
-        let (lead, _) = with(&|camera| camera.installs[0].coarse = true);
+        let (lead, _) = with(&|camera| camera.spools[0].coarse = true);
         assert!(lead.contains("as far as the cameras could list them"), "{lead}");
         let (lead, _) = with(&|camera| camera.counters.deleted = 1);
         assert!(lead.ends_with("or deleted by a user."), "{lead}");
@@ -322,7 +322,7 @@ mod tests {
                 "copied or restored",
             ),
             (&|camera| camera.damaged = 1, "1 picture is damaged and cannot be displayed"),
-            (&|camera| camera.counters.told = 5, "5 presses produced no picture"),
+            (&|camera| camera.counters.failed = 5, "5 presses produced no picture"),
             (
                 &|camera| camera.counters.held = 4,
                 "4 pictures are waiting on cameras until the cloud accepts uploads again",

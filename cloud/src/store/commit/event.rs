@@ -53,25 +53,25 @@ impl Store {
     ) -> Result<(Vec<DeviceEvent>, Option<i64>)> {
         let batch = u32::try_from(BATCH_MESSAGES_MAX).unwrap_or(u32::MAX);
         let most = limit.saturating_add(batch);
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         for statement in [
             "SELECT payload, at_us FROM event WHERE device = ? AND at_us < ? ORDER BY at_us DESC LIMIT ?",
             "SELECT payload, at_us FROM tombstone WHERE device = ? AND at_us < ? ORDER BY at_us DESC LIMIT ?",
         ] {
             let rows = sql(statement)
                 .bind((device, before.unwrap_or(i64::MAX), most))
-                .rows(self, "list what a camera told")
+                .rows(self, "list the events of a camera")
                 .await?;
             for row in &rows {
                 // It was read before it was stored; only another program could have stored anything else.
                 let event = keepsake_protocol::codec::decode(row.get::<&[u8], _>(0))
                     .map_err(|error| StoreError::Corrupt(format!("an event: {error}")))?;
                 let at_us = row.get(1);
-                told.push(DeviceEvent { event, at_us });
+                events.push(DeviceEvent { event, at_us });
             }
         }
-        told.sort_by_key(|told| std::cmp::Reverse(told.at_us));
-        Ok(paginate(told, limit, |told| told.at_us))
+        events.sort_by_key(|event| std::cmp::Reverse(event.at_us));
+        Ok(paginate(events, limit, |event| event.at_us))
     }
 
     /// The faults of a camera that came last, and when, microseconds UTC; at most `limit`.

@@ -10,7 +10,7 @@ use crate::store::error::Result;
 use crate::store::open::Store;
 use crate::store::statement::sql;
 
-/// Keeps a tombstone once, and makes the fates that have none yet `told`.
+/// Keeps a tombstone once, and makes the fates that have none yet `failed`.
 pub(crate) async fn insert(
     tx: &mut AnyConnection,
     device: &DeviceId,

@@ -149,10 +149,9 @@ fn read(row: &AnyRow, device: &DeviceId) -> Result<Command> {
         sent_us: row.get(4),
         stages: Vec::new(),
         capture: match (row.get::<Option<&[u8]>, _>(5), row.get(6)) {
-            (Some(install), Some(number)) => Some(CaptureId {
-                spool: id(install, "an install")?,
-                sequence: sequence(number)?,
-            }),
+            (Some(spool), Some(number)) => {
+                Some(CaptureId { spool: id(spool, "a spool id")?, sequence: sequence(number)? })
+            }
             _ => None,
         },
         result: None,

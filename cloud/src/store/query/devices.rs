@@ -25,11 +25,11 @@ pub struct Device {
     pub status: Option<Box<Status>>,
     /// When that came, microseconds UTC.
     pub status_us: Option<i64>,
-    /// Over all installs.
+    /// Over all spools.
     pub counters: Counters,
     pub conflicts: u64,
     pub damaged: u64,
-    pub installs: Vec<SpoolState>,
+    pub spools: Vec<SpoolState>,
     pub latest: Option<Picture>,
 }
 
@@ -42,7 +42,7 @@ impl Device {
 
     /// Returns false if only uploads have this name: they send no status and take no commands.
     pub fn is_camera(&self) -> bool {
-        self.status.is_some() || self.installs.iter().any(|install| !install.uploads)
+        self.status.is_some() || self.spools.iter().any(|spool| !spool.uploads)
     }
 
     pub fn is_online(&self) -> bool {
@@ -60,7 +60,7 @@ impl Device {
 
     /// Returns true if the camera joined ranges to fit its message, so `held` may be too high.
     pub fn is_coarse(&self) -> bool {
-        self.installs.iter().any(|install| install.coarse)
+        self.spools.iter().any(|spool| spool.coarse)
     }
 
     /// Returns how many captures the camera retains although it has a receipt for them.
@@ -119,17 +119,17 @@ async fn read(connection: &mut AnyConnection, row: &AnyRow, now_us: i64) -> Resu
         .map(|json| serde_json::from_str(&json))
         .transpose()
         .map_err(|error| StoreError::Corrupt(format!("a status: {error}")))?;
-    let installs = spools::list_for_device(connection, &device).await?;
+    let spools = spools::list_for_device(connection, &device).await?;
     let (conflicts, damaged, latest) = pictures::summary(connection, &device).await?;
     Ok(Device {
         presence: device_presence(row, now_us),
         last_seen_us: row.get(1),
         status,
         status_us: row.get(4),
-        counters: installs.iter().map(|install| install.counters).sum(),
+        counters: spools.iter().map(|spool| spool.counters).sum(),
         conflicts,
         damaged,
-        installs,
+        spools,
         latest,
         id: device,
     })

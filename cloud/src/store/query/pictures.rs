@@ -212,7 +212,7 @@ pub(in crate::store) fn read(row: &AnyRow) -> Result<Picture> {
     let mut picture = Picture {
         arrival: row.get(0),
         capture: CaptureId {
-            spool: id(row.get::<&[u8], _>(1), "an install")?,
+            spool: id(row.get::<&[u8], _>(1), "a spool id")?,
             sequence: sequence(row.get(2))?,
         },
         hash: id(row.get::<&[u8], _>(3), "a hash")?,

@@ -14,7 +14,7 @@ use crate::store::statement::sql;
 /// have overtaken the status that speaks of it, as they travel in two sessions.
 const OVERTAKEN_US: i64 = 10_000_000;
 
-/// The fates of the presses. Each is counted once: pressed = stored + deleted + told + held + missing.
+/// The fates of the presses. Each is counted once: pressed = stored + deleted + failed + held + missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     pub stored: u64,
@@ -22,7 +22,7 @@ pub struct Counters {
     pub deleted: u64,
     /// Sequences that have a reason instead of a picture.
     #[serde(rename = "failed")]
-    pub told: u64,
+    pub failed: u64,
     /// On the camera's card and not in the cloud.
     pub held: u64,
     /// Given out, with no fate, and not on the card.
@@ -33,7 +33,7 @@ impl Counters {
     pub fn pressed(&self) -> u64 {
         self.stored
             .saturating_add(self.deleted)
-            .saturating_add(self.told)
+            .saturating_add(self.failed)
             .saturating_add(self.held)
             .saturating_add(self.missing)
     }
@@ -44,7 +44,7 @@ impl std::iter::Sum for Counters {
         all.fold(Self::default(), |sum, one| Self {
             stored: sum.stored.saturating_add(one.stored),
             deleted: sum.deleted.saturating_add(one.deleted),
-            told: sum.told.saturating_add(one.told),
+            failed: sum.failed.saturating_add(one.failed),
             held: sum.held.saturating_add(one.held),
             missing: sum.missing.saturating_add(one.missing),
         })
@@ -53,7 +53,7 @@ impl std::iter::Sum for Counters {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolState {
-    pub install: SpoolId,
+    pub spool: SpoolId,
     /// Made by the cloud for uploads; there is no card behind it.
     pub uploads: bool,
     /// The highest "next sequence" heard of.
@@ -63,30 +63,30 @@ pub struct SpoolState {
     pub coarse: bool,
 }
 
-/// All installs of a camera, the one that last gave out a number first.
+/// The spools of a camera, the one that last gave out a number first.
 pub(crate) async fn list_for_device(connection: &mut AnyConnection, device: &DeviceId) -> Result<Vec<SpoolState>> {
     let rows = sql("SELECT spool, next, next_us, sequences, failed, pictures, deleted, uploads FROM spool \
          WHERE device = ? ORDER BY next_us DESC, spool")
     .bind(device)
-    .fetch_all(&mut *connection, "read the installs of a camera")
+    .fetch_all(&mut *connection, "read the spools of a camera")
     .await?;
-    let mut installs = Vec::with_capacity(rows.len());
+    let mut spools = Vec::with_capacity(rows.len());
     for row in rows {
-        let install: SpoolId = id(row.get::<&[u8], _>(0), "an install")?;
+        let spool: SpoolId = id(row.get::<&[u8], _>(0), "a spool id")?;
         let next = sequence(row.get(1))?;
         let sequences = from_bigint(row.get(3));
         let uploads = row.get::<i64, _>(7) != 0;
         let (held, coarse) = if uploads {
             (0, false)
         } else {
-            held(connection, install, next, row.get(2), sequences).await?
+            held(connection, spool, next, row.get(2), sequences).await?
         };
-        installs.push(SpoolState {
-            install,
+        spools.push(SpoolState {
+            spool,
             uploads,
             next,
             counters: Counters {
-                told: from_bigint(row.get(4)),
+                failed: from_bigint(row.get(4)),
                 stored: from_bigint(row.get(5)),
                 deleted: from_bigint(row.get(6)),
                 held,
@@ -95,7 +95,7 @@ pub(crate) async fn list_for_device(connection: &mut AnyConnection, device: &Dev
             coarse,
         });
     }
-    Ok(installs)
+    Ok(spools)
 }
 
 /// Returns how many captures below `next` are on some card and have no fate, and whether that may be too many.
@@ -103,13 +103,13 @@ pub(crate) async fn list_for_device(connection: &mut AnyConnection, device: &Dev
 /// `next_us`: when `next` was first heard of. `sequences`: how many have any fate.
 async fn held(
     connection: &mut AnyConnection,
-    install: SpoolId,
+    spool: SpoolId,
     next: Sequence,
     next_us: i64,
     sequences: u64,
 ) -> Result<(u64, bool)> {
     let rows = sql("SELECT next, waiting, retained, coarse, at_us FROM inventory WHERE spool = ?")
-        .bind(install)
+        .bind(spool)
         .fetch_all(&mut *connection, "read what is on the cards")
         .await?;
     let mut on_cards: Vec<(Sequence, Sequence)> = Vec::new();
@@ -151,19 +151,19 @@ async fn held(
     // Every number with a fate is below `next`. So the fates on the cards may be counted, or those beside them and
     // taken from all: a camera that keeps all it ever sent must not make the store count all of it for each page.
     let known = if length(&spans) <= length(&between) {
-        count_all(connection, install, &spans).await?
+        count_all(connection, spool, &spans).await?
     } else {
-        let beside = count_all(connection, install, &between).await?;
+        let beside = count_all(connection, spool, &between).await?;
         sequences.saturating_sub(beside)
     };
     let held = length(&spans).saturating_sub(known);
     Ok((held, coarse))
 }
 
-async fn count_all(connection: &mut AnyConnection, install: SpoolId, spans: &[(u64, u64)]) -> Result<u64> {
+async fn count_all(connection: &mut AnyConnection, spool: SpoolId, spans: &[(u64, u64)]) -> Result<u64> {
     let mut all = 0;
     for span in spans {
-        all += fate::count_within(connection, install, *span).await?;
+        all += fate::count_within(connection, spool, *span).await?;
     }
     Ok(all)
 }

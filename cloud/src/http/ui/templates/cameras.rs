@@ -193,7 +193,7 @@ pub(super) mod tests {
         greenhouse.counters = Counters { stored: 640, held: 212, missing: 2, ..Counters::default() };
         status(&mut greenhouse).queue.waiting = 212;
         status(&mut greenhouse).health.card_free = 1_000_000_000;
-        greenhouse.installs[0].coarse = true;
+        greenhouse.spools[0].coarse = true;
         greenhouse.latest = Some(Picture {
             thumbnail: Thumbnail::Pending,
             ..picture("greenhouse", 640, NOW_US - 149 * S)

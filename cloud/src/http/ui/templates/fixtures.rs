@@ -142,8 +142,8 @@ pub(crate) fn camera(name: &str, presence: Option<Presence>) -> Device {
         conflicts: 0,
         damaged: 0,
         latest: Some(picture(name, 1204, NOW_US - 2 * S)),
-        installs: vec![SpoolState {
-            install: spool,
+        spools: vec![SpoolState {
+            spool,
             uploads: presence.is_none(),
             next: Sequence::FIRST,
             counters,

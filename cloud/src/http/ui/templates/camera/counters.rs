@@ -32,7 +32,7 @@ pub(super) fn counters(lang: Language, camera: &Device) -> Markup {
                     p class={ "trouble trouble-" (tone.as_str()) } { (shape(tone)) span { (text) } }
                 }
             }
-            @if camera.installs.len() > 1 { (spools(lang, camera)) }
+            @if camera.spools.len() > 1 { (spools(lang, camera)) }
         }
     }
 }
@@ -48,21 +48,21 @@ fn spools(lang: Language, camera: &Device) -> Markup {
         ("number", t!(lang, "column-missing")),
     ];
     let rows = html! {
-        @for (index, spool) in camera.installs.iter().enumerate() {
+        @for (index, spool) in camera.spools.iter().enumerate() {
             @let sums = &spool.counters;
             tr {
                 th scope="row" {
-                    code title=(spool.install) { (spool.install.to_string()[..8]) }
+                    code title=(spool.spool) { (spool.spool.to_string()[..8]) }
                     @if index == 0 { " " (t!(lang, "now")) }
                 }
-                @for number in [sums.pressed(), sums.stored, sums.deleted, sums.told, sums.held, sums.missing] {
+                @for number in [sums.pressed(), sums.stored, sums.deleted, sums.failed, sums.held, sums.missing] {
                     td.number { (count(number)) }
                 }
             }
         }
     };
     html! {
-        p { (t!(lang, "renumbered", count = camera.installs.len() as u64 - 1)) }
+        p { (t!(lang, "renumbered", count = camera.spools.len() as u64 - 1)) }
         (table(&t!(lang, "presses-by-card"), &headings, &rows))
     }
 }

@@ -183,8 +183,8 @@ pub(super) fn about(lang: Language, camera: &Device) -> Markup {
                     (fact(&t!(lang, "fact-temperature"), &html! { (temperature / 1000) " °C" }))
                 }
                 @if !version.is_empty() { (fact(&t!(lang, "fact-version"), &html! { (version) })) }
-                @if let Some(spool) = camera.installs.first() {
-                    (fact(&t!(lang, "fact-spool"), &html! { code { (spool.install) } }))
+                @if let Some(spool) = camera.spools.first() {
+                    (fact(&t!(lang, "fact-spool"), &html! { code { (spool.spool) } }))
                 }
             }
         }

@@ -21,7 +21,7 @@ pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static
     status(&mut still.camera).faults.clear();
     still.camera.counters = Counters { stored: 311, ..Counters::default() };
     still.camera.conflicts = 0;
-    still.camera.installs.truncate(1);
+    still.camera.spools.truncate(1);
     vec![
         ("camera", camera_page(page, &device())),
         ("camera-still", camera_page(page, &still)),
@@ -34,14 +34,14 @@ pub(in crate::http::ui::templates) fn pages(page: &PageContext) -> Vec<(&'static
 pub(in crate::http::ui::templates) fn device() -> DeviceView {
     use CommandStage::{Accepted, Captured, Done, Saved};
     let mut camera = camera("boat-shed", Some(Presence::Online));
-    camera.counters = Counters { stored: 311, told: 5, held: 38, ..Counters::default() };
+    camera.counters = Counters { stored: 311, failed: 5, held: 38, ..Counters::default() };
     camera.conflicts = 1;
     camera.status_us = Some(NOW_US - 50 * MIN);
     camera.latest = Some(picture("boat-shed", 311, NOW_US - 17 * S));
-    camera.installs.push(SpoolState {
-        install: SpoolId([0x0b; 16]),
+    camera.spools.push(SpoolState {
+        spool: SpoolId([0x0b; 16]),
         counters: Counters { stored: 4, ..Counters::default() },
-        ..camera.installs[0].clone()
+        ..camera.spools[0].clone()
     });
     let reported = status(&mut camera);
     reported.queue = Queue {
@@ -109,7 +109,7 @@ fn new_device(presence: Option<Presence>) -> DeviceView {
     let mut camera = camera("jetty", presence);
     camera.counters = Counters::default();
     camera.latest = None;
-    camera.installs.retain(|spool| spool.uploads);
+    camera.spools.retain(|spool| spool.uploads);
     DeviceView {
         camera,
         commands: Vec::new(),
@@ -163,7 +163,7 @@ pub(in crate::http::ui::templates) fn hostile_device() -> DeviceView {
     view.camera.counters = Counters {
         stored: u64::MAX,
         deleted: 1,
-        told: u64::MAX,
+        failed: u64::MAX,
         held: u64::MAX,
         missing: u64::MAX,
     };
@@ -212,4 +212,14 @@ fn a_viewer_sees_no_button_that_only_an_operator_may_press() {
         assert!(camera(&owner).contains(button), "{button}");
         assert!(!camera(&viewer).contains(button), "{button}");
     }
+}
+
+#[test]
+fn the_time_of_a_report_is_that_of_its_numbers() {
+    let mut view = new_device(Some(Presence::Online));
+    view.camera.last_seen_us = NOW_US - S;
+    view.camera.status_us = Some(NOW_US - 50 * MIN);
+    assert_eq!(view.camera.reported_us(), NOW_US - 50 * MIN);
+    view.camera.status_us = None;
+    assert_eq!(view.camera.reported_us(), NOW_US - S);
 }
