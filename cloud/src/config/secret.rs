@@ -1,4 +1,7 @@
 //! Secrets, which appear in no log, error or API answer, and where they are read from.
+//!
+//! The type of the crate `secrecy` can be neither serialised nor compared, and the settings of file, environment and
+//! command line are merged as TOML before they are read.
 
 use std::fmt;
 use std::io;
