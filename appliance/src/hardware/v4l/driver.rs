@@ -1,7 +1,7 @@
 //! The operations of a V4L2 driver in plain types: the seam between the camera and the kernel.
 //!
 //! It is as thin as the system calls behind it, so that every fault a driver can have can be played in a test. The
-//! real one is [`super::kernel`].
+//! real one is in `kernel.rs`.
 
 use std::fmt;
 use std::io;
