@@ -24,7 +24,7 @@ pub(super) struct Connection {
     pub(super) client: AsyncClient,
     /// Acknowledgements handed to the client.
     acks: AtomicU64,
-    /// There is one more.
+    /// Notified after each of them.
     pub(super) acked: Notify,
 }
 
@@ -39,7 +39,7 @@ impl Connection {
     }
 }
 
-/// The messages of one session that the broker has not been told to forget, by packet id.
+/// The messages of one session that are not acknowledged yet, by packet id.
 #[derive(Debug, Default)]
 pub(super) struct Unacknowledged(Mutex<Entries>);
 
@@ -86,13 +86,10 @@ impl Unacknowledged {
         {
             entry.connection = connection.clone();
             entry.publish = publish;
-            if entry.is_committed {
-                let ack = Ack {
-                    session: self.clone(),
-                    packet_id,
-                    number: entry.number,
-                    is_redelivery,
-                };
+            let committed = entry.is_committed.then_some(entry.number);
+            drop(entries);
+            if let Some(number) = committed {
+                let ack = Ack { session: self.clone(), packet_id, number, is_redelivery };
                 // Not here: this task has to read on for the acknowledgement to go out.
                 tokio::spawn(async move { ack.acknowledge().await });
             }
@@ -177,6 +174,19 @@ impl Ack {
     }
 }
 
+/// A message that is dropped without a commit is forgotten, so that its redelivery is processed.
+impl Drop for Ack {
+    fn drop(&mut self) {
+        let mut entries = self.session.0.lock();
+        if let Some(entry) = entries.by_packet_id.get(&self.packet_id)
+            && entry.number == self.number
+            && !entry.is_committed
+        {
+            entries.by_packet_id.remove(&self.packet_id);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rumqttc::{EventLoop, MqttOptions};
@@ -233,6 +243,16 @@ mod tests {
         assert_eq!(second.acks(), 1);
         ack.acknowledge().await;
         assert_eq!(second.acks(), 1, "acknowledged once");
+    }
+
+    #[tokio::test]
+    async fn a_message_that_was_dropped_before_its_commit_is_processed_when_it_is_brought_again() {
+        let session = Arc::new(Unacknowledged::default());
+        let ((first, _events), (second, _more)) = (connection(), connection());
+        drop(new(session.receive(&first, publish(7, b"picture", false))));
+        let again = new(session.receive(&second, publish(7, b"picture", true)));
+        again.acknowledge().await;
+        assert_eq!((first.acks(), second.acks()), (0, 1));
     }
 
     #[tokio::test]
