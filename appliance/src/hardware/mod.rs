@@ -8,12 +8,12 @@ mod auto_camera;
 mod exposure;
 pub(crate) mod gpiochip;
 pub(crate) mod identity;
-mod kept_source;
 pub(crate) mod open;
 mod rotated;
 pub(crate) mod rpicam;
 pub(crate) mod rppal_gpio;
 pub(crate) mod simulated;
+mod streaming_camera;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod v4l;

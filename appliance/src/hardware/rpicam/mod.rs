@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use self::process::{Process, StreamEnd};
 use super::CameraError;
-use super::kept_source::{self, KeptSource, Wanted};
+use super::streaming_camera::{self, FrameRequest, StreamingCamera};
 use crate::imaging::brightness::brightness;
 use crate::imaging::frame::Frame;
 use crate::settings;
@@ -121,7 +121,7 @@ impl RpicamCamera {
     }
 }
 
-impl KeptSource for RpicamCamera {
+impl StreamingCamera for RpicamCamera {
     type Source = Process;
     type Failure = StreamEnd;
 
@@ -146,10 +146,10 @@ impl KeptSource for RpicamCamera {
         Ok(brightness(&picture.bytes, picture.content_type))
     }
 
-    fn fresh_frame(&self, process: &mut Process, wanted: Wanted) -> Result<Frame, StreamEnd> {
+    fn fresh_frame(&self, process: &mut Process, request: FrameRequest) -> Result<Frame, StreamEnd> {
         // All frames of a new child are from after the press.
-        let under_way = if wanted.source_is_new { 0 } else { UNDER_WAY };
-        process.picture_after(under_way, wanted.until)
+        let under_way = if request.source_is_new { 0 } else { UNDER_WAY };
+        process.picture_after(under_way, request.until)
     }
 
     fn end(&self, process: Process, ended: StreamEnd, asked: Instant) -> CameraError {
@@ -187,7 +187,7 @@ impl KeptSource for RpicamCamera {
 
 impl super::Camera for RpicamCamera {
     fn prepare(&mut self, within: Duration) {
-        kept_source::prepare(self, within);
+        streaming_camera::prepare(self, within);
     }
 
     fn configure(&mut self, settings: &settings::CameraSettings) {
@@ -201,7 +201,7 @@ impl super::Camera for RpicamCamera {
     }
 
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
-        kept_source::take_frame(self, deadline)
+        streaming_camera::take_frame(self, deadline)
     }
 
     fn describe(&mut self) -> Vec<String> {

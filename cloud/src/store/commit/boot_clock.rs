@@ -5,8 +5,9 @@ use keepsake_protocol::event::BootClockOffset;
 use keepsake_protocol::{BootId, DeviceId, Hash};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::bind::{from_bigint, id, to_bigint};
+use crate::store::bind::{id, to_bigint};
 use crate::store::error::Result;
+use crate::store::query::boot_clocks::clock_offset;
 use crate::store::statement::{keep_newest, sql};
 
 /// Lines of one boot. A camera bounds itself to fewer; one that does not has its latest lines made into one.
@@ -104,17 +105,7 @@ async fn of_boot(
     .fetch_all(connection, "read the lines of a boot")
     .await?;
     rows.iter()
-        .map(|row| {
-            let line = BootClockOffset {
-                boot,
-                offset_us: row.get(1),
-                error_us: from_bigint(row.get(2)),
-                at_us: row.get::<Option<i64>, _>(3).map(from_bigint),
-                estimated: row.get::<i64, _>(4) != 0,
-                spool: None,
-            };
-            Ok((id(row.get::<&[u8], _>(0), "a hash")?, line))
-        })
+        .map(|row| Ok((id(row.get::<&[u8], _>("hash"), "a hash")?, clock_offset(row, boot))))
         .collect()
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use keepsake_protocol::BootId;
 use keepsake_protocol::event::BootClockOffset;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::store::bind::{from_bigint, id};
@@ -35,16 +36,8 @@ pub(crate) async fn correct(connection: &mut AnyConnection, pictures: &mut [Pict
         }
         let rows = query.fetch_all(&mut *connection, "read the clock offsets of boots").await?;
         for row in &rows {
-            let boot: BootId = id(row.get::<&[u8], _>(0), "a boot id")?;
-            let line = BootClockOffset {
-                boot,
-                offset_us: row.get(2),
-                error_us: from_bigint(row.get(3)),
-                at_us: row.get::<Option<i64>, _>(4).map(from_bigint),
-                estimated: row.get::<i64, _>(5) != 0,
-                spool: None,
-            };
-            lines.entry((boot, row.get(1))).or_default().push(line);
+            let boot: BootId = id(row.get::<&[u8], _>("boot"), "a boot id")?;
+            lines.entry((boot, row.get("device"))).or_default().push(clock_offset(row, boot));
         }
     }
     for picture in pictures {
@@ -52,4 +45,16 @@ pub(crate) async fn correct(connection: &mut AnyConnection, pictures: &mut [Pict
         picture.set_capture_time(lines.get(&of).map_or(&[], Vec::as_slice));
     }
     Ok(())
+}
+
+/// Returns the clock offset in a row of the table.
+pub(crate) fn clock_offset(row: &AnyRow, boot: BootId) -> BootClockOffset {
+    BootClockOffset {
+        boot,
+        offset_us: row.get("offset_us"),
+        error_us: from_bigint(row.get("error_us")),
+        at_us: row.get::<Option<i64>, _>("measured_us").map(from_bigint),
+        estimated: row.get::<i64, _>("estimated") != 0,
+        spool: None,
+    }
 }

@@ -1,6 +1,6 @@
 //! Reads for pages and the API, and the small transactions of users, sessions, tokens, commands and settings.
 
-mod boot_clocks;
+pub(crate) mod boot_clocks;
 pub(crate) mod commands;
 pub(crate) mod devices;
 pub(crate) mod pictures;

@@ -18,7 +18,7 @@ use super::convert::from_mjpeg;
 use super::driver::{DequeuedFrame, Device, DeviceInfo, Driver, NegotiatedFormat, Size, Stream, is_gone};
 #[cfg(feature = "v4l")]
 use super::kernel::Kernel;
-use crate::hardware::kept_source::{self, KeptSource, Wanted};
+use crate::hardware::streaming_camera::{self, FrameRequest, StreamingCamera};
 use crate::hardware::{CameraError, HardwareError};
 use crate::imaging::brightness::brightness;
 use crate::imaging::frame::Frame;
@@ -113,7 +113,7 @@ impl V4lCamera {
     }
 }
 
-impl KeptSource for V4lCamera {
+impl StreamingCamera for V4lCamera {
     type Source = RunningStream;
     type Failure = CameraError;
 
@@ -181,15 +181,15 @@ impl KeptSource for V4lCamera {
         })
     }
 
-    fn fresh_frame(&self, running: &mut RunningStream, wanted: Wanted) -> Result<Frame, CameraError> {
+    fn fresh_frame(&self, running: &mut RunningStream, request: FrameRequest) -> Result<Frame, CameraError> {
         let asked = Instant::now();
         let camera = running.path.display().to_string();
-        let mut freshness = Freshness::new(wanted.pressed_us, &mut running.ahead);
+        let mut freshness = Freshness::new(request.pressed_us, &mut running.ahead);
         let mut damaged: Vec<Damage> = Vec::new();
-        while Instant::now() < wanted.until && damaged.len() < DAMAGED_MAX {
+        while Instant::now() < request.until && damaged.len() < DAMAGED_MAX {
             let given = running
                 .stream
-                .next(remaining(wanted.until))
+                .next(remaining(request.until))
                 .map_err(|error| camera_error(&running.path, "take a frame", asked, error))?;
             if !freshness.is_fresh(given.stamp, clock::monotonic_us()) {
                 continue;
@@ -232,7 +232,7 @@ impl KeptSource for V4lCamera {
 
 impl crate::hardware::Camera for V4lCamera {
     fn prepare(&mut self, within: Duration) {
-        kept_source::prepare(self, within);
+        streaming_camera::prepare(self, within);
     }
 
     fn configure(&mut self, settings: &settings::CameraSettings) {
@@ -248,7 +248,7 @@ impl crate::hardware::Camera for V4lCamera {
     }
 
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
-        kept_source::take_frame(self, deadline)
+        streaming_camera::take_frame(self, deadline)
     }
 
     fn describe(&mut self) -> Vec<String> {

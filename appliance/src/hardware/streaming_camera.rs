@@ -13,9 +13,9 @@ use crate::time::clock;
 /// The most sources started during one press: one that fails twice in a row will not recover.
 const STARTS_MAX: u32 = 2;
 
-/// A moment until which a frame is waited for, and the press that waits for it.
+/// The press that a frame is for, and the end of the wait for it.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted {
+pub(super) struct FrameRequest {
     /// CLOCK_MONOTONIC, microseconds.
     pub(super) pressed_us: u64,
     pub(super) until: Instant,
@@ -24,9 +24,9 @@ pub(super) struct Wanted {
 }
 
 /// A camera with a source of frames that runs on between presses.
-pub(super) trait KeptSource {
+pub(super) trait StreamingCamera {
     type Source;
-    /// Why a source gives no more frames.
+    /// The reason that a source gives no more frames.
     type Failure;
 
     /// Returns the source that runs, if any.
@@ -40,7 +40,7 @@ pub(super) trait KeptSource {
     fn next_brightness(&self, source: &mut Self::Source, until: Instant) -> Result<Option<u8>, Self::Failure>;
 
     /// Returns the first whole frame that began after the press.
-    fn fresh_frame(&self, source: &mut Self::Source, wanted: Wanted) -> Result<Frame, Self::Failure>;
+    fn fresh_frame(&self, source: &mut Self::Source, request: FrameRequest) -> Result<Frame, Self::Failure>;
 
     /// Ends a source that failed. `asked`: when it was asked first.
     fn end(&self, source: Self::Source, failure: Self::Failure, asked: Instant) -> CameraError;
@@ -50,21 +50,21 @@ pub(super) trait KeptSource {
 }
 
 /// Does the slow part of the first frame in advance.
-pub(super) fn prepare(camera: &mut impl KeptSource, within: Duration) {
+pub(super) fn prepare(camera: &mut impl StreamingCamera, within: Duration) {
     if let Err(error) = take_frame(camera, within) {
         tracing::warn!(error = display_chain(&error), "the camera is not ready");
     }
 }
 
 /// Takes a frame that began after this call, from the source that runs or from a new one.
-pub(super) fn take_frame<C: KeptSource>(camera: &mut C, deadline: Duration) -> Result<Frame, CameraError> {
+pub(super) fn take_frame<C: StreamingCamera>(camera: &mut C, deadline: Duration) -> Result<Frame, CameraError> {
     let pressed_us = clock::monotonic_us();
     let until = Instant::now() + deadline;
     let mut starts = 0;
     loop {
         let source_is_new = camera.source().is_none();
         starts += u32::from(source_is_new);
-        let error = match try_once(camera, Wanted { pressed_us, until, source_is_new }) {
+        let error = match try_once(camera, FrameRequest { pressed_us, until, source_is_new }) {
             Ok(frame) => return Ok(frame),
             Err(error) => error,
         };
@@ -76,22 +76,22 @@ pub(super) fn take_frame<C: KeptSource>(camera: &mut C, deadline: Duration) -> R
     }
 }
 
-fn try_once(camera: &mut impl KeptSource, mut wanted: Wanted) -> Result<Frame, CameraError> {
+fn try_once(camera: &mut impl StreamingCamera, mut request: FrameRequest) -> Result<Frame, CameraError> {
     let mut source = match camera.source().take() {
         Some(source) => source,
         None => camera.start()?,
     };
     let asked = Instant::now();
-    if !wanted.source_is_new {
+    if !request.source_is_new {
         // A source that died in silence must leave time for another.
-        wanted.until = asked + wanted.until.saturating_duration_since(asked) / 2;
+        request.until = asked + request.until.saturating_duration_since(asked) / 2;
     }
-    let warmed_up = if wanted.source_is_new {
-        warm_up(camera, &mut source, wanted.until)
+    let warmed_up = if request.source_is_new {
+        warm_up(camera, &mut source, request.until)
     } else {
         Ok(())
     };
-    match warmed_up.and_then(|()| camera.fresh_frame(&mut source, wanted)) {
+    match warmed_up.and_then(|()| camera.fresh_frame(&mut source, request)) {
         Ok(frame) => {
             *camera.source() = Some(source);
             Ok(frame)
@@ -101,7 +101,7 @@ fn try_once(camera: &mut impl KeptSource, mut wanted: Wanted) -> Result<Frame, C
 }
 
 /// Skips frames until the exposure is stable, within the bounds of the settings.
-fn warm_up<C: KeptSource>(camera: &C, source: &mut C::Source, until: Instant) -> Result<(), C::Failure> {
+fn warm_up<C: StreamingCamera>(camera: &C, source: &mut C::Source, until: Instant) -> Result<(), C::Failure> {
     let settings = camera.settings();
     let ends = until.min(Instant::now() + settings.warm_up());
     let mut exposure = Exposure::default();
