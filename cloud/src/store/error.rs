@@ -64,6 +64,26 @@ impl StoreError {
         }
     }
 
+    /// Returns true if another writer was quicker: the same batch may simply be committed again.
+    pub fn is_race(&self) -> bool {
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        let Some(sqlx::Error::Database(error)) = source.downcast_ref() else {
+            return false;
+        };
+        match error.try_downcast_ref::<MySqlDatabaseError>() {
+            // A deadlock, also in a cluster; a lock waited for in vain; a member of a replication group that was
+            // quicker (3101, and 1180 with 149); a row that changed since the snapshot; a key that is there by now.
+            Some(mysql) => match mysql.number() {
+                1213 | 1205 | 3101 | 1020 | 1062 => true,
+                1180 => mysql.message().contains("149"),
+                _ => false,
+            },
+            None => false,
+        }
+    }
+
     /// Returns true if the database or its disk is full. Small changes may still be possible then.
     pub fn is_full(&self) -> bool {
         let Self::Database { source, .. } = self else {

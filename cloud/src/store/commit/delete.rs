@@ -1,7 +1,9 @@
 //! Deletes a picture on request of a user.
 
+use std::collections::BTreeMap;
+
 use crate::store::bind::Key;
-use crate::store::commit::{fate, picture, totals};
+use crate::store::commit::{device, fate, picture};
 use crate::store::error::Result;
 use crate::store::open::Store;
 use crate::store::picture::Picture;
@@ -20,7 +22,7 @@ impl Store {
             let deleted = fate::mark_deleted(&mut tx, key).await?;
             if deleted {
                 picture::remove(&mut tx, picture.arrival).await?;
-                totals::count(&mut tx, &picture.device, -1).await?;
+                device::count_pictures(&mut tx, &BTreeMap::from([(&picture.device, -1)])).await?;
             }
             tx.commit("commit deleting").await?;
             Ok(deleted)

@@ -154,23 +154,6 @@ impl Store {
 /// Longer uptimes are invented, and would overflow: about 3,000 years.
 pub(in crate::store) const BOOTTIME_US_MAX: i64 = 100_000_000_000_000_000;
 
-/// Returns the picture by whose estimate the pictures of a boot are sorted: one with a synchronised clock, if there is
-/// any.
-pub(in crate::store) async fn boot_reference(
-    connection: &mut AnyConnection,
-    device: &DeviceId,
-    boot: BootId,
-) -> Result<Option<Picture>> {
-    let row = select(
-        "WHERE device = ? AND pressed_boot = ? AND pressed_boottime_us < ? \
-         ORDER BY pressed_synchronised DESC, arrival DESC LIMIT 1",
-    )
-    .bind((device, boot, BOOTTIME_US_MAX))
-    .fetch_optional(connection, "read a picture of a boot")
-    .await?;
-    row.as_ref().map(read).transpose()
-}
-
 /// Returns the numbers of conflicting and of damaged pictures of a camera, and its latest picture by capture time.
 pub(crate) async fn summary(connection: &mut AnyConnection, device: &DeviceId) -> Result<(u64, u64, Option<Picture>)> {
     let counted = async |connection: &mut AnyConnection, column: &str| {
@@ -193,13 +176,13 @@ pub(crate) async fn summary(connection: &mut AnyConnection, device: &DeviceId) -
 /// Reads whole rows, and corrects their capture times by the clock offsets of their boots.
 async fn read_all(connection: &mut AnyConnection, rows: &[AnyRow]) -> Result<Vec<Picture>> {
     let mut pictures = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
-    boot_clocks::correct(connection, &mut pictures).await?;
+    boot_clocks::correct(connection, &mut pictures.iter_mut().collect::<Vec<_>>()).await?;
     Ok(pictures)
 }
 
 async fn read_one(connection: &mut AnyConnection, row: Option<&AnyRow>) -> Result<Option<Picture>> {
     let mut picture = row.map(read).transpose()?;
-    boot_clocks::correct(connection, picture.as_mut_slice()).await?;
+    boot_clocks::correct(connection, &mut picture.iter_mut().collect::<Vec<_>>()).await?;
     Ok(picture)
 }
 
