@@ -17,6 +17,7 @@ mod open;
 mod paginate;
 mod picture;
 mod query;
+mod readers;
 mod schema;
 mod statement;
 mod writer;

@@ -74,7 +74,7 @@ mod tests {
             let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")))
                 .bind("porch")
                 .bind(1)
-                .fetch_one(&store.readers)
+                .fetch_one(&mut *store.reader().await.unwrap())
                 .await
                 .unwrap();
             let plan: String = plan.get("detail");
