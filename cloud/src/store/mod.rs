@@ -16,6 +16,7 @@ mod meta;
 mod open;
 mod paginate;
 mod picture;
+mod places;
 mod query;
 mod schema;
 mod statement;

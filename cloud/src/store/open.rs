@@ -12,6 +12,7 @@ use crate::store::connection::{Connector, StoreOptions, WriterLease};
 use crate::store::error::{ErrorContext, Result, StoreError};
 use crate::store::limits::Limits;
 use crate::store::meta;
+use crate::store::places::Places;
 use crate::store::statement::{Column, Statement};
 use crate::store::writer::{Transaction, Writer};
 
@@ -30,6 +31,7 @@ pub struct Store {
     pub(in crate::store) connector: Connector,
     pub(in crate::store) id: StoreId,
     pub(in crate::store) limits: Limits,
+    pub(in crate::store) places: Places,
 }
 
 impl Store {
@@ -86,7 +88,14 @@ impl Store {
             .max_connections(READERS)
             .acquire_timeout(READER_WAIT)
             .connect_lazy_with(connector.options());
-        Ok(Self { writer, readers, connector, id, limits })
+        Ok(Self {
+            writer,
+            readers,
+            connector,
+            id,
+            limits,
+            places: Places::default(),
+        })
     }
 
     /// The random id made with the database; cameras pin it.
