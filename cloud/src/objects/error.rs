@@ -45,6 +45,11 @@ impl ObjectError {
         }
     }
 
+    /// Returns true if the bytes are lost: missing, or not those that were stored.
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Changed { .. })
+    }
+
     /// Returns true if the disk is full.
     pub fn is_full(&self) -> bool {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

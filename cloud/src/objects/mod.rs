@@ -7,6 +7,7 @@ mod error;
 mod folder;
 mod key;
 mod location;
+pub mod verify;
 
 use std::ops::Range;
 use std::path::Path;

@@ -38,6 +38,8 @@ pub enum StoreError {
     ForeignPlace(String),
     #[error("{0} should hold pictures and has no keepsake.json; is its disk mounted, or has it moved?")]
     EmptyPlace(String),
+    #[error("the bytes of picture {0} are missing in the database")]
+    NoBytes(i64),
     #[error(transparent)]
     User(#[from] UserError),
     #[error("prepare the data folder {folder}")]
@@ -68,6 +70,7 @@ impl StoreError {
             | Self::ForeignPlace(_)
             | Self::EmptyPlace(_) => true,
             Self::Corrupt(_)
+            | Self::NoBytes(_)
             | Self::TooManyDevices(_)
             | Self::User(_)
             | Self::Folder { .. }
@@ -99,6 +102,15 @@ impl StoreError {
         }
     }
 
+    /// Returns true if the bytes of a picture are lost: missing, or not those that were stored.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::Objects(error) => error.is_loss(),
+            Self::NoBytes(_) => true,
+            _ => false,
+        }
+    }
+
     /// A plain sentence for cameras and pages, without what only the log should have.
     pub fn sentence(&self) -> String {
         match self {
@@ -118,6 +130,7 @@ impl StoreError {
             Self::Database { .. }
             | Self::TimedOut(_)
             | Self::Corrupt(_)
+            | Self::NoBytes(_)
             | Self::TooManyDevices(_)
             | Self::User(_)
             | Self::Folder { .. } => "the cloud's database does not answer".to_owned(),
