@@ -9,6 +9,7 @@ use crate::store::connection::{Connector, StoreOptions, WriterLease};
 use crate::store::error::{ErrorContext, Result, StoreError};
 use crate::store::limits::Limits;
 use crate::store::meta;
+use crate::store::places::Places;
 use crate::store::readers::{Reader, Readers};
 use crate::store::statement::{Column, Statement};
 use crate::store::writer::{Transaction, Writer};
@@ -21,6 +22,7 @@ pub struct Store {
     pub(in crate::store) connector: Connector,
     pub(in crate::store) id: StoreId,
     pub(in crate::store) limits: Limits,
+    pub(in crate::store) places: Places,
 }
 
 impl Store {
@@ -56,7 +58,14 @@ impl Store {
             .map_err(|_| StoreError::TimedOut(limits.unit_of_work))??;
         let id = connector.id().ok_or(StoreError::AnotherWriter)?;
         let readers = Readers::new(connector.clone());
-        Ok(Self { writer, readers, connector, id, limits })
+        Ok(Self {
+            writer,
+            readers,
+            connector,
+            id,
+            limits,
+            places: Places::default(),
+        })
     }
 
     /// The random id made with the database; cameras pin it.

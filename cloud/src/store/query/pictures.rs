@@ -1,4 +1,4 @@
-//! Tables `picture` and `picture_bytes`: lists of pictures without their bytes, and the bytes of one picture.
+//! Table `picture`: lists of pictures without their bytes.
 
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::id::PictureId;
@@ -137,18 +137,12 @@ impl Store {
         .await
     }
 
-    /// Returns the bytes of a picture exactly as the camera made them.
-    pub async fn image(&self, arrival: i64) -> Result<Option<Vec<u8>>> {
-        self.blob("SELECT bytes FROM picture_bytes WHERE arrival = ?", arrival).await
-    }
-
     /// Returns the thumbnail of a picture, JPEG.
     pub async fn thumbnail(&self, arrival: i64) -> Result<Option<Vec<u8>>> {
-        self.blob("SELECT bytes FROM thumbnail WHERE arrival = ?", arrival).await
-    }
-
-    async fn blob(&self, statement: &'static str, arrival: i64) -> Result<Option<Vec<u8>>> {
-        sql(statement).bind(arrival).value(self, "read the bytes of a picture").await
+        sql("SELECT bytes FROM thumbnail WHERE arrival = ?")
+            .bind(arrival)
+            .value(self, "read a thumbnail")
+            .await
     }
 }
 
