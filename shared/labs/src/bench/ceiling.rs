@@ -2,14 +2,14 @@
 //! them. Nothing that stores pictures one way or the other is faster on the same machine.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use fs_err as fs;
 use fs_err::File;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Value};
@@ -26,8 +26,8 @@ const BATCHES_AHEAD: usize = 2;
 pub enum Bytes {
     /// A file for each picture: all written and fsynced, then their folder.
     Files,
-    /// One file for all pictures: appended, then one fdatasync for a batch.
-    Segment,
+    /// A file for all pictures of a batch: written and fsynced, then its folder.
+    Batches,
 }
 
 /// A row like the cloud's for a picture: its keys, its metadata as text, and where its bytes are.
@@ -41,13 +41,12 @@ const METADATA_BYTES: usize = 200;
 pub fn run(connection: &mut Conn, folder: &Path, bytes: Bytes, picture: &[u8], count: usize) -> Result<Duration> {
     connection.query_drop(TABLE)?;
     let start = Instant::now();
-    let (durable, rows) = sync_channel::<std::ops::Range<usize>>(BATCHES_AHEAD);
+    let (durable, rows) = sync_channel::<Range<usize>>(BATCHES_AHEAD);
     thread::scope(|scope| {
         let writer = scope.spawn(move || -> Result<()> {
-            let mut writer = Writer::new(folder, bytes)?;
             for first in (0..count).step_by(BATCH_PICTURES) {
                 let batch = first..count.min(first + BATCH_PICTURES);
-                writer.write(batch.clone(), picture)?;
+                write(folder, bytes, batch.clone(), picture)?;
                 durable.send(batch).context("the database ended")?;
             }
             Ok(())
@@ -61,7 +60,7 @@ pub fn run(connection: &mut Conn, folder: &Path, bytes: Bytes, picture: &[u8], c
 }
 
 /// Inserts the rows of a batch with one statement, which is one commit.
-fn insert(connection: &mut Conn, batch: std::ops::Range<usize>) -> Result<()> {
+fn insert(connection: &mut Conn, batch: Range<usize>) -> Result<()> {
     let rows = vec!["(?, ?, ?, ?, ?, ?)"; batch.len()].join(", ");
     let sql = format!("INSERT INTO picture (arrival, spool, sequence, hash, metadata, object) VALUES {rows}");
     let values = batch.flat_map(|number| {
@@ -80,48 +79,35 @@ fn insert(connection: &mut Conn, batch: std::ops::Range<usize>) -> Result<()> {
     Ok(())
 }
 
-/// Makes batches of bytes durable.
-enum Writer {
-    Files(PathBuf),
-    Segment(File),
-}
-
-impl Writer {
-    fn new(folder: &Path, bytes: Bytes) -> Result<Self> {
-        Ok(match bytes {
-            Bytes::Files => Self::Files(folder.to_owned()),
-            Bytes::Segment => Self::Segment(File::create(folder.join("segment"))?),
-        })
-    }
-
-    fn write(&mut self, batch: std::ops::Range<usize>, picture: &[u8]) -> Result<()> {
-        match self {
-            Self::Segment(file) => {
-                for _ in batch {
-                    file.write_all(picture)?;
-                }
-                file.sync_data()?;
+/// Makes the bytes of a batch durable.
+fn write(folder: &Path, bytes: Bytes, batch: Range<usize>, picture: &[u8]) -> Result<()> {
+    match bytes {
+        Bytes::Batches => {
+            let mut file = File::create(folder.join(format!("{}.batch", batch.start)))?;
+            for _ in batch {
+                file.write_all(picture)?;
             }
-            Self::Files(folder) => {
-                let next = AtomicUsize::new(batch.start);
-                let write_files = || -> Result<()> {
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= batch.end {
-                            return Ok(());
-                        }
-                        let mut file = File::create(folder.join(format!("{number}.jpg")))?;
-                        file.write_all(picture)?;
-                        file.sync_data()?;
-                    }
-                };
-                thread::scope(|scope| {
-                    let threads: Vec<_> = (0..FSYNC_THREADS).map(|_| scope.spawn(write_files)).collect();
-                    threads.into_iter().try_for_each(|one| one.join().expect("a write does not panic"))
-                })?;
-                fs::File::open(&*folder)?.sync_all()?;
-            }
+            file.sync_data()?;
         }
-        Ok(())
+        Bytes::Files => {
+            let next = AtomicUsize::new(batch.start);
+            let write_files = || -> Result<()> {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= batch.end {
+                        return Ok(());
+                    }
+                    let mut file = File::create(folder.join(format!("{number}.jpg")))?;
+                    file.write_all(picture)?;
+                    file.sync_data()?;
+                }
+            };
+            thread::scope(|scope| {
+                let threads: Vec<_> = (0..FSYNC_THREADS).map(|_| scope.spawn(write_files)).collect();
+                threads.into_iter().try_for_each(|one| one.join().expect("a write does not panic"))
+            })?;
+        }
     }
+    File::open(folder)?.sync_all()?;
+    Ok(())
 }

@@ -76,7 +76,7 @@ impl Contender {
         Self::Native,
         Self::Broker,
         Self::Ceiling(Bytes::Files),
-        Self::Ceiling(Bytes::Segment),
+        Self::Ceiling(Bytes::Batches),
     ];
 
     fn name(self) -> &'static str {
@@ -87,7 +87,7 @@ impl Contender {
             Self::Native => "native",
             Self::Broker => "broker alone",
             Self::Ceiling(Bytes::Files) => "bare writer, a file a picture",
-            Self::Ceiling(Bytes::Segment) => "bare writer, one file",
+            Self::Ceiling(Bytes::Batches) => "bare writer, a file a batch",
         }
     }
 }
@@ -160,12 +160,16 @@ fn record_ratios(result: &mut StepResult, kind: Kind, case: &Case, rates: &[(Con
         native / rate(Contender::Ceiling(Bytes::Files)),
         0.5,
     );
-    ratio("native : bare writer, one file", native / rate(Contender::Ceiling(Bytes::Segment)), 0.5);
+    ratio(
+        "native : bare writer, a file a batch",
+        native / rate(Contender::Ceiling(Bytes::Batches)),
+        0.5,
+    );
     for (name, value) in [
         ("third-party : lab", foreign / lab),
         ("third-party, base64 : lab", rate(Contender::ForeignBase64) / lab),
         ("bare writer, a file a picture : lab", rate(Contender::Ceiling(Bytes::Files)) / lab),
-        ("bare writer, one file : lab", rate(Contender::Ceiling(Bytes::Segment)) / lab),
+        ("bare writer, a file a batch : lab", rate(Contender::Ceiling(Bytes::Batches)) / lab),
         ("broker alone : lab", rate(Contender::Broker) / lab),
     ] {
         result.record(&group, name, "×", value);

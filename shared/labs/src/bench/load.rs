@@ -170,7 +170,9 @@ impl Packets {
                         let packet = Packet::read(&mut reader)?.context("the broker has closed the connection")?;
                         let freed = confirmed(&packet, &socket)?;
                         left -= freed;
-                        *lock() = lock().map(|bytes| bytes - freed);
+                        if let Some(bytes) = &mut *lock() {
+                            *bytes -= freed;
+                        }
                         change.notify_all();
                     }
                     Ok(())
@@ -183,9 +185,10 @@ impl Packets {
             });
             for (packet, size) in &self.0 {
                 let full = |bytes: &mut Option<usize>| bytes.is_some_and(|bytes| bytes > 0 && bytes + size > window);
-                let mut bytes = change.wait_while(lock(), full).unwrap_or_else(PoisonError::into_inner);
-                let Some(bytes) = &mut *bytes else { break };
-                *bytes += size;
+                match &mut *change.wait_while(lock(), full).unwrap_or_else(PoisonError::into_inner) {
+                    Some(bytes) => *bytes += size,
+                    None => break,
+                }
                 socket.lock().unwrap_or_else(PoisonError::into_inner).write_all(packet)?;
             }
             reading.join().expect("the reader does not panic")
