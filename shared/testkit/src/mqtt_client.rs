@@ -49,7 +49,7 @@ impl Packet {
     }
 
     /// Returns a PUBLISH with QoS 1, or with QoS 0 if it has no id.
-    pub(crate) fn publish(topic: &[u8], packet_id: Option<u16>, payload: &[u8]) -> Self {
+    pub fn publish(topic: &[u8], packet_id: Option<u16>, payload: &[u8]) -> Self {
         let mut body = Vec::with_capacity(payload.len() + topic.len() + 4);
         push_text(&mut body, topic);
         body.extend(packet_id.iter().flat_map(|id| id.to_be_bytes()));
@@ -222,8 +222,11 @@ impl Client {
         }
     }
 
-    /// Returns another handle on the socket, to close it from elsewhere.
-    pub(crate) fn socket(&self) -> io::Result<TcpStream> {
+    /// Returns another handle on the socket, to read, write or close it from elsewhere.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn socket(&self) -> io::Result<TcpStream> {
         self.socket.try_clone()
     }
 
