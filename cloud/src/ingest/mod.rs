@@ -5,4 +5,6 @@ pub mod external;
 pub mod operation;
 pub mod queue;
 pub(crate) mod receipts;
+mod window_budget;
+pub mod windows;
 pub mod worker;

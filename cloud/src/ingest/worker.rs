@@ -25,6 +25,7 @@ use crate::ingest::external::ExternalTopics;
 use crate::ingest::operation::{CommitOutcome, IngestOp};
 use crate::ingest::queue::{Delivery, IngestResponse, Queue};
 use crate::ingest::receipts::receipts;
+use crate::ingest::windows::Windows;
 use crate::mqtt::ack::Ack;
 use crate::mqtt::session::MqttSession;
 use crate::now_us;
@@ -45,6 +46,8 @@ const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Everything that the worker needs.
 pub struct IngestWorker {
     pub queue: Arc<Queue>,
+    /// The bytes that cameras may have in flight; receipts carry them.
+    pub windows: Arc<Windows>,
     pub store: Store,
     pub backpressure: Backpressure,
     pub events: EventBus,
@@ -261,6 +264,7 @@ impl IngestWorker {
         }
         for (device, mut receipt) in receipts(self.store.id(), &spoken) {
             receipt.sent_us = Some(now_us());
+            receipt.window = Some(self.windows.grant(&device));
             let topic = Topic::new(&device, MessageKind::Receipt);
             if self.control.publish(&topic, codec::encode(&receipt)).await {
                 reached.insert(device);
@@ -306,7 +310,7 @@ impl IngestWorker {
             return;
         };
         let has_receipt = earns_receipt(&outcome);
-        let verdict = response(self.store.id(), operation, device, outcome);
+        let verdict = response(self.store.id(), operation, device, outcome, self.windows.grant(device));
         match responder.send(verdict) {
             Ok(()) if has_receipt => log_step(span, "receipt sent"),
             Err(IngestResponse::Receipts(receipts)) => {
@@ -320,7 +324,13 @@ impl IngestWorker {
     }
 }
 
-fn response(store: StoreId, operation: &IngestOp, device: &DeviceId, outcome: CommitOutcome) -> IngestResponse {
+fn response(
+    store: StoreId,
+    operation: &IngestOp,
+    device: &DeviceId,
+    outcome: CommitOutcome,
+    window: u64,
+) -> IngestResponse {
     if let (IngestOp::Quarantine(suspect), CommitOutcome::Quarantined) = (operation, &outcome) {
         return IngestResponse::Quarantined(suspect.reason.clone());
     }
@@ -333,6 +343,7 @@ fn response(store: StoreId, operation: &IngestOp, device: &DeviceId, outcome: Co
     }
     for receipt in &mut receipts {
         receipt.sent_us = Some(now_us());
+        receipt.window = Some(window);
     }
     IngestResponse::Receipts(receipts)
 }
@@ -389,6 +400,8 @@ fn with_chain(error: StoreError) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
     use crate::downlink::Downlink;
     use crate::ingest::operation::Message;
@@ -410,8 +423,9 @@ mod tests {
         let outboxes = Outboxes::default();
         let downlink = Downlink::new(control.clone(), outboxes.clone());
         IngestWorker {
-            announcer: Announcer::new(store.clone(), downlink, backpressure.clone(), 1000),
+            announcer: Announcer::new(store.clone(), downlink, backpressure.clone(), 1000, watch::channel(None).1),
             outboxes,
+            windows: Arc::new(Windows::new(queue.clone())),
             queue,
             store,
             backpressure,
