@@ -10,6 +10,7 @@ pub(crate) mod inventory;
 pub(crate) mod part;
 pub(crate) mod picture;
 pub(crate) mod quarantine;
+pub(crate) mod relocate;
 pub(crate) mod spool;
 pub(crate) mod tombstone;
 pub(crate) mod totals;
