@@ -85,7 +85,7 @@ async fn keep(state: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<P
         height: small.map_or(0, |small| small.height),
         damaged: decoded.damaged,
     };
-    let picture = state.store.upload(device, &image, upload, now_us()).await?;
+    let picture = state.store.upload(device, image, upload, now_us()).await?;
     state.live.publish(ChangeEvent::Pictures);
     state.live.publish(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
     state.thumbnails.notify_one();

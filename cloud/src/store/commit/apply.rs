@@ -105,7 +105,7 @@ impl Store {
     ) -> Result<CommitOutcome> {
         match operation {
             IngestOp::Capture { device, header, bytes } => {
-                self.apply_part(tx, totals, device, header, bytes, now_us).await
+                self.apply_part(tx, totals, device, header, &bytes.data, now_us).await
             }
             IngestOp::Tombstone { device, tombstone, hash, payload } => {
                 spool::touch_spool(tx, device, tombstone.spool, tombstone.last().next(), now_us).await?;
@@ -173,6 +173,7 @@ impl Store {
                     device,
                     hash: record.hash,
                     bytes: &whole,
+                    object: None,
                     number: Number::OfCamera(header),
                 };
                 let new = picture_batch::insert(tx, totals, &[whole], now_us).await?.pop().flatten();
@@ -234,7 +235,7 @@ impl Store {
                 topic: format!("an upload of {device}"),
                 reason: REASON.to_owned(),
                 hash: *hash,
-                bytes: bytes.clone(),
+                bytes: bytes.data.clone(),
             };
             quarantine::insert(tx, &entry, now_us, &self.limits).await?;
             return Ok(CommitOutcome::Quarantined);
@@ -252,7 +253,8 @@ fn new_picture(operation: &IngestOp) -> Option<NewPicture<'_>> {
         IngestOp::Capture { device, header, bytes } if header.is_whole() => Some(NewPicture {
             device,
             hash: header.capture.hash,
-            bytes,
+            bytes: &bytes.data,
+            object: bytes.object.as_ref(),
             number: Number::OfCamera(header),
         }),
         IngestOp::Upload {
@@ -266,7 +268,8 @@ fn new_picture(operation: &IngestOp) -> Option<NewPicture<'_>> {
         } => Some(NewPicture {
             device,
             hash: *hash,
-            bytes,
+            bytes: &bytes.data,
+            object: bytes.object.as_ref(),
             number: Number::OfCloud {
                 upload: Upload {
                     content_type: *content_type,
