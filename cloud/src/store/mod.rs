@@ -35,5 +35,6 @@ pub use crate::store::query::pictures::PageQuery;
 pub use crate::store::query::sessions::LoginSession;
 pub use crate::store::query::settings::{DeviceSettings, SettingsUpdate};
 pub use crate::store::query::spools::{Counters, SpoolState};
+pub use crate::store::query::thumbnails::{ClaimLimits, FinishedThumbnail};
 pub use crate::store::query::tokens::ApiToken;
 pub use crate::store::query::users::User;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry};
 use keepsake_cloud::pictures::capture_time::TimeSource;
 use keepsake_cloud::store::{
-    Command, Device, Limits, PageQuery, Picture, PictureCursor, SettingsUpdate, Store, Thumbnail, Upload,
+    ClaimLimits, Command, Device, FinishedThumbnail, Limits, PageQuery, Picture, PictureCursor, SettingsUpdate, Store,
+    Thumbnail, Upload,
 };
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
@@ -87,6 +88,13 @@ impl Fresh {
 
     async fn porch(&self) -> Device {
         self.store.device(&porch(), NOW).await.unwrap().unwrap()
+    }
+
+    /// Stores thumbnails, and returns the pictures that are claimed next.
+    async fn claim(&self, finished: &[FinishedThumbnail], unread: &[i64]) -> Vec<i64> {
+        let limits = ClaimLimits { pictures_max: 10, bytes_max: 100, attempts_max: 3 };
+        let claimed = self.store.next_thumbnails(finished, unread, limits).await.unwrap();
+        claimed.iter().map(|picture| picture.arrival).collect()
     }
 
     async fn all(&self) -> Vec<Picture> {
@@ -966,12 +974,79 @@ async fn a_picture_that_is_given_up_on_is_not_called_damaged() {
     let fresh = fresh!();
     fresh.commit(capture(1, b"one")).await;
     for _ in 0..3 {
-        let begun = fresh.store.begin_thumbnail(3).await.unwrap();
-        assert_eq!(begun.unwrap().arrival, 1);
+        assert_eq!(fresh.claim(&[], &[]).await, [1]);
     }
-    assert_eq!(fresh.store.begin_thumbnail(3).await.unwrap(), None);
+    assert!(fresh.claim(&[], &[]).await.is_empty());
     let picture = fresh.all().await.remove(0);
     assert_eq!((picture.thumbnail, picture.damaged), (Thumbnail::None, false));
+    assert_eq!(fresh.store.pending_thumbnails().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_picture_that_ended_the_program_is_claimed_alone() {
+    let fresh = fresh!();
+    for sequence in 1..=4 {
+        fresh.commit(capture(sequence, &[7; 40])).await;
+    }
+    // The newest first, until 100 bytes are reached.
+    assert_eq!(fresh.claim(&[], &[]).await, [4, 3, 2]);
+    // The program ended before it stored a result.
+    assert_eq!(fresh.claim(&[], &[]).await, [4]);
+    assert_eq!(fresh.claim(&[finished(4)], &[]).await, [3]);
+    // What could not be read was not tried.
+    assert_eq!(fresh.claim(&[], &[3]).await, [3]);
+    assert_eq!(fresh.claim(&[], &[3, 2]).await, [3, 2, 1]);
+    assert!(fresh.claim(&[finished(3), finished(2), finished(1)], &[]).await.is_empty());
+}
+
+#[tokio::test]
+async fn finished_thumbnails_are_stored_at_once_and_once() {
+    let fresh = fresh!();
+    for sequence in 1..=4 {
+        fresh.commit(capture(sequence, b"picture")).await;
+    }
+    let own = FinishedThumbnail { jpeg: None, ..finished(2) };
+    let broken = FinishedThumbnail {
+        state: Thumbnail::None,
+        jpeg: None,
+        color: None,
+        damaged: true,
+        ..finished(3)
+    };
+    assert!(fresh.store.delete(&fresh.all().await[3]).await.unwrap());
+    // Twice, as after a COMMIT whose answer was lost; the fourth was deleted meanwhile.
+    for _ in 0..2 {
+        let all = [finished(1), own.clone(), broken.clone(), finished(4)];
+        assert!(fresh.claim(&all, &[]).await.is_empty());
+    }
+    let states: Vec<_> = fresh
+        .all()
+        .await
+        .into_iter()
+        .map(|picture| (picture.thumbnail, picture.color, picture.damaged))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (Thumbnail::Ready, Some(0x0102_0301), false),
+            (Thumbnail::Ready, Some(0x0102_0302), false),
+            (Thumbnail::None, None, true)
+        ]
+    );
+    for (arrival, expected) in [(1, Some(b"small".to_vec())), (2, None), (3, None), (4, None)] {
+        assert_eq!(fresh.store.thumbnail(arrival).await.unwrap(), expected);
+    }
+}
+
+/// The thumbnail of a picture, with a colour that tells which.
+fn finished(arrival: i64) -> FinishedThumbnail {
+    FinishedThumbnail {
+        arrival,
+        state: Thumbnail::Ready,
+        jpeg: Some(b"small".to_vec()),
+        color: Some(0x0102_0300 + u32::try_from(arrival).unwrap()),
+        damaged: false,
+    }
 }
 
 /// A boot line as `device` sends it.

@@ -231,6 +231,7 @@ async fn gallery_view(state: &AppState, asked: &GalleryQuery) -> HttpResult<temp
     Ok(templates::GalleryView {
         cameras: cameras.into_iter().map(|(device, _)| device).collect(),
         total: store.picture_count(device.as_ref()).await?,
+        pending_thumbnails: state.metrics.pending_thumbnails(),
         newer: cursor(pictures.first(), newer),
         older: cursor(pictures.last(), older),
         pictures,
