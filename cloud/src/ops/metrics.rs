@@ -29,6 +29,7 @@ pub struct Metrics {
     thumbnails: Counter,
     pending_thumbnails: Gauge,
     commit_failures: Counter,
+    losses: Counter,
     commit: Histogram,
     ingest: Histogram,
 }
@@ -44,6 +45,7 @@ impl Default for Metrics {
             thumbnails: Counter::default(),
             pending_thumbnails: Gauge::default(),
             commit_failures: Counter::default(),
+            losses: Counter::default(),
             commit: buckets(),
             ingest: buckets(),
         }
@@ -172,6 +174,11 @@ impl Metrics {
         }
     }
 
+    /// The bytes of a picture were missing or changed when they were read.
+    pub fn record_loss(&self) {
+        self.losses.inc();
+    }
+
     /// Everything in the text format of OpenMetrics, which Prometheus reads.
     pub fn render(&self, state: &MetricsSnapshot) -> String {
         let mut text = String::new();
@@ -205,6 +212,11 @@ impl Metrics {
             "commit_failures",
             "Batches the store did not commit; nothing is acknowledged for them",
             self.commit_failures.clone(),
+        );
+        to.register(
+            "lost_reads",
+            "Requests for pictures whose bytes were missing or not those that were stored",
+            self.losses.clone(),
         );
         to.register_with_unit("commit", "Time to commit a batch", Unit::Seconds, self.commit.clone());
         to.register_with_unit("ingest", "From reading a message to its commit", Unit::Seconds, self.ingest.clone());

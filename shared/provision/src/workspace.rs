@@ -79,12 +79,11 @@ pub fn build(targets: &[&str]) -> Result<PathBuf> {
     if std::env::var_os(ALREADY_BUILT).is_some() {
         return Ok(folder);
     }
-    let release: &[&str] = if folder.ends_with("release") {
-        &["--release"]
-    } else {
-        &[]
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        None | Some("debug") => "dev",
+        Some(profile) => profile,
     };
-    build_profile(&[targets, release].concat())?;
+    build_profile(&[targets, &["--profile", profile]].concat())?;
     Ok(folder)
 }
 

@@ -1,5 +1,6 @@
 //! Repeatable randomness: every run prints its seed, and `KEEPSAKE_SEED` repeats it.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// A small generator (SplitMix64), good enough for moments to kill at, and the same everywhere.
@@ -7,15 +8,22 @@ use std::time::Duration;
 pub struct Seed(u64);
 
 impl Seed {
+    /// Returns the generator with this seed, for bytes that are the same in every run.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Takes the seed from `KEEPSAKE_SEED` or from the system, and prints it, so that a failed run can be repeated.
     pub fn from_env_or_random(what: &str) -> Self {
-        use std::hash::{BuildHasher, RandomState};
-        let seed = std::env::var("KEEPSAKE_SEED")
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(|| RandomState::new().hash_one(what) >> 32);
+        let seed = std::env::var("KEEPSAKE_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(what) >> 32);
         println!("{what}: repeat with KEEPSAKE_SEED={seed}");
         Self(seed)
+    }
+
+    /// Returns a generator for what only has to differ from run to run.
+    pub fn random() -> Self {
+        Self(RandomState::new().hash_one(0))
     }
 
     /// Returns another generator that continues independently.

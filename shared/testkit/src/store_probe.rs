@@ -157,6 +157,12 @@ impl StoreProbe {
         self.count(sqlx::query("SELECT COUNT(*) FROM picture")).unwrap_or(0)
     }
 
+    /// Returns the arrival of the latest picture, 0 without one and while the database is away. Costs one step of an
+    /// index, so that it can be asked often.
+    pub fn last_arrival(&self) -> u64 {
+        self.count(sqlx::query("SELECT COALESCE(MAX(arrival), 0) FROM picture")).unwrap_or(0)
+    }
+
     /// Returns the number of committed parts of incomplete pictures; 0 as well while the database is away.
     pub fn part_count(&self) -> u64 {
         self.count(sqlx::query("SELECT COUNT(*) FROM part")).unwrap_or(0)

@@ -12,22 +12,28 @@ use keepsake_provision::workspace;
 pub(crate) struct Delegate {
     package: &'static str,
     binary: &'static str,
-    features: &'static [&'static str],
+    /// Flags of cargo: features, profile.
+    options: &'static [&'static str],
 }
 
 pub(crate) const VMTEST: Delegate = Delegate {
     package: "keepsake-labs",
     binary: "vmtest",
-    features: &["--features", "v4l"],
+    options: &["--features", "v4l"],
 };
-pub(crate) const CHAOS: Delegate = Delegate { package: "keepsake-labs", binary: "chaos", features: &[] };
-pub(crate) const EMULATE: Delegate = Delegate { package: "keepsake-labs", binary: "emulate", features: &[] };
+pub(crate) const CHAOS: Delegate = Delegate { package: "keepsake-labs", binary: "chaos", options: &[] };
+pub(crate) const BENCH: Delegate = Delegate {
+    package: "keepsake-labs",
+    binary: "bench",
+    options: &["--profile", "release-without-lto"],
+};
+pub(crate) const EMULATE: Delegate = Delegate { package: "keepsake-labs", binary: "emulate", options: &[] };
 pub(crate) const SCREENSHOTS: Delegate = Delegate {
     package: "keepsake-labs",
     binary: "screenshots",
-    features: &[],
+    options: &[],
 };
-pub(crate) const IMAGE: Delegate = Delegate { package: "image-build", binary: "image", features: &[] };
+pub(crate) const IMAGE: Delegate = Delegate { package: "image-build", binary: "image", options: &[] };
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -46,7 +52,7 @@ impl Delegate {
     pub(crate) fn command(self) -> std::process::Command {
         let mut cargo = workspace::cargo();
         cargo.args(["run", "--quiet", "--package", self.package]);
-        cargo.args(self.features);
+        cargo.args(self.options);
         cargo.args(["--bin", self.binary, "--"]);
         cargo
     }

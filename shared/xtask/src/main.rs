@@ -34,6 +34,9 @@ enum Command {
     /// Inject faults into broker, cloud, camera and database while presses go on.
     #[command(disable_help_flag = true)]
     Chaos(delegate::Arguments),
+    /// Measure ingest, latency and images against a listener of a lab and against bare writers in the same run.
+    #[command(disable_help_flag = true)]
+    Bench(delegate::Arguments),
     /// Take pictures of every page, and of the demo for the README.
     #[command(disable_help_flag = true)]
     Screenshots(delegate::Arguments),
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Vmtest(arguments) => delegate::VMTEST.run(&arguments),
         Command::Chaos(arguments) => delegate::CHAOS.run(&arguments),
+        Command::Bench(arguments) => delegate::BENCH.run(&arguments),
         Command::Screenshots(arguments) => delegate::SCREENSHOTS.run(&arguments),
         Command::Deb(arguments) => deb::run(&arguments),
         Command::Image(arguments) => delegate::IMAGE.run(&arguments),

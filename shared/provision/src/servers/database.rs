@@ -15,12 +15,12 @@ use anyhow::{Context, Result};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::database_program::{DatabaseProgram, PASSWORD, USER};
+use super::database_program::DatabaseProgram;
 use crate::process::{Events, Program, eventually, free_port};
 use crate::skip::not_run;
 use crate::temp_dir::{TempDir, copy};
 
-pub use super::database_program::Kind;
+pub use super::database_program::{Kind, PASSWORD, USER};
 
 /// A start takes two seconds; after a kill, on a busy machine, recovery comes first.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -150,6 +150,14 @@ impl Database {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns its process id.
+    ///
+    /// # Panics
+    /// It is not running.
+    pub fn pid(&self) -> u32 {
+        self.program.as_ref().expect("a running server").pid()
     }
 
     /// Returns the URL of the schema `name`, as `--database` takes it.

@@ -13,9 +13,9 @@ use crate::prefix::Source;
 use crate::workspace;
 
 /// The user of the private servers, with all privileges.
-pub(super) const USER: &str = "keepsake";
+pub const USER: &str = "keepsake";
 /// Public, and good enough on loopback for the length of a test.
-pub(super) const PASSWORD: &str = "only-for-tests";
+pub const PASSWORD: &str = "only-for-tests";
 /// The scripts that make MariaDB's system tables.
 const SCRIPTS: [&str; 3] = ["mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql"];
 

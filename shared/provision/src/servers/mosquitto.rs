@@ -154,6 +154,14 @@ impl Mosquitto {
         self.port
     }
 
+    /// Returns its process id.
+    ///
+    /// # Panics
+    /// It is not running.
+    pub fn pid(&self) -> u32 {
+        self.program.as_ref().expect("a running server").pid()
+    }
+
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
     }

@@ -1,4 +1,4 @@
-//! Python with paho-mqtt, which the reference camera and the lab's script need, in a private environment below
+//! Python with paho-mqtt and PyMySQL, which the reference camera and the lab's scripts need, in a private environment below
 //! `target/fetched`: the system's Python packages are neither used nor changed.
 
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use crate::skip::not_run;
 use crate::workspace;
 
 /// Without a version: pip picks the newest that works with this Python.
-const PACKAGES: [&str; 1] = ["paho-mqtt"];
+/// `rsa`: MySQL's default authentication without TLS.
+const PACKAGES: [&str; 2] = ["paho-mqtt", "PyMySQL[rsa]"];
 
 /// A Python that has [`PACKAGES`].
 #[derive(Debug, Clone)]
@@ -39,9 +40,10 @@ impl Python {
         let _lock = workspace::lock(&cache, "python")?;
         let folder = cache.join("python");
         let python = folder.join("bin/python");
-        // Written last. An environment contains its own path, so it cannot be renamed into place when it is complete.
+        // Written last, with the packages. An environment contains its own path, so it cannot be renamed into place when
+        // it is complete.
         let complete = folder.join("complete");
-        if !complete.is_file() {
+        if fs::read_to_string(&complete).ok() != Some(PACKAGES.join(" ")) {
             let _ = fs::remove_dir_all(&folder);
             let system = find_program("python3").context("there is no python3 on this system")?;
             run(Command::new(system).args(["-m", "venv"]).arg(&folder))?;
@@ -50,7 +52,7 @@ impl Python {
                 .arg("--disable-pip-version-check")
                 .args(["--timeout", "20", "--retries", "2"])
                 .args(PACKAGES))?;
-            fs::write(&complete, "")?;
+            fs::write(&complete, PACKAGES.join(" "))?;
         }
         Ok(Self(python))
     }
