@@ -313,6 +313,7 @@ async fn accept_cameras(
 async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::Tls>) -> anyhow::Result<Store> {
     let place = StoreOptions {
         address: config.database.clone(),
+        data: config.data.clone(),
         capture_bytes_max: config.capture_bytes_max,
         allow_unsafe_durability: config.allow_unsafe_durability,
     };

@@ -528,6 +528,8 @@ fn shared_schema(kind: Kind) -> Option<Schema> {
 
 fn place(url: &str) -> StoreOptions {
     StoreOptions {
+        // No test here sends a part.
+        data: "/nonexistent".into(),
         address: Address::Server(Server::parse(url).unwrap()),
         capture_bytes_max: 15 * 1024 * 1024,
         allow_unsafe_durability: false,

@@ -50,9 +50,8 @@ pub(crate) async fn run(
                     }
                 }
                 _ = tidy.tick() => match store.drop_stale_parts(now_us()).await {
-                    Ok(0) => {}
-                    Ok(dropped) => tracing::info!("dropped {dropped} captures that were never finished"),
-                    Err(error) => tracing::warn!("drop old parts: {:#}", anyhow::Error::from(error)),
+                    0 => {}
+                    dropped => tracing::info!("dropped {dropped} captures that were never finished"),
                 },
             }
         }

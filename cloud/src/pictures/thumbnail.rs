@@ -192,8 +192,14 @@ async fn decode_batch(store: &Store, decoder: &Decoder, claimed: Vec<Picture>) -
 }
 
 async fn make_one(store: &Store, decoder: &Decoder, picture: &Picture) -> Result<FinishedThumbnail, StoreError> {
-    let bytes = store.image(picture.arrival).await?.unwrap_or_default();
-    let Decoded { thumbnail, damaged } = decoder.decode(bytes, picture.content_type).await;
+    let Decoded { thumbnail, damaged } = match store.image(picture.arrival).await {
+        Ok(bytes) => decoder.decode(bytes.unwrap_or_default(), picture.content_type).await,
+        Err(error) if error.is_loss() => {
+            tracing::error!("the bytes of picture {}: {:#}", picture.id(), anyhow::Error::from(error));
+            Decoded { thumbnail: None, damaged: false }
+        }
+        Err(error) => return Err(error),
+    };
     Ok(FinishedThumbnail {
         arrival: picture.arrival,
         state: if thumbnail.is_some() {

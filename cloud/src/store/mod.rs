@@ -16,6 +16,7 @@ mod limits;
 mod meta;
 mod open;
 mod paginate;
+mod parts;
 mod picture;
 mod places;
 mod query;

@@ -80,12 +80,7 @@ async fn keep(state: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<P
     let decoded = state.decoder.decode(image.to_vec(), content_type).await;
     let size = decoded.thumbnail.as_ref().map(|thumbnail| (thumbnail.width, thumbnail.height));
     let (width, height) = size.unwrap_or((0, 0));
-    let upload = Upload {
-        content_type,
-        width,
-        height,
-        damaged: decoded.damaged,
-    };
+    let upload = Upload { content_type, width, height, damaged: decoded.damaged };
     let picture = state.store.upload(device, &image, upload, now_us()).await?;
     state.live.publish(ChangeEvent::Pictures);
     state.live.publish(ChangeEvent::Device(std::sync::Arc::new(device.clone())));

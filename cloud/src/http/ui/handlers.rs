@@ -202,7 +202,7 @@ async fn command_view(store: &store::Store, command: store::Command) -> HttpResu
     if let Some(capture) = command.capture.filter(|_| command.command == CommandKind::Snap) {
         stored = store.pictures_of(capture).await?.first().map(|picture| (picture.id(), picture.stored_us));
         if stored.is_none() {
-            uploading = store.progress(capture).await?;
+            uploading = store.progress(capture);
         }
     }
     Ok(templates::CommandView { command, uploading, stored })

@@ -203,7 +203,10 @@ mod tests {
             (COUNT, "SEARCH picture USING COVERING INDEX picture_thumbnail (thumbnail=?)"),
         ] {
             let explain = format!("EXPLAIN QUERY PLAN {statement}");
-            let plan = sqlx::query(AssertSqlSafe(explain)).fetch_all(&store.readers).await.unwrap();
+            let plan = sqlx::query(AssertSqlSafe(explain))
+                .fetch_all(&mut *store.reader().await.unwrap())
+                .await
+                .unwrap();
             let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
             assert_eq!(plan, [expected]);
         }
