@@ -120,7 +120,8 @@ pub async fn run(config: Config, ready: impl FnOnce(Ready), shutdown: impl Futur
     let address = listener.local_addr().context("ask for the port")?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let stop = CancellationToken::new();
-    let (state, mut tasks) = start_services(config, &store, broker.as_deref(), address, &stop).await;
+    let decoder = Decoder::new(config.thumbnail_threads).context("prepare the threads that decode pictures")?;
+    let (state, mut tasks) = start_services(config, decoder, &store, broker.as_deref(), address, &stop).await;
     let mut serving = tokio::spawn(http::serve(listener, tls, state.clone(), stop.clone()));
     tokio::select! {
         () = shutdown.as_mut() => tracing::info!("stopping"),
@@ -150,6 +151,7 @@ pub async fn run(config: Config, ready: impl FnOnce(Ready), shutdown: impl Futur
 /// Builds everything that the routes need, and starts the work in the background.
 async fn start_services(
     config: Config,
+    decoder: Decoder,
     store: &Store,
     own_broker: Option<&dyn LocalBroker>,
     address: SocketAddr,
@@ -179,7 +181,7 @@ async fn start_services(
         live: EventBus::default(),
         backpressure,
         announcer,
-        decoder: Decoder::default(),
+        decoder,
         thumbnails: Arc::default(),
         sessions,
         broker_warnings,
@@ -259,6 +261,7 @@ fn start_tasks(state: &http::AppState) -> JoinSet<()> {
         state.store.clone(),
         state.decoder.clone(),
         state.live.clone(),
+        state.metrics.clone(),
         state.thumbnails.clone(),
         state.stop.clone(),
     ));
@@ -312,6 +315,7 @@ async fn accept_cameras(
 async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::Tls>) -> anyhow::Result<Store> {
     let place = StoreOptions {
         address: config.database.clone(),
+        data: config.data.clone(),
         capture_bytes_max: config.capture_bytes_max,
         allow_unsafe_durability: config.allow_unsafe_durability,
     };

@@ -55,6 +55,8 @@ const BYTES_WITH_SERVER: &str = "folder:pictures";
 /// Open HTTP connections from one address (one /64 of IPv6); beyond, new ones are closed at once. A household behind one
 /// address has a few browsers with six connections each, and its cameras. Loopback has no such limit, for reverse proxies.
 pub const CONNECTIONS_OF_ONE_MAX: usize = 64;
+/// Upper limit of the threads that decode pictures.
+const THUMBNAIL_THREADS_MAX: usize = 64;
 /// Time after which an unanswered snap or identify command expires, microseconds.
 pub const COMMAND_EXPIRY_US: i64 = 60_000_000;
 
@@ -77,6 +79,8 @@ pub struct Config {
     pub mqtt_inflight_max: u16,
     pub free_bytes_min: u64,
     pub free_percent_min: u8,
+    /// Threads that decode pictures.
+    pub thumbnail_threads: usize,
     /// Absent = loopback until there is an owner, then off.
     pub anonymous_upload: Option<AnonymousUpload>,
     /// Certificate chain and private key, PEM files; absent = plain http.
@@ -182,6 +186,16 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
     )?;
     within("mqtt-inflight-max", settings.mqtt_inflight_max.into(), 1..=1000, "1 to 1000 messages")?;
     within("free-percent-min", settings.free_percent_min.into(), 0..=90, "0 to 90 percent")?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let thumbnail_threads = settings
+        .thumbnail_threads
+        .map_or((cores / 2).clamp(1, THUMBNAIL_THREADS_MAX), usize::from);
+    within(
+        "thumbnail-threads",
+        thumbnail_threads as u64,
+        1..=THUMBNAIL_THREADS_MAX as u64,
+        "1 to 64 threads",
+    )?;
     within("hsts-days", settings.hsts_days.into(), 0..=730, "0 to 730 days")?;
     Ok(Config {
         data: data.to_owned(),
@@ -195,6 +209,7 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         mqtt_inflight_max: settings.mqtt_inflight_max,
         free_bytes_min: settings.free_bytes_min,
         free_percent_min: settings.free_percent_min,
+        thumbnail_threads,
         anonymous_upload: settings.anonymous_upload,
         tls,
         hsts_days: settings.hsts_days,

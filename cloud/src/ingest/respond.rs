@@ -90,7 +90,7 @@ impl IngestWorker {
                 log_step(span, "receipt sent");
             }
         }
-        self.delete_unused(unused).await;
+        self.store.delete_objects(unused).await;
         if pictures {
             self.events.publish(ChangeEvent::Pictures);
             self.thumbnails.notify_one();

@@ -51,21 +51,4 @@ impl IngestWorker {
             wait = (wait * 2).min(WAIT_MAX);
         }
     }
-
-    /// Deletes the objects of pictures that were repeats. One that stays is found as an orphan later.
-    pub(super) async fn delete_unused(&self, objects: Vec<DurableObject>) {
-        let Some(place) = self.store.current_place() else {
-            return;
-        };
-        let keys: Vec<_> = objects
-            .into_iter()
-            .filter(|object| object.place == place.id)
-            .map(|object| object.key)
-            .collect();
-        if !keys.is_empty()
-            && let Err(error) = place.objects.delete(&keys).await
-        {
-            tracing::warn!("delete the objects of repeats: {:#}", anyhow::Error::from(error));
-        }
-    }
 }

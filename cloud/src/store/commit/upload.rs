@@ -6,7 +6,7 @@ use bytes::Bytes;
 use keepsake_protocol::capture::{CaptureMetadata, ContentType, FrameHeader};
 use keepsake_protocol::{DeviceId, Hash, Sequence, SpoolId};
 
-use crate::objects::{DurableObject, NewObject};
+use crate::objects::NewObject;
 use crate::store::commit::picture_batch::{Dedup, NewPicture, Number};
 use crate::store::commit::totals::BatchTotals;
 use crate::store::commit::{capture_order, device, picture_batch};
@@ -69,7 +69,9 @@ impl Store {
     /// Stores a picture that came by `POST /upload`: the cloud makes its CaptureId.
     pub async fn upload(&self, device: &DeviceId, bytes: Bytes, upload: Upload, now_us: i64) -> Result<Picture> {
         let hash = Hash::of(&bytes);
-        let object = self.store_object(device, hash, &bytes, upload.content_type).await?;
+        let object = self
+            .store_object(NewObject::of_picture(device, None, hash, upload.content_type, bytes.clone()))
+            .await?;
         self.with_timeout(async {
             let mut tx = self.begin("begin an upload").await?;
             let speakers = BTreeMap::from([(device, false)]);
@@ -96,24 +98,6 @@ impl Store {
             Ok(picture)
         })
         .await
-    }
-}
-
-impl Store {
-    /// Stores the bytes of a picture as an object, unless they go into the database.
-    async fn store_object(
-        &self,
-        device: &DeviceId,
-        hash: Hash,
-        bytes: &Bytes,
-        content_type: ContentType,
-    ) -> Result<Option<DurableObject>> {
-        let Some(place) = self.current_place() else {
-            return Ok(None);
-        };
-        let object = NewObject::of_picture(device, None, hash, content_type, bytes.clone());
-        let mut results = place.put_batch(vec![object]).await;
-        Ok(results.pop().transpose()?)
     }
 }
 
