@@ -216,7 +216,7 @@ mod tests {
             tls: None,
         };
         let stop = CancellationToken::new();
-        let control = MqttSession::start("test", Vec::new(), nowhere, queue.clone(), stop);
+        let control = MqttSession::start("test", Vec::new(), nowhere, queue.clone(), usize::MAX, stop);
         let backpressure = Backpressure::default();
         let outboxes = Outboxes::default();
         let downlink = Downlink::new(control.clone(), outboxes.clone());
