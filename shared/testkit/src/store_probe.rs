@@ -163,6 +163,11 @@ impl StoreProbe {
         self.count(sqlx::query("SELECT COALESCE(MAX(arrival), 0) FROM picture")).unwrap_or(0)
     }
 
+    /// Returns how many pictures have no thumbnail yet.
+    pub fn thumbnails_pending(&self) -> sqlx::Result<u64> {
+        self.count(sqlx::query("SELECT COUNT(*) FROM picture WHERE thumbnail = 0"))
+    }
+
     /// Returns the number of committed parts of incomplete pictures; 0 as well while the database is away.
     pub fn part_count(&self) -> u64 {
         self.count(sqlx::query("SELECT COUNT(*) FROM part")).unwrap_or(0)
