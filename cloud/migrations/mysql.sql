@@ -76,7 +76,8 @@ CREATE TABLE IF NOT EXISTS fate (
 -- Stored pictures without their bytes, so that no list reads bytes. thumbnail: 0 pending, 1 ready, 2 none.
 -- `not_before_us`: the camera knew that the capture is not older. `sort_us`: the best estimate of the capture time, which
 -- is the order of lists. All pictures of one boot have the same difference to `pressed_boottime_us`, so that they stay in
--- the order of their sequences.
+-- the order of their sequences. `place` and `object`: where the bytes are; place 0 is table `picture_bytes`. A new object
+-- sorts after the older ones, so its index grows at its end.
 CREATE TABLE IF NOT EXISTS picture (
     arrival BIGINT NOT NULL PRIMARY KEY,
     spool VARBINARY(16) NOT NULL,
@@ -107,7 +108,10 @@ CREATE TABLE IF NOT EXISTS picture (
     thumbnail_attempts BIGINT NOT NULL,
     color BIGINT,
     not_before_us BIGINT,
+    place BIGINT NOT NULL DEFAULT 0,
+    object VARCHAR(128),
     UNIQUE KEY picture_capture (spool, sequence, hash),
+    UNIQUE KEY picture_object (object, place),
     KEY picture_sorted (sort_us, arrival),
     KEY picture_device_sorted (device, sort_us, arrival),
     KEY picture_boot (device, pressed_boot, pressed_synchronised, arrival),
@@ -117,10 +121,27 @@ CREATE TABLE IF NOT EXISTS picture (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
   COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;
 
--- The bytes of pictures, exactly as the camera sent them.
+-- The bytes of pictures in place 0, exactly as the camera sent them.
 CREATE TABLE IF NOT EXISTS picture_bytes (
     arrival BIGINT NOT NULL PRIMARY KEY,
     bytes LONGBLOB NOT NULL
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
+  COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;
+
+-- The places outside the database that have ever held bytes of pictures, by their last address.
+CREATE TABLE IF NOT EXISTS bytes_place (
+    id BIGINT NOT NULL PRIMARY KEY,
+    url VARCHAR(512) NOT NULL
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
+  COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;
+
+-- Objects that no row names any more. They are deleted once `due_us` has passed, and their row here after them.
+CREATE TABLE IF NOT EXISTS garbage (
+    place BIGINT NOT NULL,
+    object VARCHAR(128) NOT NULL,
+    due_us BIGINT NOT NULL,
+    PRIMARY KEY (place, object),
+    KEY garbage_due (due_us)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
   COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;
 

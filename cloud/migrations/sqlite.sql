@@ -69,7 +69,8 @@ CREATE TABLE fate (
 -- Stored pictures without their bytes, so that no list reads bytes. thumbnail: 0 pending, 1 ready, 2 none.
 -- `not_before_us`: the camera knew that the capture is not older. `sort_us`: the best estimate of the capture time, which
 -- is the order of lists. All pictures of one boot have the same difference to `pressed_boottime_us`, so that they stay in
--- the order of their sequences.
+-- the order of their sequences. `place` and `object`: where the bytes are; place 0 is table `picture_bytes`. A new object
+-- sorts after the older ones, so its index grows at its end.
 CREATE TABLE picture (
     arrival BIGINT NOT NULL PRIMARY KEY,
     spool BLOB NOT NULL,
@@ -99,9 +100,12 @@ CREATE TABLE picture (
     thumbnail SMALLINT NOT NULL,
     thumbnail_attempts BIGINT NOT NULL,
     color BIGINT,
-    not_before_us BIGINT
+    not_before_us BIGINT,
+    place BIGINT NOT NULL DEFAULT 0,
+    object VARCHAR(128)
 );
 CREATE UNIQUE INDEX picture_capture ON picture (spool, sequence, hash);
+CREATE UNIQUE INDEX picture_object ON picture (object, place);
 CREATE INDEX picture_sorted ON picture (sort_us, arrival);
 CREATE INDEX picture_device_sorted ON picture (device, sort_us, arrival);
 CREATE INDEX picture_boot ON picture (device, pressed_boot, pressed_synchronised, arrival);
@@ -109,11 +113,26 @@ CREATE INDEX picture_thumbnail ON picture (thumbnail, arrival);
 CREATE INDEX picture_conflict ON picture (device, conflict);
 CREATE INDEX picture_damaged ON picture (device, damaged);
 
--- The bytes of pictures, exactly as the camera sent them.
+-- The bytes of pictures in place 0, exactly as the camera sent them.
 CREATE TABLE picture_bytes (
     arrival BIGINT NOT NULL PRIMARY KEY,
     bytes BLOB NOT NULL
 );
+
+-- The places outside the database that have ever held bytes of pictures, by their last address.
+CREATE TABLE bytes_place (
+    id BIGINT NOT NULL PRIMARY KEY,
+    url VARCHAR(512) NOT NULL
+);
+
+-- Objects that no row names any more. They are deleted once `due_us` has passed, and their row here after them.
+CREATE TABLE garbage (
+    place BIGINT NOT NULL,
+    object VARCHAR(128) NOT NULL,
+    due_us BIGINT NOT NULL,
+    PRIMARY KEY (place, object)
+);
+CREATE INDEX garbage_due ON garbage (due_us);
 
 -- Thumbnails, JPEG.
 CREATE TABLE thumbnail (

@@ -316,7 +316,11 @@ async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::T
         let mut wait = STORE_WAIT_MIN;
         let mut last = String::new();
         loop {
-            let error = match Store::open(place.clone(), Limits::default()).await {
+            let opened = match Store::open(place.clone(), Limits::default()).await {
+                Ok(store) => store.open_place(&config.bytes).await.map(|_| store),
+                Err(error) => Err(error),
+            };
+            let error = match opened {
                 Ok(store) => return Ok(store),
                 Err(error @ (StoreError::SchemaTooNew(_) | StoreError::SchemaTooOld)) => {
                     anyhow::bail!(StartError::Schema(error.to_string()))

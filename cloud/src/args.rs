@@ -77,6 +77,11 @@ pub struct Args {
     )]
     pub database: Option<String>,
 
+    /// Place for the bytes of new pictures: database, folder:PATH (relative to the data directory) or s3://BUCKET/PREFIX
+    /// [default: database; with --database folder:pictures]
+    #[arg(long, env = "KEEPSAKE_CLOUD_BYTES", value_name = "PLACE", global = true)]
+    pub bytes: Option<String>,
+
     /// Store pictures even if the database server can lose committed data in a power cut
     #[arg(
         long,

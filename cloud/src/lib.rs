@@ -16,6 +16,7 @@ mod downlink;
 pub mod http;
 pub mod ingest;
 mod mqtt;
+pub mod objects;
 mod ops;
 pub mod pictures;
 pub mod store;

@@ -47,6 +47,7 @@ on_both!(
         nothing_is_committed_to_another_store_at_the_same_address,
         a_commit_whose_answer_is_lost_is_not_believed_and_not_doubled,
         one_cloud_writes_and_another_waits,
+        writers_at_once_store_each_picture_once_and_mark_what_conflicts,
         an_owner_is_made_beside_the_cloud_that_leads,
         a_migration_that_died_halfway_is_finished,
         tables_of_a_newer_program_are_left_alone,
@@ -219,6 +220,43 @@ async fn one_cloud_writes_and_another_waits(schema: Schema) {
 }
 
 /// The way of `cloud user create`.
+async fn writers_at_once_store_each_picture_once_and_mark_what_conflicts(schema: Schema) {
+    const WRITERS: u64 = 3;
+    let first = open(&schema.url()).await.unwrap();
+    let mut stores = vec![first.clone()];
+    for _ in 1..WRITERS {
+        stores.push(Store::open_secondary(place(&schema.url()), Limits::default()).await.unwrap());
+    }
+    for round in 1..=20 {
+        // All bring the same picture, and each one of its own with the same number.
+        let commits = stores.iter().zip(1..).map(|(store, writer)| async move {
+            let own = capture_of(round, bytes(1000 * round + writer));
+            let mut batch = vec![capture(round), own];
+            batch.rotate_left(usize::try_from(writer % 2).unwrap());
+            let began = std::time::Instant::now();
+            loop {
+                match store.commit(&batch, NOW).await {
+                    Ok(outcomes) => break outcomes,
+                    Err(error) => assert!(error.is_race() && began.elapsed() < BACK_WITHIN, "{round}: {error:?}"),
+                }
+                tokio::time::sleep(Duration::from_millis(5 * writer)).await;
+            }
+        });
+        let outcomes = futures_util::future::join_all(commits).await;
+        let new = outcomes.iter().flatten().filter(|outcome| **outcome != repeat(round));
+        assert_eq!(new.count() as u64, WRITERS + 1, "{round}: {outcomes:?}");
+    }
+    let all = first.pictures_arrived_after(0, 500).await.unwrap();
+    for round in 1..=20 {
+        let of_round = all.iter().filter(|picture| picture.capture.sequence.get() == round);
+        let conflicts: Vec<bool> = of_round.map(|picture| picture.conflict).collect();
+        assert_eq!(conflicts, [false, true, true, true], "{round}");
+    }
+    let device = first.device(&porch(), NOW).await.unwrap().unwrap();
+    assert_eq!((device.counters.stored, device.conflicts), (20 * (WRITERS + 1), 20 * WRITERS));
+    assert_eq!(first.picture_count(None).await.unwrap(), 20 * (WRITERS + 1));
+}
+
 async fn an_owner_is_made_beside_the_cloud_that_leads(schema: Schema) {
     let leader = open(&schema.url()).await.unwrap();
     let beside = Store::open_secondary(place(&schema.url()), Limits::default()).await.unwrap();
@@ -522,7 +560,10 @@ fn bytes(number: u64) -> Vec<u8> {
 }
 
 fn capture(number: u64) -> IngestOp {
-    let bytes = bytes(number);
+    capture_of(number, bytes(number))
+}
+
+fn capture_of(number: u64, bytes: Vec<u8>) -> IngestOp {
     IngestOp::Capture {
         device: porch(),
         header: FrameHeader {

@@ -125,6 +125,13 @@ pub struct FrameHeader {
     pub not_before_us: Option<i64>,
 }
 
+impl FrameHeader {
+    /// Returns true if the frame has all bytes of the capture, not a part of them.
+    pub fn is_whole(&self) -> bool {
+        self.offset == 0 && self.len == self.capture.total
+    }
+}
+
 /// One `up/frame` message whose header matches its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame<'a> {

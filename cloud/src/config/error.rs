@@ -16,6 +16,8 @@ pub enum ConfigError {
     /// Leaves out the URL itself, which contains a password.
     #[error("--database: {0}; expected mysql://user:password@host:port/name")]
     Database(String),
+    #[error("--bytes: {0}")]
+    Bytes(String),
     #[error("--tls-cert and --tls-key belong together: --{missing} is missing")]
     HalfTls { missing: &'static str },
     #[error("--{flag} {found}: expected {expected}")]

@@ -24,6 +24,7 @@ pub use crate::config::settings::AnonymousUpload;
 
 use crate::config::settings::Settings;
 use crate::ingest::external::ExternalTopics;
+use crate::objects::BytesSetting;
 
 /// Memory for messages that are received and not yet committed. Beyond it the connection is closed until there is room,
 /// and the broker sends again what was not acknowledged.
@@ -42,6 +43,8 @@ pub const LISTENING_MAX: usize = 256;
 pub const CONNECTIONS_MAX: usize = 512;
 /// Default size limit of a picture with a database server: the default packet size of MariaDB is 16 MiB.
 pub const SERVER_CAPTURE_BYTES_MAX: u64 = 15 * 1024 * 1024;
+/// Default place for the bytes of pictures with a database server, within the data directory.
+const BYTES_WITH_SERVER: &str = "folder:pictures";
 /// Open HTTP connections from one address (one /64 of IPv6); beyond, new ones are closed at once. A household behind one
 /// address has a few browsers with six connections each, and its cameras. Loopback has no such limit, for reverse proxies.
 pub const CONNECTIONS_OF_ONE_MAX: usize = 64;
@@ -59,6 +62,8 @@ pub struct Config {
     pub external_broker: Option<BrokerSettings>,
     /// Address of the database.
     pub database: Address,
+    /// Place for the bytes of new pictures.
+    pub bytes: BytesSetting,
     /// Accept a server that can lose committed data in a power cut.
     pub allow_unsafe_durability: bool,
     pub capture_bytes_max: u64,
@@ -153,6 +158,11 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         None => Address::Folder(data.to_owned()),
         Some(url) => Address::Server(Server::parse(url).map_err(ConfigError::Database)?),
     };
+    let bytes = match (&settings.bytes, &database) {
+        (Some(text), _) => BytesSetting::parse(text, data).map_err(ConfigError::Bytes)?,
+        (None, Address::Folder(_)) => BytesSetting::Database,
+        (None, Address::Server(_)) => BytesSetting::parse(BYTES_WITH_SERVER, data).map_err(ConfigError::Bytes)?,
+    };
     let capture_bytes_max = settings.capture_bytes_max.unwrap_or(match database {
         Address::Folder(_) => CAPTURE_BYTES_MAX,
         Address::Server(_) => SERVER_CAPTURE_BYTES_MAX,
@@ -172,6 +182,7 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         mqtt_listen,
         external_broker: broker::check(settings)?,
         database,
+        bytes,
         allow_unsafe_durability: settings.allow_unsafe_durability,
         capture_bytes_max,
         mqtt_inflight_max: settings.mqtt_inflight_max,

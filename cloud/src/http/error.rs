@@ -107,6 +107,13 @@ impl From<StoreError> for Problem {
         if let StoreError::TooManyDevices(_) = error {
             return Self::new(StatusCode::INSUFFICIENT_STORAGE, "The maximum number of cameras is reached.");
         }
+        if error.is_loss() {
+            tracing::error!("send a picture: {:#}", anyhow::Error::from(error));
+            return Self::new(
+                StatusCode::NOT_FOUND,
+                "The bytes of this picture are missing or damaged in the cloud's storage.",
+            );
+        }
         let problem = Self::store_unavailable(&error.sentence());
         tracing::error!("answer a request: {:#}", anyhow::Error::from(error));
         problem

@@ -100,8 +100,7 @@ fn decode_frame(device: DeviceId, message: &Message, capture_bytes_max: u64) -> 
             reason: format!("a picture of {} bytes, this cloud takes at most {capture_bytes_max}", record.total),
         });
     }
-    let whole = frame.header.offset == 0 && frame.header.len == record.total;
-    if whole && Hash::of(frame.bytes) != record.hash {
+    if frame.header.is_whole() && Hash::of(frame.bytes) != record.hash {
         return Err("the bytes do not have the hash their header claims".to_owned());
     }
     let bytes = message.payload.slice_ref(frame.bytes);

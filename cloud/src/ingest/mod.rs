@@ -1,8 +1,10 @@
 //! The path of a message from its arrival to the commit and the receipt.
 
+mod commit;
 pub mod decode;
 pub mod external;
 pub mod operation;
 pub mod queue;
 pub(crate) mod receipts;
+mod respond;
 pub mod worker;

@@ -27,6 +27,7 @@ pub struct Metrics {
     pictures: Counter,
     picture_bytes: Counter,
     commit_failures: Counter,
+    losses: Counter,
     commit: Histogram,
     ingest: Histogram,
 }
@@ -40,6 +41,7 @@ impl Default for Metrics {
             pictures: Counter::default(),
             picture_bytes: Counter::default(),
             commit_failures: Counter::default(),
+            losses: Counter::default(),
             commit: buckets(),
             ingest: buckets(),
         }
@@ -153,6 +155,11 @@ impl Metrics {
         }
     }
 
+    /// The bytes of a picture were missing or changed when they were read.
+    pub fn record_loss(&self) {
+        self.losses.inc();
+    }
+
     /// Everything in the text format of OpenMetrics, which Prometheus reads.
     pub fn render(&self, state: &MetricsSnapshot) -> String {
         let mut text = String::new();
@@ -180,6 +187,11 @@ impl Metrics {
             "commit_failures",
             "Batches the store did not commit; nothing is acknowledged for them",
             self.commit_failures.clone(),
+        );
+        to.register(
+            "lost_reads",
+            "Requests for pictures whose bytes were missing or not those that were stored",
+            self.losses.clone(),
         );
         to.register_with_unit("commit", "Time to commit a batch", Unit::Seconds, self.commit.clone());
         to.register_with_unit("ingest", "From reading a message to its commit", Unit::Seconds, self.ingest.clone());

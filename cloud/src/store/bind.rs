@@ -1,7 +1,7 @@
 //! Values as columns: binding keys and numbers, and reading them back.
 
 use keepsake_protocol::capture::CaptureMetadata;
-use keepsake_protocol::{Hash, Sequence, SpoolId};
+use keepsake_protocol::{CaptureId, Hash, Sequence, SpoolId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -23,6 +23,10 @@ impl Key {
             sequence: record.sequence,
             hash: record.hash,
         }
+    }
+
+    pub(in crate::store) fn capture(&self) -> CaptureId {
+        CaptureId { spool: self.spool, sequence: self.sequence }
     }
 
     /// From the first three columns.

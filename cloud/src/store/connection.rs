@@ -104,10 +104,6 @@ impl Connector {
         &self.place.address
     }
 
-    pub(super) fn options(&self) -> AnyConnectOptions {
-        self.options.clone()
-    }
-
     pub(super) fn id(&self) -> Option<StoreId> {
         self.id.get().copied()
     }
@@ -151,6 +147,14 @@ impl Connector {
         }
         self.check(&mut connection).await?;
         Ok((connection, number))
+    }
+
+    /// Opens a connection for reading.
+    pub(super) async fn reader(&self) -> Result<AnyConnection> {
+        let mut connection = self.connect().await?;
+        self.apply_session_settings(&mut connection).await.context("prepare a connection")?;
+        self.check_identity(&mut connection).await?;
+        Ok(connection)
     }
 
     async fn connect(&self) -> Result<AnyConnection> {

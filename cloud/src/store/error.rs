@@ -31,6 +31,15 @@ pub enum StoreError {
     SchemaTooOld,
     #[error("no room for a camera of a new name, there are {0}")]
     TooManyDevices(u64),
+    /// The place for the bytes of pictures cannot be used.
+    #[error("use the place for the bytes of pictures")]
+    Objects(#[source] Box<crate::objects::ObjectError>),
+    #[error("the pictures in {0} belong to another store; choose another place in the setting bytes")]
+    ForeignPlace(String),
+    #[error("{0} should hold pictures and has no keepsake.json; is its disk mounted, or has it moved?")]
+    EmptyPlace(String),
+    #[error("the bytes of picture {0} are missing in the database")]
+    NoBytes(i64),
     #[error(transparent)]
     User(#[from] UserError),
     #[error("prepare the data folder {folder}")]
@@ -54,8 +63,14 @@ impl StoreError {
                 Some(_) => true,
                 None => false,
             },
-            Self::TimedOut(_) | Self::UnsafeDatabase(_) | Self::AnotherWriter => true,
+            Self::TimedOut(_)
+            | Self::UnsafeDatabase(_)
+            | Self::AnotherWriter
+            | Self::Objects(_)
+            | Self::ForeignPlace(_)
+            | Self::EmptyPlace(_) => true,
             Self::Corrupt(_)
+            | Self::NoBytes(_)
             | Self::TooManyDevices(_)
             | Self::User(_)
             | Self::Folder { .. }
@@ -64,8 +79,31 @@ impl StoreError {
         }
     }
 
+    /// Returns true if another writer was quicker: the same batch may simply be committed again.
+    pub fn is_race(&self) -> bool {
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        let Some(sqlx::Error::Database(error)) = source.downcast_ref() else {
+            return false;
+        };
+        match error.try_downcast_ref::<MySqlDatabaseError>() {
+            // A deadlock, also in a cluster; a lock waited for in vain; a member of a replication group that was
+            // quicker (3101, and 1180 with 149); a row that changed since the snapshot; a key that is there by now.
+            Some(mysql) => match mysql.number() {
+                1213 | 1205 | 3101 | 1020 | 1062 => true,
+                1180 => mysql.message().contains("149"),
+                _ => false,
+            },
+            None => false,
+        }
+    }
+
     /// Returns true if the database or its disk is full. Small changes may still be possible then.
     pub fn is_full(&self) -> bool {
+        if let Self::Objects(error) = self {
+            return error.is_full();
+        }
         let Self::Database { source, .. } = self else {
             return false;
         };
@@ -84,18 +122,35 @@ impl StoreError {
         }
     }
 
+    /// Returns true if the bytes of a picture are lost: missing, or not those that were stored.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::Objects(error) => error.is_loss(),
+            Self::NoBytes(_) => true,
+            _ => false,
+        }
+    }
+
     /// A plain sentence for cameras and pages, without what only the log should have.
     pub fn sentence(&self) -> String {
-        if self.is_full() {
-            return "the cloud's database has no room left".to_owned();
+        match self {
+            Self::Objects(error) if error.is_full() => {
+                return "the cloud's folder of pictures has no room left".to_owned();
+            }
+            _ if self.is_full() => return "the cloud's database has no room left".to_owned(),
+            _ => {}
         }
         match self {
             Self::UnsafeDatabase(_) | Self::AnotherWriter | Self::SchemaTooNew(_) | Self::SchemaTooOld => {
                 self.to_string()
             }
+            Self::Objects(_) | Self::ForeignPlace(_) | Self::EmptyPlace(_) => {
+                "the cloud's place for the bytes of pictures cannot be used".to_owned()
+            }
             Self::Database { .. }
             | Self::TimedOut(_)
             | Self::Corrupt(_)
+            | Self::NoBytes(_)
             | Self::TooManyDevices(_)
             | Self::User(_)
             | Self::Folder { .. } => "the cloud's database does not answer".to_owned(),

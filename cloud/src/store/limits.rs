@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// One transaction takes at most this many messages.
-pub const BATCH_MESSAGES_MAX: usize = 32;
+pub const BATCH_MESSAGES_MAX: usize = 128;
 
 /// The limits of data from outside (P4).
 #[derive(Debug, Clone)]

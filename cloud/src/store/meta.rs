@@ -1,11 +1,11 @@
 //! Tables `store_meta` and `counter`: what the store knows about itself, and numbers given out inside a commit.
 
 use keepsake_protocol::StoreId;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::store::bind::id;
 use crate::store::error::Result;
-use crate::store::statement::sql;
+use crate::store::statement::{for_update, sql};
 
 /// The id of this store, made on the first call.
 pub(super) async fn store_id(connection: &mut AnyConnection) -> Result<StoreId> {
@@ -40,9 +40,10 @@ pub(super) async fn put(connection: &mut AnyConnection, name: &'static str, valu
     Ok(())
 }
 
-/// The last number of `name` given out, 0 before the first.
+/// The last number of `name` given out, 0 before the first. Nobody else gives one out until the transaction ends.
 pub(super) async fn last(tx: &mut AnyConnection, name: &'static str) -> Result<i64> {
-    let last: Option<i64> = sql("SELECT last FROM counter WHERE name = ?")
+    let lock = for_update(tx);
+    let last: Option<i64> = sql(AssertSqlSafe(format!("SELECT last FROM counter WHERE name = ?{lock}")))
         .bind(name)
         .optional_scalar(tx, "read a counter")
         .await?;

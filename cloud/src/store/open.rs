@@ -1,35 +1,28 @@
 //! The store's handle: opening, checking and closing the database.
 
-use std::time::Duration;
-
 use keepsake_protocol::StoreId;
-use sqlx::any::{AnyPoolOptions, AnyRow};
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Connection, Row};
+use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use crate::store::address::Address;
 use crate::store::connection::{Connector, StoreOptions, WriterLease};
 use crate::store::error::{ErrorContext, Result, StoreError};
 use crate::store::limits::Limits;
 use crate::store::meta;
+use crate::store::places::Places;
+use crate::store::readers::{Reader, Readers};
 use crate::store::statement::{Column, Statement};
 use crate::store::writer::{Transaction, Writer};
-
-/// Connections for reading.
-const READERS: u32 = 4;
-/// A page does not wait longer than this for one of them.
-const READER_WAIT: Duration = Duration::from_secs(5);
-/// One that does not answer by then is given up.
-const PING_WAIT: Duration = Duration::from_secs(2);
 
 /// A handle that may be cloned; all clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(in crate::store) writer: Writer,
-    pub(in crate::store) readers: AnyPool,
+    pub(in crate::store) readers: Readers,
     pub(in crate::store) connector: Connector,
     pub(in crate::store) id: StoreId,
     pub(in crate::store) limits: Limits,
+    pub(in crate::store) places: Places,
 }
 
 impl Store {
@@ -64,29 +57,15 @@ impl Store {
             .await
             .map_err(|_| StoreError::TimedOut(limits.unit_of_work))??;
         let id = connector.id().ok_or(StoreError::AnotherWriter)?;
-        let readers = AnyPoolOptions::new()
-            .after_connect({
-                let connector = connector.clone();
-                move |connection, _| {
-                    let connector = connector.clone();
-                    Box::pin(async move {
-                        connector.apply_session_settings(connection).await?;
-                        connector
-                            .check_identity(connection)
-                            .await
-                            .map_err(|error| sqlx::Error::Configuration(error.into()))
-                    })
-                }
-            })
-            // sqlx asks without a bound whether a connection that comes back is well, and its place is taken meanwhile:
-            // on a network that swallows packets all places would be gone for a quarter of an hour.
-            .after_release(|connection, _| Box::pin(ping(connection)))
-            .before_acquire(|connection, _| Box::pin(ping(connection)))
-            .test_before_acquire(false)
-            .max_connections(READERS)
-            .acquire_timeout(READER_WAIT)
-            .connect_lazy_with(connector.options());
-        Ok(Self { writer, readers, connector, id, limits })
+        let readers = Readers::new(connector.clone());
+        Ok(Self {
+            writer,
+            readers,
+            connector,
+            id,
+            limits,
+            places: Places::default(),
+        })
     }
 
     /// The random id made with the database; cameras pin it.
@@ -137,8 +116,8 @@ impl Store {
     }
 
     /// Takes a connection for reading.
-    pub(in crate::store) async fn reader(&self, what: &'static str) -> Result<PoolConnection<Any>> {
-        self.readers.acquire().await.context(what)
+    pub(in crate::store) async fn reader(&self) -> Result<Reader> {
+        self.readers.take().await
     }
 
     pub(in crate::store) async fn with_timeout<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -163,12 +142,19 @@ impl Statement {
 
     /// Reads all rows with a connection of its own.
     pub(crate) async fn rows(self, store: &Store, what: &'static str) -> Result<Vec<AnyRow>> {
-        store.with_timeout(self.fetch_all(&store.readers, what)).await
+        store
+            .with_timeout(async {
+                let mut connection = store.reader().await?;
+                let rows = self.fetch_all(&mut *connection, what).await?;
+                connection.release();
+                Ok(rows)
+            })
+            .await
     }
 
     /// Reads the row, if there is one, with a connection of its own.
     pub(crate) async fn row(self, store: &Store, what: &'static str) -> Result<Option<AnyRow>> {
-        store.with_timeout(self.fetch_optional(&store.readers, what)).await
+        Ok(self.rows(store, what).await?.into_iter().next())
     }
 
     /// Reads the first column of the row, if there is one, with a connection of its own.
@@ -176,14 +162,6 @@ impl Statement {
         let row = self.row(store, what).await?;
         row.map(|row| row.try_get(0)).transpose().context(what)
     }
-}
-
-/// Returns true if a connection for reading answers.
-async fn ping(connection: &mut AnyConnection) -> sqlx::Result<bool> {
-    tokio::time::timeout(PING_WAIT, connection.ping())
-        .await
-        .map_err(|_| sqlx::Error::PoolTimedOut)?
-        .map(|()| true)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! SQL statements: binds the store's own types, runs, and names the attempt in the error.
 
-use keepsake_protocol::{BootId, DeviceId, Hash, Sequence, SpoolId};
+use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash, Sequence, SpoolId};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Decode, Executor, Row, SqlSafeStr, Type};
@@ -74,6 +74,106 @@ impl Statement {
     }
 }
 
+/// The most rows, or keys, of one statement.
+const ROWS_MAX: usize = 128;
+
+/// Statements that do the same with many rows or keys each.
+pub(crate) struct Statements(Vec<Statement>);
+
+impl Statements {
+    pub(crate) async fn execute(self, tx: &mut AnyConnection, what: &'static str) -> Result<()> {
+        for statement in self.0 {
+            statement.execute(&mut *tx, what).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the rows of all statements.
+    pub(crate) async fn fetch_all(self, connection: &mut AnyConnection, what: &'static str) -> Result<Vec<AnyRow>> {
+        let mut rows = Vec::new();
+        for statement in self.0 {
+            rows.append(&mut statement.fetch_all(&mut *connection, what).await?);
+        }
+        Ok(rows)
+    }
+}
+
+/// Inserts rows. Their number in a statement is a power of two, so that few different statements are prepared.
+///
+/// `into`: the statement up to its columns, such as `INSERT INTO fate (spool, sequence)`.
+pub(crate) fn insert_rows<R: Bind>(into: &str, rows: impl IntoIterator<Item = R>) -> Statements {
+    let columns = into.matches(',').count() + 1;
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    let mut rows: Vec<R> = rows.into_iter().collect();
+    let mut statements = Vec::new();
+    while let Some(power) = rows.len().min(ROWS_MAX).checked_ilog2() {
+        let count = 1 << power;
+        let text = format!("{into} VALUES {}", vec![row.as_str(); count].join(", "));
+        statements.push(rows.drain(..count).fold(sql(AssertSqlSafe(text)), Statement::bind));
+    }
+    Statements(statements)
+}
+
+/// Selects the rows that belong to any of the keys.
+///
+/// `select`: the statement up to `WHERE`. `condition`: of one key. `rest`: what follows all conditions.
+pub(crate) fn select_rows<K: Bind + Copy>(select: &str, condition: &str, keys: &[K], rest: &str) -> Statements {
+    let statement = |keys: &[K]| {
+        let keys = padded(keys);
+        let conditions = vec![condition; keys.len()].join(" OR ");
+        let text = format!("{select} WHERE {conditions}{rest}");
+        keys.into_iter().fold(sql(AssertSqlSafe(text)), Statement::bind)
+    };
+    Statements(keys.chunks(ROWS_MAX).map(statement).collect())
+}
+
+/// Updates the rows with any of the keys in the same way.
+///
+/// `update`: the statement up to `IN`. `set`: the values in it.
+pub(crate) fn update_rows<K: Bind + Copy>(update: &str, set: impl Bind + Copy, keys: &[K]) -> Statements {
+    let statement = |keys: &[K]| {
+        let keys = padded(keys);
+        let marks = vec!["?"; keys.len()].join(", ");
+        let statement = sql(AssertSqlSafe(format!("{update} ({marks})"))).bind(set);
+        keys.into_iter().fold(statement, Statement::bind)
+    };
+    Statements(keys.chunks(ROWS_MAX).map(statement).collect())
+}
+
+/// Repeats the last key up to a power of two, so that few different statements are prepared.
+fn padded<K: Copy>(keys: &[K]) -> Vec<K> {
+    let mut padded = keys.to_vec();
+    if let Some(last) = keys.last() {
+        padded.resize(keys.len().next_power_of_two(), *last);
+    }
+    padded
+}
+
+/// Selects what one SELECT finds for each of the keys.
+///
+/// `rest`: the statement from its `WHERE`, of one key.
+pub(crate) fn select_each<K: Bind + Copy>(select: &str, rest: &str, mut keys: &[K]) -> Statements {
+    let mut statements = Vec::new();
+    while let Some(power) = keys.len().min(ROWS_MAX).checked_ilog2() {
+        let (now, later) = keys.split_at(1 << power);
+        // SQLite takes ORDER BY and LIMIT only in a subquery.
+        let each: Vec<_> = (0..now.len()).map(|n| format!("SELECT * FROM ({select} {rest}) AS key_{n}")).collect();
+        let statement = sql(AssertSqlSafe(each.join(" UNION ALL ")));
+        statements.push(now.iter().copied().fold(statement, Statement::bind));
+        keys = later;
+    }
+    Statements(statements)
+}
+
+/// Returns the end of a SELECT that locks the rows it reads until the transaction ends. SQLite locks the whole database
+/// at the beginning, and does not know the words.
+pub(crate) fn for_update(connection: &AnyConnection) -> &'static str {
+    match connection.backend_name() {
+        "SQLite" => "",
+        _ => " FOR UPDATE",
+    }
+}
+
 /// Keeps the `max` newest rows of a camera, by `column`, and deletes the older ones (P4).
 pub(crate) async fn keep_newest(
     tx: &mut AnyConnection,
@@ -142,6 +242,12 @@ bind_as! {
 impl Bind for Key {
     fn bind(self, statement: Statement) -> Statement {
         statement.bind((self.spool, self.sequence, self.hash))
+    }
+}
+
+impl Bind for CaptureId {
+    fn bind(self, statement: Statement) -> Statement {
+        statement.bind((self.spool, self.sequence))
     }
 }
 

@@ -1,10 +1,12 @@
 //! `GET /api/v1/pictures`, one picture, its bytes and its small version; `DELETE` of one.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use keepsake_protocol::id::PictureId;
 use serde::{Deserialize, Serialize};
@@ -74,19 +76,47 @@ pub(crate) async fn one(State(state): State<AppState>, Path(id): Path<String>) -
 pub(crate) async fn image(
     State(state): State<AppState>,
     Path(id): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> HttpResult<Response> {
-    let picture = find(&state, &id).await?;
-    let etag = format!("\"{}\"", picture.hash);
+    let id: PictureId = id.parse().map_err(|_| Problem::not_found("such picture"))?;
+    let image = state.store.stored_image(&id).await?;
+    let image = image.ok_or_else(|| Problem::not_found("such picture"))?;
+    let etag = format!("\"{}\"", image.hash);
     if let Some(unchanged) = unchanged(&headers, &etag) {
         return Ok(unchanged);
     }
-    let bytes = state.store.image(picture.arrival).await?;
-    let bytes = bytes.ok_or_else(|| Problem::not_found("such picture"))?;
-    let name = format!("inline; filename=\"{}.{}\"", picture.id(), picture.content_type.extension());
-    let mut response = ranged(&headers, &etag, bytes, picture.content_type.as_str());
+    let (status, range) = match wanted_range(&headers, &etag, image.len) {
+        Ok(Some(range)) => (StatusCode::PARTIAL_CONTENT, range),
+        Ok(None) => (StatusCode::OK, 0..image.len),
+        Err(refusal) => return Ok(refusal),
+    };
+    let length = range.end - range.start;
+    let which = format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), image.len);
+    let body = match method {
+        Method::HEAD => Body::empty(),
+        _ => match state.store.open_image(&image, range).await {
+            Ok(stream) => Body::from_stream(stream),
+            Err(error) => {
+                if error.is_loss() {
+                    state.metrics.record_loss();
+                }
+                return Err(error.into());
+            }
+        },
+    };
+    let name = format!("inline; filename=\"{id}.{}\"", image.content_type.extension());
+    let mut response = (status, sent(body, image.content_type.as_str(), &etag)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CONTENT_LENGTH, length.into());
     if let Ok(name) = HeaderValue::from_str(&name) {
-        response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+        headers.insert(header::CONTENT_DISPOSITION, name);
+    }
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(which) = HeaderValue::from_str(&which)
+    {
+        headers.insert(header::CONTENT_RANGE, which);
     }
     Ok(response)
 }
@@ -133,43 +163,39 @@ fn unchanged(headers: &HeaderMap, etag: &str) -> Option<Response> {
         .then(|| (StatusCode::NOT_MODIFIED, kept_forever(etag)).into_response())
 }
 
-/// Returns the requested range, or the whole picture if no range, several or an unknown kind are requested.
-fn ranged(headers: &HeaderMap, etag: &str, bytes: Vec<u8>, content_type: &'static str) -> Response {
+/// Returns the requested range; nothing if the whole picture is to be sent, because no range, several or an unknown kind
+/// are requested.
+///
+/// # Errors
+/// The response to a range that is outside the picture.
+#[expect(clippy::result_large_err, reason = "the response is sent at once")]
+fn wanted_range(headers: &HeaderMap, etag: &str, len: u64) -> Result<Option<Range<u64>>, Response> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-    let mut response = match text(header::RANGE).map(http_range_header::parse_range_header) {
+    let asked = match text(header::RANGE).map(http_range_header::parse_range_header) {
         // `If-Range`: a part is only wanted if it is of the bytes the asker has already.
-        Some(Ok(asked)) if text(header::IF_RANGE).is_none_or(|known| known == etag) => {
-            let total = bytes.len();
-            match asked.validate(total as u64).as_deref() {
-                Ok([range]) => {
-                    let at = |end: &u64| usize::try_from(*end).unwrap_or(usize::MAX);
-                    let part = bytes[at(range.start())..=at(range.end())].to_vec();
-                    let which = format!("bytes {}-{}/{total}", range.start(), range.end());
-                    let which = [(header::CONTENT_RANGE, which)];
-                    let part = sent(part, content_type, etag);
-                    (StatusCode::PARTIAL_CONTENT, which, part).into_response()
-                }
-                Ok(_) => sent(bytes, content_type, etag),
-                Err(_) => {
-                    let problem = Problem::new(
-                        StatusCode::RANGE_NOT_SATISFIABLE,
-                        format!("Requested range not satisfiable: the picture has {total} bytes."),
-                    );
-                    let which = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
-                    return (which, problem).into_response();
-                }
-            }
-        }
-        Some(_) | None => sent(bytes, content_type, etag),
+        Some(Ok(asked)) if text(header::IF_RANGE).is_none_or(|known| known == etag) => asked,
+        Some(_) | None => return Ok(None),
     };
-    let headers = response.headers_mut();
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    response
+    match asked.validate(len).as_deref() {
+        Ok([range]) => Ok(Some(*range.start()..range.end() + 1)),
+        Ok(_) => Ok(None),
+        Err(_) => {
+            let problem = Problem::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                format!("Requested range not satisfiable: the picture has {len} bytes."),
+            );
+            let headers = [
+                (header::CONTENT_RANGE, format!("bytes */{len}")),
+                (header::ACCEPT_RANGES, "bytes".to_owned()),
+            ];
+            Err((headers, problem).into_response())
+        }
+    }
 }
 
-fn sent(bytes: Vec<u8>, content_type: &'static str, etag: &str) -> Response {
+fn sent(body: impl Into<Body>, content_type: &'static str, etag: &str) -> Response {
     let kind = [(header::CONTENT_TYPE, content_type), (header::CONTENT_SECURITY_POLICY, PICTURE_POLICY)];
-    (kind, kept_forever(etag), bytes).into_response()
+    (kind, kept_forever(etag), body.into()).into_response()
 }
 
 fn kept_forever(etag: &str) -> [(header::HeaderName, String); 2] {

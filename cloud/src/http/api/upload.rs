@@ -80,13 +80,12 @@ async fn keep(state: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<P
     let decoded = state.decoder.decode(image.to_vec(), content_type).await;
     let small = decoded.small.as_ref();
     let upload = Upload {
-        bytes: &image,
         content_type,
         width: small.map_or(0, |small| small.width),
         height: small.map_or(0, |small| small.height),
         damaged: decoded.damaged,
     };
-    let picture = state.store.upload(device, &upload, now_us()).await?;
+    let picture = state.store.upload(device, &image, upload, now_us()).await?;
     state.live.publish(ChangeEvent::Pictures);
     state.live.publish(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
     state.thumbnails.notify_one();

@@ -1,5 +1,7 @@
 //! Commits a batch of operations in one transaction.
 
+use std::collections::BTreeMap;
+
 use keepsake_protocol::capture::FrameHeader;
 use keepsake_protocol::id::PictureId;
 use keepsake_protocol::receipt::{InventoryAck, Receipt};
@@ -11,14 +13,14 @@ use sqlx::AnyConnection;
 use crate::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry, picture_id};
 use crate::store::bind::Key;
 use crate::store::commit::part::PartOutcome;
+use crate::store::commit::picture_batch::{Dedup, NewPicture, Number};
 use crate::store::commit::totals::BatchTotals;
 use crate::store::commit::upload::Upload;
 use crate::store::commit::{
-    boot_clock, device, event, fate, inventory, part, picture, quarantine, spool, tombstone, upload_dedup,
+    boot_clock, capture_order, device, event, fate, inventory, part, picture_batch, quarantine, spool, tombstone,
 };
 use crate::store::error::Result;
 use crate::store::open::Store;
-use crate::store::picture::Picture;
 use crate::store::query::commands;
 
 /// The time after which a camera may offer again what this cloud has no room for, seconds.
@@ -33,16 +35,65 @@ impl Store {
     pub async fn commit(&self, operations: &[IngestOp], now_us: i64) -> Result<Vec<CommitOutcome>> {
         self.with_timeout(async {
             let mut tx = self.begin("begin a batch").await?;
-            let mut totals = BatchTotals::default();
-            let mut outcomes = Vec::with_capacity(operations.len());
-            for operation in operations {
-                outcomes.push(self.apply(&mut tx, &mut totals, operation, now_us).await?);
+            match self.apply_all(&mut tx, operations, now_us).await {
+                Ok(outcomes) => {
+                    tx.commit("commit a batch").await?;
+                    Ok(outcomes)
+                }
+                Err(error) => {
+                    if error.is_race() {
+                        tx.rollback().await;
+                    }
+                    Err(error)
+                }
             }
-            totals.finish(&mut tx).await?;
-            tx.commit("commit a batch").await?;
-            Ok(outcomes)
         })
         .await
+    }
+
+    async fn apply_all(
+        &self,
+        tx: &mut AnyConnection,
+        operations: &[IngestOp],
+        now_us: i64,
+    ) -> Result<Vec<CommitOutcome>> {
+        let mut speakers = BTreeMap::new();
+        for (device, alive) in operations.iter().filter_map(speaker) {
+            *speakers.entry(device).or_default() |= alive;
+        }
+        let rejected = device::touch_devices(tx, &speakers, now_us, self.limits.devices_max).await?;
+        let mut totals = BatchTotals::default();
+        let mut outcomes = Vec::with_capacity(operations.len());
+        let mut rest = operations;
+        while let Some(operation) = rest.first() {
+            if operation.device().is_some_and(|device| rejected.contains(device)) {
+                outcomes.push(self.reject_for_space(tx, operation, now_us).await?);
+                rest = &rest[1..];
+                continue;
+            }
+            // Pictures that follow each other are stored together.
+            let pictures: Vec<NewPicture<'_>> = rest
+                .iter()
+                .take_while(|next| next.device().is_none_or(|device| !rejected.contains(device)))
+                .map_while(new_picture)
+                .collect();
+            if pictures.is_empty() {
+                outcomes.push(self.apply(tx, &mut totals, operation, now_us).await?);
+                rest = &rest[1..];
+                continue;
+            }
+            let stored = picture_batch::insert(tx, &mut totals, &pictures, now_us).await?;
+            for (operation, new) in rest.iter().zip(stored) {
+                let arrival = new.map(|picture| picture.arrival);
+                outcomes.push(match operation.receipt_id() {
+                    Some(id) => CommitOutcome::Stored { id, arrival },
+                    None => CommitOutcome::UploadStored { arrival },
+                });
+            }
+            rest = &rest[pictures.len()..];
+        }
+        totals.finish(tx).await?;
+        Ok(outcomes)
     }
 
     async fn apply(
@@ -52,14 +103,9 @@ impl Store {
         operation: &IngestOp,
         now_us: i64,
     ) -> Result<CommitOutcome> {
-        if let Some((device, alive)) = speaker(operation)
-            && !totals.record_contact(tx, device, now_us, alive, self.limits.devices_max).await?
-        {
-            return self.reject_for_space(tx, operation, now_us).await;
-        }
         match operation {
             IngestOp::Capture { device, header, bytes } => {
-                self.apply_capture(tx, totals, device, header, bytes, now_us).await
+                self.apply_part(tx, totals, device, header, bytes, now_us).await
             }
             IngestOp::Tombstone { device, tombstone, hash, payload } => {
                 spool::touch_spool(tx, device, tombstone.spool, tombstone.last().next(), now_us).await?;
@@ -71,7 +117,7 @@ impl Store {
                 event::insert(tx, device, kind, *hash, payload, now_us, self.limits.events_max).await?;
                 if let Some(line) = line {
                     boot_clock::insert(tx, device, line, *hash, now_us).await?;
-                    picture::sort_boot(tx, device, line.boot).await?;
+                    capture_order::sort_boot(tx, device, line.boot).await?;
                 }
                 Ok(CommitOutcome::EventStored { awaited: spool.map(|spool| (spool, hash.prefix())) })
             }
@@ -93,24 +139,7 @@ impl Store {
                 commands::record_stage(tx, device, reply, now_us).await?;
                 Ok(CommitOutcome::ReplyStored)
             }
-            IngestOp::Upload {
-                device,
-                hash,
-                bytes,
-                content_type,
-                width,
-                height,
-                maybe_repeat,
-            } => {
-                let upload = Upload {
-                    bytes,
-                    content_type: *content_type,
-                    width: *width,
-                    height: *height,
-                    damaged: false,
-                };
-                apply_upload(tx, totals, device, &upload, *hash, *maybe_repeat, now_us).await
-            }
+            IngestOp::Upload { .. } => unreachable!("a whole picture is stored with its batch"),
             IngestOp::Quarantine(entry) => {
                 quarantine::insert(tx, entry, now_us, &self.limits).await?;
                 Ok(CommitOutcome::Quarantined)
@@ -121,8 +150,8 @@ impl Store {
         }
     }
 
-    /// Stores a whole picture, or a part and the picture that it completes.
-    async fn apply_capture(
+    /// Stores a part, or the picture that it completes.
+    async fn apply_part(
         &self,
         tx: &mut AnyConnection,
         totals: &mut BatchTotals,
@@ -132,23 +161,22 @@ impl Store {
         now_us: i64,
     ) -> Result<CommitOutcome> {
         let record = &header.capture;
+        let id = picture_id(record);
         spool::touch_spool(tx, device, record.spool, record.sequence.next(), now_us).await?;
-        let stored = |new: Option<Picture>| CommitOutcome::Stored {
-            id: picture_id(record),
-            arrival: new.map(|picture| picture.arrival),
-        };
-        if header.offset == 0 && header.len == record.total {
-            let new = picture::insert(tx, totals, device, header, bytes, now_us, false).await?;
-            return Ok(stored(new));
-        }
         if fate::is_settled(tx, Key::of(record)).await? {
-            return Ok(stored(None));
+            return Ok(CommitOutcome::Stored { id, arrival: None });
         }
         match part::insert(tx, device, header, bytes, now_us, &self.limits).await? {
             PartOutcome::Unfinished => Ok(CommitOutcome::PartStored),
             PartOutcome::Whole(whole) => {
-                let new = picture::insert(tx, totals, device, header, &whole, now_us, false).await?;
-                Ok(stored(new))
+                let whole = NewPicture {
+                    device,
+                    hash: record.hash,
+                    bytes: &whole,
+                    number: Number::OfCamera(header),
+                };
+                let new = picture_batch::insert(tx, totals, &[whole], now_us).await?.pop().flatten();
+                Ok(CommitOutcome::Stored { id, arrival: new.map(|picture| picture.arrival) })
             }
             PartOutcome::WrongHash(whole) => {
                 let entry = QuarantineEntry {
@@ -218,24 +246,46 @@ impl Store {
     }
 }
 
-/// Gives a picture without a number one, and stores it unless it is a repeat.
-async fn apply_upload(
-    tx: &mut AnyConnection,
-    totals: &mut BatchTotals,
-    device: &DeviceId,
-    upload: &Upload<'_>,
-    hash: Hash,
-    maybe_repeat: bool,
-    now_us: i64,
-) -> Result<CommitOutcome> {
-    if maybe_repeat && upload_dedup::is_repeat(tx, device, hash, now_us).await? {
-        return Ok(CommitOutcome::UploadStored { arrival: None });
+/// Returns the whole picture of an operation, if it has one.
+fn new_picture(operation: &IngestOp) -> Option<NewPicture<'_>> {
+    match operation {
+        IngestOp::Capture { device, header, bytes } if header.is_whole() => Some(NewPicture {
+            device,
+            hash: header.capture.hash,
+            bytes,
+            number: Number::OfCamera(header),
+        }),
+        IngestOp::Upload {
+            device,
+            hash,
+            bytes,
+            content_type,
+            width,
+            height,
+            maybe_repeat,
+        } => Some(NewPicture {
+            device,
+            hash: *hash,
+            bytes,
+            number: Number::OfCloud {
+                upload: Upload {
+                    content_type: *content_type,
+                    width: *width,
+                    height: *height,
+                    damaged: false,
+                },
+                dedup: if *maybe_repeat { Dedup::Check } else { Dedup::Remember },
+            },
+        }),
+        IngestOp::Capture { .. }
+        | IngestOp::Tombstone { .. }
+        | IngestOp::Event { .. }
+        | IngestOp::Inventory { .. }
+        | IngestOp::Status { .. }
+        | IngestOp::Reply { .. }
+        | IngestOp::Quarantine(_)
+        | IngestOp::TooLarge { .. } => None,
     }
-    let (spool, sequence) = spool::next_upload(tx, device, now_us).await?;
-    let header = upload.header(spool, sequence, now_us);
-    let new = picture::insert(tx, totals, device, &header, upload.bytes, now_us, false).await?;
-    upload_dedup::remember(tx, device, hash, now_us).await?;
-    Ok(CommitOutcome::UploadStored { arrival: new.map(|picture| picture.arrival) })
 }
 
 /// Returns the camera of an operation, and whether the operation proves that the camera is alive.

@@ -81,16 +81,6 @@ fn covering(one: &BootClockOffset, other: &BootClockOffset) -> BootClockOffset {
 /// A month.
 const LONG_BOOT_US: u64 = 30 * 24 * 3600 * 1_000_000;
 
-/// Returns the clock offsets of a boot.
-pub(crate) async fn offsets(
-    connection: &mut AnyConnection,
-    device: &DeviceId,
-    boot: BootId,
-) -> Result<Vec<BootClockOffset>> {
-    let offsets = of_boot(connection, device, boot).await?;
-    Ok(offsets.into_iter().map(|(_, offset)| offset).collect())
-}
-
 /// Returns the clock offsets of a boot with the hashes of their events, oldest first.
 async fn of_boot(
     connection: &mut AnyConnection,

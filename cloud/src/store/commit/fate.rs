@@ -1,25 +1,92 @@
 //! Table `fate`: what became of every capture. Fates only rise and are never forgotten, so that a repeat of anything
 //! ever taken earns its receipt and nothing is stored twice (P3).
 
-use keepsake_protocol::{Hash, HashPrefix, Sequence, SpoolId};
+use std::collections::HashMap;
+
+use keepsake_protocol::{CaptureId, Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::bind::{Key, from_bigint, id, sequence};
+use crate::store::bind::{Key, from_bigint, id, sequence, to_bigint};
 use crate::store::commit::spool;
-use crate::store::commit::spool::CounterDelta;
+use crate::store::commit::spool::{SpoolCounters, SpoolRows};
 use crate::store::error::Result;
-use crate::store::statement::sql;
+use crate::store::statement::{insert_rows, select_rows, sql};
 
 pub(crate) const TOMBSTONE: i64 = 1;
 pub(crate) const STORED: i64 = 2;
 const DELETED: i64 = 3;
 
-/// The fate of a capture before a picture of it is stored.
+/// What a picture is, by the fates of its capture so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PriorFate {
     /// This very picture is stored, or was and has been deleted.
     Settled,
     /// Not yet; `conflict` = another picture has its number.
     New { conflict: bool },
+}
+
+/// The fates of the captures of one transaction, whose spools are locked.
+#[derive(Debug, Default)]
+pub(crate) struct Fates {
+    known: HashMap<CaptureId, Vec<(Hash, i64)>>,
+    /// Captures of which a picture comes after a tombstone.
+    raised: Vec<CaptureId>,
+    new: Vec<Key>,
+}
+
+impl Fates {
+    pub(crate) async fn read(tx: &mut AnyConnection, captures: &[CaptureId]) -> Result<Self> {
+        let rows = select_rows(
+            "SELECT spool, sequence, hash, fate FROM fate",
+            "(spool = ? AND sequence = ?)",
+            captures,
+            "",
+        )
+        .fetch_all(tx, "read the fates of captures")
+        .await?;
+        let mut fates = Self::default();
+        for row in &rows {
+            let key = Key::read(row)?;
+            fates.known.entry(key.capture()).or_default().push((key.hash, row.get(3)));
+        }
+        Ok(fates)
+    }
+
+    /// Makes the fate of a picture `stored`, unless it is that or deleted already.
+    pub(crate) fn mark_stored(&mut self, key: Key, spools: &mut SpoolRows) -> PriorFate {
+        let known = self.known.entry(key.capture()).or_default();
+        if known.iter().any(|(hash, fate)| *fate >= STORED && *hash == key.hash) {
+            return PriorFate::Settled;
+        }
+        let is_first = known.is_empty();
+        let all = known.len();
+        known.retain(|(_, fate)| *fate >= STORED);
+        let failed = all - known.len();
+        let conflict = !known.is_empty();
+        known.push((key.hash, STORED));
+        if failed > 0 {
+            self.raised.push(key.capture());
+        }
+        self.new.push(key);
+        let by = SpoolCounters {
+            sequences: i64::from(is_first),
+            failed: -to_bigint(failed as u64),
+            stored: 1,
+            deleted: 0,
+        };
+        spools.count(key.spool, by);
+        PriorFate::New { conflict }
+    }
+
+    pub(crate) async fn write(self, tx: &mut AnyConnection) -> Result<()> {
+        for capture in self.raised {
+            sql("DELETE FROM fate WHERE spool = ? AND sequence = ? AND fate = ?")
+                .bind((capture, TOMBSTONE))
+                .execute(&mut *tx, "raise the fate of a capture")
+                .await?;
+        }
+        insert(tx, self.new, STORED).await
+    }
 }
 
 /// Returns true if this very picture is stored or deleted.
@@ -29,40 +96,6 @@ pub(crate) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool>
         .optional_scalar(tx, "read a fate")
         .await?;
     Ok(fate.is_some_and(|fate| fate >= STORED))
-}
-
-/// Makes the fate of a picture `stored`, unless it is that or deleted already.
-pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<PriorFate> {
-    let rows = sql("SELECT hash, fate FROM fate WHERE spool = ? AND sequence = ?")
-        .bind((key.spool, key.sequence))
-        .fetch_all(&mut *tx, "read the fates of a capture")
-        .await?;
-    let mut failed = 0;
-    let mut conflict = false;
-    for row in &rows {
-        if row.get::<i64, _>(1) < STORED {
-            failed += 1;
-        } else if row.get::<&[u8], _>(0) == key.hash.0 {
-            return Ok(PriorFate::Settled);
-        } else {
-            conflict = true;
-        }
-    }
-    if failed > 0 {
-        sql("DELETE FROM fate WHERE spool = ? AND sequence = ? AND fate = ?")
-            .bind((key.spool, key.sequence, TOMBSTONE))
-            .execute(&mut *tx, "raise the fate of a capture")
-            .await?;
-    }
-    insert(tx, key, STORED).await?;
-    let by = CounterDelta {
-        sequences: i64::from(rows.is_empty()),
-        failed: -failed,
-        stored: 1,
-        deleted: 0,
-    };
-    spool::add_to_counters(tx, key.spool, by).await?;
-    Ok(PriorFate::New { conflict })
 }
 
 /// Makes the fate of a stored picture `deleted`. Returns whether it was stored.
@@ -78,7 +111,7 @@ pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<boo
         .bind((DELETED, key))
         .execute(&mut *tx, "raise a fate to deleted")
         .await?;
-    let by = CounterDelta { stored: -1, deleted: 1, ..CounterDelta::default() };
+    let by = SpoolCounters { stored: -1, deleted: 1, ..SpoolCounters::default() };
     spool::add_to_counters(tx, key.spool, by).await?;
     Ok(true)
 }
@@ -92,29 +125,28 @@ pub(crate) async fn mark_tombstone(
 ) -> Result<()> {
     let known = with_fate(tx, spool, (first.get(), last.get())).await?;
     let mut known = known.into_iter().peekable();
-    let mut failed = 0;
+    let mut new = Vec::new();
     let mut now = first;
     loop {
         if known.next_if_eq(&now.get()).is_none() {
-            let key = Key { spool, sequence: now, hash };
-            insert(tx, key, TOMBSTONE).await?;
-            failed += 1;
+            new.push(Key { spool, sequence: now, hash });
         }
         if now >= last {
             break;
         }
         now = now.next();
     }
-    let by = CounterDelta { sequences: failed, failed, stored: 0, deleted: 0 };
+    let failed = to_bigint(new.len() as u64);
+    insert(tx, new, TOMBSTONE).await?;
+    let by = SpoolCounters { sequences: failed, failed, ..SpoolCounters::default() };
     spool::add_to_counters(tx, spool, by).await
 }
 
-async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
-    sql("INSERT INTO fate (spool, sequence, hash, fate) VALUES (?, ?, ?, ?)")
-        .bind((key, fate))
-        .execute(tx, "note a fate")
-        .await?;
-    Ok(())
+async fn insert(tx: &mut AnyConnection, keys: Vec<Key>, fate: i64) -> Result<()> {
+    let rows = keys.into_iter().map(|key| (key, fate));
+    insert_rows("INSERT INTO fate (spool, sequence, hash, fate)", rows)
+        .execute(tx, "note fates")
+        .await
 }
 
 /// One more than the highest sequence with a fate.

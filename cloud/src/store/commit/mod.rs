@@ -2,6 +2,7 @@
 
 mod apply;
 pub(crate) mod boot_clock;
+pub(crate) mod capture_order;
 mod delete;
 pub(crate) mod device;
 pub(crate) mod event;
@@ -9,6 +10,7 @@ pub(crate) mod fate;
 pub(crate) mod inventory;
 pub(crate) mod part;
 pub(crate) mod picture;
+pub(crate) mod picture_batch;
 pub(crate) mod quarantine;
 pub(crate) mod spool;
 pub(crate) mod tombstone;

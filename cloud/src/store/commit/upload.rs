@@ -1,18 +1,20 @@
 //! Pictures that arrive without a number, and the number that the cloud gives them.
 
+use std::collections::BTreeMap;
+
 use keepsake_protocol::capture::{CaptureMetadata, FrameHeader};
 use keepsake_protocol::{DeviceId, Hash, Sequence, SpoolId};
 
+use crate::store::commit::picture_batch::{Dedup, NewPicture, Number};
 use crate::store::commit::totals::BatchTotals;
-use crate::store::commit::{device, picture, spool};
+use crate::store::commit::{capture_order, device, picture_batch};
 use crate::store::error::{Result, StoreError};
 use crate::store::open::Store;
 use crate::store::picture::Picture;
 
 /// A picture that came without a number, by HTTP or from a camera that knows nothing of Keepsake.
 #[derive(Debug)]
-pub struct Upload<'a> {
-    pub bytes: &'a [u8],
+pub struct Upload {
     pub content_type: keepsake_protocol::capture::ContentType,
     /// Pixels.
     pub width: u32,
@@ -21,14 +23,20 @@ pub struct Upload<'a> {
     pub damaged: bool,
 }
 
-impl Upload<'_> {
-    pub(in crate::store) fn header(&self, spool: SpoolId, sequence: Sequence, now_us: i64) -> FrameHeader {
-        let total = self.bytes.len() as u64;
+impl Upload {
+    pub(in crate::store) fn header(
+        &self,
+        spool: SpoolId,
+        sequence: Sequence,
+        hash: Hash,
+        total: u64,
+        now_us: i64,
+    ) -> FrameHeader {
         FrameHeader {
             capture: CaptureMetadata {
                 spool,
                 sequence,
-                hash: Hash::of(self.bytes),
+                hash,
                 total,
                 content_type: self.content_type,
                 width: self.width,
@@ -36,7 +44,7 @@ impl Upload<'_> {
                 cause: keepsake_protocol::capture::Cause::Upload,
                 command: None,
                 pressed: keepsake_protocol::clock::ClockReading {
-                    boot: picture::NO_BOOT,
+                    boot: capture_order::NO_BOOT,
                     boottime_us: 0,
                     wall_us: now_us,
                     synchronised: true,
@@ -57,19 +65,26 @@ impl Upload<'_> {
 
 impl Store {
     /// Stores a picture that came by `POST /upload`: the cloud makes its CaptureId.
-    pub async fn upload(&self, camera: &DeviceId, upload: &Upload<'_>, now_us: i64) -> Result<Picture> {
+    pub async fn upload(&self, device: &DeviceId, bytes: &[u8], upload: Upload, now_us: i64) -> Result<Picture> {
         self.with_timeout(async {
             let mut tx = self.begin("begin an upload").await?;
-            if !device::touch_device(&mut tx, camera, now_us, false, self.limits.devices_max).await? {
+            let speakers = BTreeMap::from([(device, false)]);
+            if !device::touch_devices(&mut tx, &speakers, now_us, self.limits.devices_max)
+                .await?
+                .is_empty()
+            {
                 tx.rollback().await;
                 return Err(StoreError::TooManyDevices(self.limits.devices_max));
             }
-            let (spool, sequence) = spool::next_upload(&mut tx, camera, now_us).await?;
-            let header = upload.header(spool, sequence, now_us);
-            let damaged = upload.damaged;
             let mut totals = BatchTotals::default();
-            let new = picture::insert(&mut tx, &mut totals, camera, &header, upload.bytes, now_us, damaged).await?;
-            let picture = new.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
+            let new = NewPicture {
+                device,
+                hash: Hash::of(bytes),
+                bytes,
+                number: Number::OfCloud { upload, dedup: Dedup::Never },
+            };
+            let stored = picture_batch::insert(&mut tx, &mut totals, &[new], now_us).await?.pop().flatten();
+            let picture = stored.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
             totals.finish(&mut tx).await?;
             tx.commit("commit an upload").await?;
             // Not read back: it is stored now, and a client that got an error would send it again.
@@ -90,14 +105,13 @@ mod tests {
         let store = Store::open(folder.path(), Limits::default()).await.unwrap();
         store.readers.close().await;
         let upload = Upload {
-            bytes: b"one",
             content_type: keepsake_protocol::capture::ContentType::Jpeg,
             width: 1,
             height: 1,
             damaged: false,
         };
         let device = "camera".parse().unwrap();
-        let picture = store.upload(&device, &upload, 1).await.unwrap();
+        let picture = store.upload(&device, b"one", upload, 1).await.unwrap();
         assert_eq!(picture.arrival, 1);
     }
 }

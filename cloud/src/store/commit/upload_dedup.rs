@@ -1,41 +1,56 @@
 //! Table `upload_dedup`: the pictures a camera without numbers has sent recently, so that the same one brought again by
 //! the broker is told from a new one. It remembers a picture that was deleted meanwhile, too.
 
-use keepsake_protocol::{DeviceId, Hash};
-use sqlx::AnyConnection;
+use std::collections::{BTreeSet, HashMap};
 
-use crate::store::error::Result;
-use crate::store::statement::sql;
+use keepsake_protocol::{DeviceId, Hash};
+use sqlx::{AnyConnection, Row};
+
+use crate::store::bind::id;
+use crate::store::error::{Result, StoreError};
+use crate::store::statement::{insert_rows, select_rows, sql};
 
 /// A broker that brings a message again does so within this, or it is a new one: microseconds.
 const RECENT_US: i64 = 24 * 3600 * 1_000_000;
 
-/// Returns true if the camera has sent the same picture within a day.
-pub(crate) async fn is_repeat(tx: &mut AnyConnection, device: &DeviceId, hash: Hash, now_us: i64) -> Result<bool> {
-    Ok(seen(tx, device, hash)
-        .await?
-        .is_some_and(|seen_us| seen_us > now_us.saturating_sub(RECENT_US)))
+/// Returns true if a picture sent at `seen_us` and now is a repeat.
+pub(crate) fn is_recent(seen_us: i64, now_us: i64) -> bool {
+    seen_us > now_us.saturating_sub(RECENT_US)
 }
 
-/// Notes that the camera has sent it now, and forgets what it sent more than a day ago.
-pub(crate) async fn remember(tx: &mut AnyConnection, device: &DeviceId, hash: Hash, now_us: i64) -> Result<()> {
-    sql("DELETE FROM upload_dedup WHERE device = ? AND seen_us <= ?")
-        .bind((device, now_us.saturating_sub(RECENT_US)))
-        .execute(&mut *tx, "forget old uploads")
-        .await?;
-    let statement = match seen(tx, device, hash).await? {
-        Some(_) => sql("UPDATE upload_dedup SET seen_us = ? WHERE device = ? AND hash = ?"),
-        None => sql("INSERT INTO upload_dedup (seen_us, device, hash) VALUES (?, ?, ?)"),
-    };
-    statement.bind((now_us, device, hash)).execute(tx, "note an upload").await?;
-    Ok(())
+/// Returns when these cameras sent these pictures last, for those that are remembered.
+pub(crate) async fn seen(
+    tx: &mut AnyConnection,
+    pictures: &[(&DeviceId, Hash)],
+) -> Result<HashMap<(DeviceId, Hash), i64>> {
+    let rows = select_rows(SEEN, SEEN_ONE, pictures, "").fetch_all(tx, "look for uploads").await?;
+    rows.iter()
+        .map(|row| {
+            let device: String = row.get(0);
+            let device = device.parse().map_err(|_| StoreError::Corrupt("an upload of an odd camera".to_owned()))?;
+            Ok(((device, id(row.get::<&[u8], _>(1), "a hash")?), row.get(2)))
+        })
+        .collect()
 }
 
-async fn seen(tx: &mut AnyConnection, device: &DeviceId, hash: Hash) -> Result<Option<i64>> {
-    sql(SEEN).bind((device, hash)).optional_scalar(tx, "look for an upload").await
+/// Notes that cameras have sent pictures now, and forgets what they sent more than a day ago.
+pub(crate) async fn remember(tx: &mut AnyConnection, pictures: BTreeSet<(&DeviceId, Hash)>, now_us: i64) -> Result<()> {
+    let devices: BTreeSet<&DeviceId> = pictures.iter().map(|(device, _)| *device).collect();
+    for device in devices {
+        sql(FORGET)
+            .bind((device, now_us.saturating_sub(RECENT_US)))
+            .execute(&mut *tx, "forget old uploads")
+            .await?;
+    }
+    let rows = pictures.into_iter().map(|(device, hash)| (device, hash, now_us));
+    insert_rows("REPLACE INTO upload_dedup (device, hash, seen_us)", rows)
+        .execute(tx, "note uploads")
+        .await
 }
 
-const SEEN: &str = "SELECT seen_us FROM upload_dedup WHERE device = ? AND hash = ?";
+const SEEN: &str = "SELECT device, hash, seen_us FROM upload_dedup";
+const SEEN_ONE: &str = "(device = ? AND hash = ?)";
+const FORGET: &str = "DELETE FROM upload_dedup WHERE device = ? AND seen_us <= ?";
 
 #[cfg(test)]
 mod tests {
@@ -50,16 +65,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Limits::default()).await.unwrap();
         for (statement, uses) in [
-            (SEEN, "SEARCH upload_dedup USING PRIMARY KEY (device=? AND hash=?)"),
             (
-                "DELETE FROM upload_dedup WHERE device = ? AND seen_us <= ?",
-                "USING COVERING INDEX upload_dedup_seen (device=? AND seen_us<?)",
+                format!("{SEEN} WHERE {SEEN_ONE}"),
+                "SEARCH upload_dedup USING PRIMARY KEY (device=? AND hash=?)",
             ),
+            (FORGET.to_owned(), "USING COVERING INDEX upload_dedup_seen (device=? AND seen_us<?)"),
         ] {
             let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")))
                 .bind("porch")
                 .bind(1)
-                .fetch_one(&store.readers)
+                .fetch_one(&mut *store.reader().await.unwrap())
                 .await
                 .unwrap();
             let plan: String = plan.get("detail");

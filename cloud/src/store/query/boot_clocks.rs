@@ -1,44 +1,30 @@
 //! Table `boot_clock`: the capture times of pictures that are read, by all clock offsets that are known now.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use keepsake_protocol::BootId;
 use keepsake_protocol::event::BootClockOffset;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AnyConnection, Row};
 
 use crate::store::bind::{from_bigint, id};
 use crate::store::error::Result;
 use crate::store::picture::Picture;
-use crate::store::statement::sql;
-
-/// Boots in one query.
-const BOOTS_MAX: usize = 100;
+use crate::store::statement::select_rows;
 
 /// Sets the capture times of these pictures.
-pub(crate) async fn correct(connection: &mut AnyConnection, pictures: &mut [Picture]) -> Result<()> {
-    let boots: Vec<BootId> = pictures
-        .iter()
-        .map(|picture| picture.pressed.boot.0)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .map(BootId)
-        .collect();
+pub(crate) async fn correct(connection: &mut AnyConnection, pictures: &mut [&mut Picture]) -> Result<()> {
+    let mut boots: Vec<BootId> = pictures.iter().map(|picture| picture.pressed.boot).collect();
+    boots.sort_unstable();
+    boots.dedup();
+    let select = "SELECT boot, device, offset_us, error_us, measured_us, estimated FROM boot_clock";
+    let rows = select_rows(select, "boot = ?", &boots, "")
+        .fetch_all(connection, "read the clock offsets of boots")
+        .await?;
     let mut lines: HashMap<(BootId, String), Vec<BootClockOffset>> = HashMap::new();
-    for boots in boots.chunks(BOOTS_MAX) {
-        let marks = vec!["?"; boots.len()].join(", ");
-        let statement = format!(
-            "SELECT boot, device, offset_us, error_us, measured_us, estimated FROM boot_clock WHERE boot IN ({marks})"
-        );
-        let mut query = sql(AssertSqlSafe(statement));
-        for boot in boots {
-            query = query.bind(*boot);
-        }
-        let rows = query.fetch_all(&mut *connection, "read the clock offsets of boots").await?;
-        for row in &rows {
-            let boot: BootId = id(row.get::<&[u8], _>("boot"), "a boot id")?;
-            lines.entry((boot, row.get("device"))).or_default().push(clock_offset(row, boot));
-        }
+    for row in &rows {
+        let boot: BootId = id(row.get::<&[u8], _>("boot"), "a boot id")?;
+        lines.entry((boot, row.get("device"))).or_default().push(clock_offset(row, boot));
     }
     for picture in pictures {
         let of = (picture.pressed.boot, picture.device.as_str().to_owned());

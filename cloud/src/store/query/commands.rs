@@ -117,7 +117,7 @@ impl Store {
     /// The last commands of a camera, the newest first.
     pub async fn commands(&self, device: &DeviceId, limit: u32) -> Result<Vec<Command>> {
         self.with_timeout(async {
-            let mut connection = self.reader("list commands").await?;
+            let mut connection = self.reader().await?;
             let rows = sql(select!("WHERE device = ? ORDER BY created_us DESC, id DESC LIMIT ?"))
                 .bind((device, limit))
                 .fetch_all(&mut *connection, "list commands")
@@ -131,6 +131,7 @@ impl Store {
                 }
                 commands.push(command);
             }
+            connection.release();
             Ok(commands)
         })
         .await

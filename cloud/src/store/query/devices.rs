@@ -74,7 +74,7 @@ impl Store {
     /// All cameras by name.
     pub async fn devices(&self, now_us: i64) -> Result<Vec<Device>> {
         self.with_timeout(async {
-            let mut connection = self.reader("list cameras").await?;
+            let mut connection = self.reader().await?;
             let rows = sql("SELECT id, last_seen_us, online, status, status_us FROM device ORDER BY id")
                 .fetch_all(&mut *connection, "list cameras")
                 .await?;
@@ -82,6 +82,7 @@ impl Store {
             for row in &rows {
                 devices.push(read(&mut connection, row, now_us).await?);
             }
+            connection.release();
             Ok(devices)
         })
         .await
@@ -90,15 +91,17 @@ impl Store {
     /// One camera.
     pub async fn device(&self, device: &DeviceId, now_us: i64) -> Result<Option<Device>> {
         self.with_timeout(async {
-            let mut connection = self.reader("read a camera").await?;
+            let mut connection = self.reader().await?;
             let row = sql("SELECT id, last_seen_us, online, status, status_us FROM device WHERE id = ?")
                 .bind(device)
                 .fetch_optional(&mut *connection, "read a camera")
                 .await?;
-            match row {
-                Some(row) => Ok(Some(read(&mut connection, &row, now_us).await?)),
-                None => Ok(None),
-            }
+            let device = match row {
+                Some(row) => Some(read(&mut connection, &row, now_us).await?),
+                None => None,
+            };
+            connection.release();
+            Ok(device)
         })
         .await
     }

@@ -3,6 +3,7 @@
 pub(crate) mod boot_clocks;
 pub(crate) mod commands;
 pub(crate) mod devices;
+pub(crate) mod images;
 pub(crate) mod pictures;
 pub(crate) mod sessions;
 pub(crate) mod settings;

@@ -1,4 +1,4 @@
-//! Tables `picture` and `picture_bytes`: lists of pictures without their bytes, and the bytes of one picture.
+//! Table `picture`: lists of pictures without their bytes.
 
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::id::PictureId;
@@ -12,6 +12,7 @@ use crate::store::error::{Result, StoreError};
 use crate::store::open::Store;
 use crate::store::picture::{Picture, PictureCursor, Thumbnail};
 use crate::store::query::boot_clocks;
+use crate::store::readers::Reader;
 use crate::store::statement::{Statement, sql};
 
 /// A page of pictures in the order of capture time.
@@ -58,7 +59,7 @@ impl Store {
             PageQuery::Before(cursor) => cursor.unwrap_or(NEWEST),
         };
         self.with_timeout(async {
-            let mut connection = self.reader("list pictures").await?;
+            let mut connection = self.reader().await?;
             let mut query = select(&page.statement(device.is_some()));
             if let Some(device) = device {
                 query = query.bind(device);
@@ -67,7 +68,7 @@ impl Store {
                 .bind((from.sort_us, from.sort_us, from.sort_us, from.arrival, limit))
                 .fetch_all(&mut *connection, "list pictures")
                 .await?;
-            read_all(&mut connection, &rows).await
+            read_all(connection, &rows).await
         })
         .await
     }
@@ -76,12 +77,12 @@ impl Store {
     /// reader that goes on where it was misses nothing.
     pub async fn pictures_arrived_after(&self, arrival: i64, limit: u32) -> Result<Vec<Picture>> {
         self.with_timeout(async {
-            let mut connection = self.reader("list new pictures").await?;
+            let mut connection = self.reader().await?;
             let rows = select("WHERE arrival > ? ORDER BY arrival LIMIT ?")
                 .bind((arrival, limit))
                 .fetch_all(&mut *connection, "list new pictures")
                 .await?;
-            read_all(&mut connection, &rows).await
+            read_all(connection, &rows).await
         })
         .await
     }
@@ -113,12 +114,12 @@ impl Store {
     /// Returns the pictures of a capture: one, or more if a card was cloned.
     pub async fn pictures_of(&self, capture: CaptureId) -> Result<Vec<Picture>> {
         self.with_timeout(async {
-            let mut connection = self.reader("read a capture").await?;
+            let mut connection = self.reader().await?;
             let rows = select("WHERE spool = ? AND sequence = ? ORDER BY arrival LIMIT 100")
                 .bind((capture.spool, capture.sequence))
                 .fetch_all(&mut *connection, "read the pictures of a capture")
                 .await?;
-            read_all(&mut connection, &rows).await
+            read_all(connection, &rows).await
         })
         .await
     }
@@ -126,50 +127,27 @@ impl Store {
     /// Returns a picture by its arrival.
     pub async fn picture_at(&self, arrival: i64) -> Result<Option<Picture>> {
         self.with_timeout(async {
-            let mut connection = self.reader("read a picture").await?;
-            let row = select("WHERE arrival = ?")
+            let mut connection = self.reader().await?;
+            let rows = select("WHERE arrival = ?")
                 .bind(arrival)
-                .fetch_optional(&mut *connection, "read a picture")
+                .fetch_all(&mut *connection, "read a picture")
                 .await?;
-            read_one(&mut connection, row.as_ref()).await
+            Ok(read_all(connection, &rows).await?.pop())
         })
         .await
     }
 
-    /// Returns the bytes of a picture exactly as the camera made them.
-    pub async fn image(&self, arrival: i64) -> Result<Option<Vec<u8>>> {
-        self.blob("SELECT bytes FROM picture_bytes WHERE arrival = ?", arrival).await
-    }
-
     /// Returns the thumbnail of a picture, JPEG.
     pub async fn thumbnail(&self, arrival: i64) -> Result<Option<Vec<u8>>> {
-        self.blob("SELECT bytes FROM thumbnail WHERE arrival = ?", arrival).await
-    }
-
-    async fn blob(&self, statement: &'static str, arrival: i64) -> Result<Option<Vec<u8>>> {
-        sql(statement).bind(arrival).value(self, "read the bytes of a picture").await
+        sql("SELECT bytes FROM thumbnail WHERE arrival = ?")
+            .bind(arrival)
+            .value(self, "read a thumbnail")
+            .await
     }
 }
 
 /// Longer uptimes are invented, and would overflow: about 3,000 years.
 pub(in crate::store) const BOOTTIME_US_MAX: i64 = 100_000_000_000_000_000;
-
-/// Returns the picture by whose estimate the pictures of a boot are sorted: one with a synchronised clock, if there is
-/// any.
-pub(in crate::store) async fn boot_reference(
-    connection: &mut AnyConnection,
-    device: &DeviceId,
-    boot: BootId,
-) -> Result<Option<Picture>> {
-    let row = select(
-        "WHERE device = ? AND pressed_boot = ? AND pressed_boottime_us < ? \
-         ORDER BY pressed_synchronised DESC, arrival DESC LIMIT 1",
-    )
-    .bind((device, boot, BOOTTIME_US_MAX))
-    .fetch_optional(connection, "read a picture of a boot")
-    .await?;
-    row.as_ref().map(read).transpose()
-}
 
 /// Returns the numbers of conflicting and of damaged pictures of a camera, and its latest picture by capture time.
 pub(crate) async fn summary(connection: &mut AnyConnection, device: &DeviceId) -> Result<(u64, u64, Option<Picture>)> {
@@ -186,21 +164,17 @@ pub(crate) async fn summary(connection: &mut AnyConnection, device: &DeviceId) -
         .bind(device)
         .fetch_optional(&mut *connection, "read the latest picture of a camera")
         .await?;
-    let latest = read_one(connection, latest.as_ref()).await?;
+    let mut latest = latest.as_ref().map(read).transpose()?;
+    boot_clocks::correct(connection, &mut latest.iter_mut().collect::<Vec<_>>()).await?;
     Ok((from_bigint(conflicts), from_bigint(damaged), latest))
 }
 
 /// Reads whole rows, and corrects their capture times by the clock offsets of their boots.
-async fn read_all(connection: &mut AnyConnection, rows: &[AnyRow]) -> Result<Vec<Picture>> {
+async fn read_all(mut connection: Reader, rows: &[AnyRow]) -> Result<Vec<Picture>> {
     let mut pictures = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
-    boot_clocks::correct(connection, &mut pictures).await?;
+    boot_clocks::correct(&mut connection, &mut pictures.iter_mut().collect::<Vec<_>>()).await?;
+    connection.release();
     Ok(pictures)
-}
-
-async fn read_one(connection: &mut AnyConnection, row: Option<&AnyRow>) -> Result<Option<Picture>> {
-    let mut picture = row.map(read).transpose()?;
-    boot_clocks::correct(connection, picture.as_mut_slice()).await?;
-    Ok(picture)
 }
 
 /// Reads a row of [`select`].
@@ -265,7 +239,10 @@ mod tests {
             (PageQuery::After(cursor), true, "picture_device_sorted (device=? AND sort_us>?)"),
         ] {
             let explain = format!("EXPLAIN QUERY PLAN SELECT * FROM picture {}", page.statement(one_device));
-            let plan = sqlx::query(AssertSqlSafe(explain)).fetch_all(&store.readers).await.unwrap();
+            let plan = sqlx::query(AssertSqlSafe(explain))
+                .fetch_all(&mut *store.reader().await.unwrap())
+                .await
+                .unwrap();
             let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
             assert_eq!(plan, [format!("SEARCH picture USING INDEX {expected}")]);
         }

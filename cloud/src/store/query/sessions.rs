@@ -103,8 +103,9 @@ impl Store {
     /// Returns the sessions of a user, last used first.
     pub async fn sessions(&self, user: PrincipalId, now_us: i64) -> Result<Vec<LoginSession>> {
         self.with_timeout(async {
-            let mut connection = self.reader("list sessions").await?;
+            let mut connection = self.reader().await?;
             let mut all = of(&mut connection, user).await?;
+            connection.release();
             all.retain(|login| !login.is_over(now_us));
             Ok(all)
         })

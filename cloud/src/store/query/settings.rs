@@ -35,8 +35,10 @@ impl Store {
     /// Returns the desired settings of a camera, if there are any.
     pub async fn settings(&self, device: &DeviceId) -> Result<Option<DeviceSettings>> {
         self.with_timeout(async {
-            let mut connection = self.reader("read settings").await?;
-            latest(&mut connection, device).await
+            let mut connection = self.reader().await?;
+            let settings = latest(&mut connection, device).await?;
+            connection.release();
+            Ok(settings)
         })
         .await
     }

@@ -37,14 +37,13 @@ mod tests {
         let bytes = vec![7; 1024 * 1024];
         let before = store.reusable_bytes().await.unwrap();
         let upload = Upload {
-            bytes: &bytes,
             content_type: keepsake_protocol::capture::ContentType::Jpeg,
             width: 1,
             height: 1,
             damaged: false,
         };
         let device = "camera".parse().unwrap();
-        let picture = store.upload(&device, &upload, 1).await.unwrap();
+        let picture = store.upload(&device, &bytes, upload, 1).await.unwrap();
         assert!(store.delete(&picture).await.unwrap());
         let after = store.reusable_bytes().await.unwrap();
         let picture_bytes = bytes.len() as u64;

@@ -31,8 +31,10 @@ impl Store {
     /// Returns true if a user with a password is an owner. Once true, it stays true.
     pub async fn has_owner(&self) -> Result<bool> {
         self.with_timeout(async {
-            let mut connection = self.reader("look for an owner").await?;
-            Ok(owners(&mut connection).await? > 0)
+            let mut connection = self.reader().await?;
+            let owners = owners(&mut connection).await?;
+            connection.release();
+            Ok(owners > 0)
         })
         .await
     }
@@ -91,8 +93,10 @@ impl Store {
     /// Returns the user with this name.
     pub async fn user_named(&self, name: &UserName) -> Result<Option<User>> {
         self.with_timeout(async {
-            let mut connection = self.reader("look up a user").await?;
-            named(&mut connection, name).await
+            let mut connection = self.reader().await?;
+            let user = named(&mut connection, name).await?;
+            connection.release();
+            Ok(user)
         })
         .await
     }
@@ -175,8 +179,10 @@ impl Store {
     /// Whom an invitation is for, while it is valid.
     pub async fn invited(&self, secret: &TokenHash, now_us: i64) -> Result<Option<User>> {
         self.with_timeout(async {
-            let mut connection = self.reader("read an invitation").await?;
-            invited(&mut connection, secret, now_us).await
+            let mut connection = self.reader().await?;
+            let user = invited(&mut connection, secret, now_us).await?;
+            connection.release();
+            Ok(user)
         })
         .await
     }

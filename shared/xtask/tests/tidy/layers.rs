@@ -86,6 +86,8 @@ const CLOUD: Layers = &[
     ("cloud/src/ingest/operation", Layer::Plain),
     ("cloud/src/lib.rs", Layer::Plain),
     ("cloud/src/mqtt/", Layer::Flow),
+    ("cloud/src/objects/", Layer::Edge),
+    ("cloud/src/objects/location.rs", Layer::Plain),
     ("cloud/src/ops/", Layer::Flow),
     ("cloud/src/ops/presence", Layer::Plain),
     ("cloud/src/pictures/", Layer::Plain),

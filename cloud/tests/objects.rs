@@ -1,0 +1,102 @@
+//! Contract of all places for objects.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use keepsake_cloud::objects::{BytesSetting, ObjectError, ObjectKey, ObjectStore, PlaceMarker, read_all};
+use keepsake_protocol::StoreId;
+
+const MARKER: PlaceMarker = PlaceMarker { store: StoreId([7; 16]), place: 1 };
+
+fn key() -> ObjectKey {
+    ObjectKey::new("jpg", keepsake_cloud::now_us())
+}
+
+async fn folder(root: &std::path::Path) -> ObjectStore {
+    let objects = ObjectStore::open(&BytesSetting::Folder(root.to_owned())).unwrap().unwrap();
+    objects.set_marker(&MARKER).await.unwrap();
+    objects
+}
+
+async fn list(objects: &ObjectStore) -> Vec<(ObjectKey, u64)> {
+    let mut all: Vec<_> = objects.list().map_ok(|object| (object.key, object.len)).try_collect().await.unwrap();
+    all.sort();
+    all
+}
+
+async fn what_is_stored_is_read_listed_and_deleted(objects: &ObjectStore) {
+    assert_eq!(objects.marker().await.unwrap(), Some(MARKER));
+    let large: Bytes = (0..1_000_003_u32)
+        .map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1])
+        .collect::<Vec<u8>>()
+        .into();
+    let mut batch = vec![(key(), large.clone())];
+    batch.extend((0..40_u8).map(|number| (key(), Bytes::from(vec![number; 100]))));
+    for result in objects.put_batch(batch.clone()).await {
+        result.unwrap();
+    }
+    for (key, bytes) in &batch {
+        let found = read_all(objects.get(key, 0..bytes.len() as u64).await.unwrap()).await.unwrap();
+        assert!(found == *bytes, "{key}");
+    }
+    let range = read_all(objects.get(&batch[0].0, 300_001..900_002).await.unwrap()).await.unwrap();
+    assert!(range == large[300_001..900_002]);
+
+    let mut expected: Vec<_> = batch.iter().map(|(key, bytes)| (key.clone(), bytes.len() as u64)).collect();
+    expected.sort();
+    assert_eq!(list(objects).await, expected);
+
+    let gone: Vec<ObjectKey> = batch.iter().map(|(key, _)| key.clone()).collect();
+    objects.delete(&gone[..20]).await.unwrap();
+    // Twice is as good as once.
+    objects.delete(&gone).await.unwrap();
+    assert_eq!(list(objects).await, []);
+    for missing in [objects.get(&gone[0], 0..1).await, objects.get(&key(), 0..1).await] {
+        assert!(matches!(missing.err(), Some(ObjectError::Missing { .. })));
+    }
+    objects.probe().await.unwrap();
+    assert_eq!(list(objects).await, []);
+}
+
+#[tokio::test]
+async fn a_folder_keeps_the_contract() {
+    let root = tempfile::tempdir().unwrap();
+    what_is_stored_is_read_listed_and_deleted(&folder(root.path()).await).await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_fails_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let objects = folder(root.path()).await;
+    let taken = key();
+    objects
+        .put_batch(vec![(taken.clone(), Bytes::from_static(b"first"))])
+        .await
+        .remove(0)
+        .unwrap();
+    let other = key();
+    let batch = vec![
+        (taken.clone(), Bytes::from_static(b"other")),
+        (other.clone(), Bytes::from_static(b"second")),
+    ];
+    let results = objects.put_batch(batch).await;
+    assert!(results[0].is_err() && results[1].is_ok(), "{results:?}");
+    assert_eq!(read_all(objects.get(&taken, 0..5).await.unwrap()).await.unwrap(), b"first");
+    assert_eq!(read_all(objects.get(&other, 0..6).await.unwrap()).await.unwrap(), b"second");
+}
+
+#[tokio::test]
+async fn a_folder_whose_disk_is_gone_is_never_written_to() {
+    let root = tempfile::tempdir().unwrap();
+    let objects = folder(root.path()).await;
+    for result in objects.put_batch(vec![(key(), Bytes::from_static(b"x"))]).await {
+        result.unwrap();
+    }
+    // As if it was unmounted: the mount point is there, and empty.
+    std::fs::remove_dir_all(root.path()).unwrap();
+    std::fs::create_dir(root.path()).unwrap();
+    for _ in 0..2 {
+        let results = objects.put_batch(vec![(key(), Bytes::from_static(b"x"))]).await;
+        assert!(results[0].is_err());
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+}
