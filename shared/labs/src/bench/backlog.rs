@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use keepsake_provision::temp_dir::TempDir;
 
 use super::figures::{Bound, StepResult, as_float};
-use super::load::{ForeignCamera, all_at_once};
+use super::load::{ThirdPartyCamera, all_at_once};
 use super::pictures::{MEDIUM, Original};
 use super::usage::metric;
 use super::{Plan, Server, cloud, start_broker};
@@ -50,7 +50,7 @@ fn measure(case: Case, plan: &Plan, server: &mut Server, result: &mut StepResult
     let count = plan.count(PICTURES);
     let original = Original::new(MEDIUM);
     let each = count / usize::from(CAMERAS);
-    let camera = |number| ForeignCamera::new(number, &format!("camera/{number}/image"), each, &original, true);
+    let camera = |number| ThirdPartyCamera::new(number, &format!("camera/{number}/image"), each, &original, true);
     let cameras: Vec<_> = (1..=CAMERAS).map(camera).collect();
     let log_before = cloud.log().len();
     let publish = || all_at_once(cameras, |camera| camera.publish(broker.port()));

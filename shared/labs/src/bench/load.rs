@@ -106,9 +106,9 @@ impl NativeCamera {
 
 /// A third-party camera, with its pictures encoded.
 #[derive(Debug)]
-pub struct ForeignCamera(Packets, u8);
+pub struct ThirdPartyCamera(Packets, u8);
 
-impl ForeignCamera {
+impl ThirdPartyCamera {
     /// Returns camera `number` with `count` pictures for `topic`, in base64 or as they are.
     pub fn new(number: u8, topic: &str, count: usize, original: &Original, base64: bool) -> Self {
         let packets = (0..count).map(|index| {
@@ -125,7 +125,7 @@ impl ForeignCamera {
 
     /// Publishes all pictures, and returns when the broker has acknowledged the last one.
     pub fn publish(&self, port: u16) -> Result<()> {
-        let client = Client::connect(port, &format!("foreign-{}", self.1))?;
+        let client = Client::connect(port, &format!("third-party-{}", self.1))?;
         self.0.send(&client, WINDOW_MESSAGES, acknowledged)
     }
 }

@@ -39,10 +39,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns how many pictures to send instead of `full`: a multiple of the batch of the bare writers.
+    /// Returns how many pictures to send instead of `full`: the same number for each of up to eight cameras.
     fn count(&self, full: usize) -> usize {
         let count = if self.quick { full / 20 } else { full };
-        count.next_multiple_of(ceiling::BATCH_PICTURES)
+        count.next_multiple_of(8)
     }
 }
 
