@@ -127,7 +127,7 @@ impl App {
         let (transport, transport_events) = Transport::start(&config, &device, known_us, current_spool_changes);
 
         let mut engine = Engine {
-            drain: Drain::new(drain::Limits::from(&config)),
+            drain: Drain::new(drain::Limits::from(&config)).with_jitter(rand::random()),
             rate_limiter: RateLimiter::new(config.cloud.rate_bytes_per_s),
             began: tokio::time::Instant::now(),
             spool: spool.clone(),

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use keepsake_appliance::spool::Key;
 use keepsake_appliance::upload::backoff::Backoff;
-use keepsake_appliance::upload::drain::{Drain, LIVE_FOR, Limits, NextPart, PART_BYTES_MIN};
+use keepsake_appliance::upload::drain::{CloudLimits, Drain, LIVE_FOR, Limits, NextPart, PART_BYTES_MIN};
 use keepsake_protocol::Sequence;
+use keepsake_protocol::codec::FRAME_OVERHEAD_MAX;
+use keepsake_protocol::receipt::WINDOW_FOR;
 use proptest::prelude::*;
 
 const WINDOW: u64 = 256 * 1024;
@@ -256,6 +258,106 @@ fn a_capture_that_gets_no_receipt_leaves_the_window_to_others() {
     assert_eq!(drain.next_part(now).unwrap().key, key(9));
 }
 
+#[test]
+fn the_cloud_grants_the_window_and_the_setting_bounds_it() {
+    let mut drain = connected(&[10_000; 40]);
+    let start = CloudLimits { window_bytes: Some(50_000), message_bytes_max: None };
+    drain.set_cloud_limits(start);
+    let mut now = seconds(100);
+    // A quarter is left to live captures.
+    assert_eq!(send_and_acknowledge(&mut drain, now), 3);
+    drain.grant_window(100_000, now);
+    assert_eq!(send_and_acknowledge(&mut drain, now), 4);
+    drain.grant_window(u64::MAX, now);
+    send_and_acknowledge(&mut drain, now);
+    assert_eq!(drain.in_flight(), (19, 190_000), "3/4 of the setting, {WINDOW}");
+    // Less than what is in flight: it empties first, and then there is one at a time.
+    drain.grant_window(0, now);
+    for number in 1..=19 {
+        assert_eq!(drain.next_part(now), None);
+        drain.received(key(number), now);
+    }
+    for number in 20..=22 {
+        assert_eq!(send_and_acknowledge(&mut drain, now), 1);
+        drain.received(key(number), now);
+    }
+    now += WINDOW_FOR;
+    assert_eq!(drain.window_bytes(now), 50_000, "a grant ends");
+    drain.grant_window(100_000, now);
+    drain.disconnected(now);
+    drain.connected(now);
+    assert_eq!(drain.window_bytes(now), 50_000, "another connection begins from the start");
+}
+
+#[test]
+fn a_picture_that_the_broker_carries_is_one_message_unless_the_line_is_slow() {
+    let picture = 2_000_000;
+    let check = |message_bytes_max, bytes_per_s: u64, expected: usize| {
+        let mut drain = Drain::new(Limits {
+            window_bytes: 4 << 20,
+            part_bytes_max: 4 << 20,
+            unacknowledged_bytes_max: 1 << 20,
+            ..limits()
+        });
+        drain.set_cloud_limits(CloudLimits { window_bytes: None, message_bytes_max });
+        drain.connected(seconds(100));
+        drain.inventory_answered();
+        // The first picture measures the line.
+        let mut now = seconds(100);
+        for number in 1..=2 {
+            drain.add(key(number), picture, false, 0, Duration::ZERO);
+            let mut messages = 0;
+            while let Some(send) = drain.next_part(now) {
+                let most = message_bytes_max.unwrap_or(256 * 1024 + FRAME_OVERHEAD_MAX as u64);
+                assert!(send.len + FRAME_OVERHEAD_MAX as u64 <= most, "{}", send.len);
+                now += Duration::from_secs_f64(send.len as f64 / bytes_per_s as f64);
+                drain.acknowledged(send.token, now);
+                messages += 1;
+            }
+            drain.received(key(number), now);
+            assert!(
+                number == 1 || messages == expected,
+                "{messages} messages, {message_bytes_max:?}, {bytes_per_s}/s"
+            );
+        }
+    };
+    check(Some(64 << 20), 10_000_000, 1);
+    check(Some(picture + FRAME_OVERHEAD_MAX as u64), 10_000_000, 1);
+    check(Some(1 << 20), 10_000_000, 2);
+    check(None, 10_000_000, 8);
+    check(Some(64 << 20), 110_000, 4);
+}
+
+#[test]
+fn what_waits_its_turn_in_the_cloud_is_not_sent_again() {
+    let mut drain = connected(&[10; 4]);
+    let now = seconds(100);
+    assert_eq!(send_and_acknowledge(&mut drain, now), 4);
+    // The cloud is busy and takes nine seconds for each.
+    for number in 1..=3 {
+        drain.received(key(number), now + seconds(number * 9));
+        assert_eq!(drain.next_part(now + seconds(number * 9)), None, "{number}");
+    }
+    assert_eq!(drain.next_part(now + seconds(80)), None);
+    assert_eq!(
+        drain.next_part(now + seconds(81)).unwrap().key,
+        key(4),
+        "three times the 27 s of the last one"
+    );
+}
+
+#[test]
+fn a_fleet_does_not_retry_in_step() {
+    let resent_at = |random| {
+        let mut drain = connected(&[10]).with_jitter(random);
+        send_and_acknowledge(&mut drain, seconds(100));
+        drain.next_part(seconds(109));
+        drain.wake_at(seconds(109)).unwrap()
+    };
+    assert_eq!(resent_at(0.0), seconds(110));
+    assert_eq!(resent_at(0.4), seconds(111));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Press {
@@ -273,6 +375,8 @@ enum Step {
     Lose,
     Want,
     Hold(bool),
+    /// A receipt grants a window.
+    Grant(u64),
     Wait(u64),
 }
 
@@ -288,6 +392,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Lose),
         1 => Just(Step::Want),
         1 => any::<bool>().prop_map(Step::Hold),
+        2 => (0..WINDOW * 2).prop_map(Step::Grant),
         2 => (1..100_u64).prop_map(Step::Wait),
     ];
     proptest::collection::vec(step, 1..80)
@@ -326,6 +431,7 @@ impl World {
 }
 
 fn publish(drain: &mut Drain, world: &mut World, now: Duration) {
+    let (_, before) = drain.in_flight();
     for send in all(drain, now) {
         assert!(world.up, "nothing is sent without a connection");
         assert!(world.pressed.contains_key(&send.key) && !world.receipted.contains(&send.key));
@@ -335,6 +441,11 @@ fn publish(drain: &mut Drain, world: &mut World, now: Duration) {
     }
     let (captures, bytes) = drain.in_flight();
     assert!(captures <= 1 || bytes <= WINDOW, "{captures} captures, {bytes} bytes in flight");
+    let window = drain.window_bytes(now);
+    assert!(
+        captures <= 1 || bytes <= window || bytes <= before,
+        "{captures} captures, {bytes} bytes in flight, {before} before, {window} granted"
+    );
 }
 
 fn receive(drain: &mut Drain, world: &mut World) {
@@ -373,6 +484,7 @@ proptest! {
                 Step::Lose => world.on_the_way.clear(),
                 Step::Want => { if let Some((key, _)) = world.pressed.iter().next() { drain.request_resend(*key, &[]); } }
                 Step::Hold(held) => drain.pause(held),
+                Step::Grant(bytes) => drain.grant_window(bytes, now),
                 Step::Wait(seconds) => now += Duration::from_secs(seconds),
             }
             prop_assert_eq!(drain.waiting(), world.pressed.len() - world.receipted.len());

@@ -25,6 +25,7 @@ use crate::downlink::announcer::Announcer;
 use crate::downlink::outbox::Outboxes;
 use crate::http;
 use crate::ingest::queue::Queue;
+use crate::ingest::windows::Windows;
 use crate::ingest::worker::IngestWorker;
 use crate::mqtt::session::{BrokerAddress, Filter, MqttLogin, MqttSession};
 use crate::mqtt::{broker_probe, session};
@@ -159,17 +160,18 @@ async fn start_services(
     let [frames, control] = &sessions;
     let backpressure = Backpressure::default();
     let outboxes = Outboxes::default();
+    let (broker_warnings, message_bytes_max) = if config.external_broker.is_none() {
+        broker_probe::of_embedded_broker(embedded::MESSAGE_BYTES_MAX)
+    } else {
+        broker_probe::start(broker.clone(), store.id(), frames, stop.clone())
+    };
     let announcer = Announcer::new(
         store.clone(),
         Downlink::new(control.clone(), outboxes.clone()),
         backpressure.clone(),
         config.capture_bytes_max,
+        message_bytes_max,
     );
-    let broker_warnings = if config.external_broker.is_none() {
-        broker_probe::none()
-    } else {
-        broker_probe::start(broker.clone(), store.id(), frames, stop.clone())
-    };
     let state = http::AppState {
         store: store.clone(),
         auth_state: Arc::default(),
@@ -232,9 +234,11 @@ fn start_tasks(state: &http::AppState) -> JoinSet<()> {
     let external = Arc::new(state.config.external.clone());
     let [pictures, words] = &state.queues;
     let [_, control] = &state.sessions;
+    let windows = Arc::new(Windows::new(pictures.clone()));
     for (queue, waits_for_space) in [(pictures, true), (words, false)] {
         let worker = IngestWorker {
             queue: queue.clone(),
+            windows: windows.clone(),
             store: state.store.clone(),
             backpressure: state.backpressure.clone(),
             events: state.live.clone(),

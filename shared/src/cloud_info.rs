@@ -16,4 +16,11 @@ pub struct CloudInfo {
     /// The reason to keep all captures for now, such as a store that is away or full; absent = cameras may send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// Bytes that a camera may have in flight without a receipt while no receipt grants another window; absent = as many
+    /// as its own setting allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u64>,
+    /// The largest message that the broker carries, bytes; absent = unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_bytes_max: Option<u64>,
 }

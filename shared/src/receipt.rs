@@ -1,11 +1,16 @@
 //! The `down/receipt` message: captures that are committed, requested again, or rejected.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{HashPrefix, Sequence, SpoolId, StoreId};
 
 /// The largest number of entries of each kind in a receipt; the cloud splits longer ones.
 pub const RECEIPT_ENTRIES_MAX: usize = 2000;
+
+/// The time for which the window of a receipt is valid; after that, the window of `down/cloud` applies.
+pub const WINDOW_FOR: Duration = Duration::from_secs(30);
 
 /// A capture that the cloud requests again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +73,10 @@ pub struct Receipt {
     /// Time of sending by the cloud's clock, microseconds UTC: a lower bound of the time of arrival.
     #[serde(rename = "said_us", default, skip_serializing_if = "Option::is_none")]
     pub sent_us: Option<i64>,
+    /// Bytes that the camera may have in flight without a receipt for the next [`WINDOW_FOR`]. One message may always be
+    /// in flight, even with 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u64>,
 }
 
 impl Receipt {
@@ -82,6 +91,7 @@ impl Receipt {
             next: None,
             events: Vec::new(),
             sent_us: None,
+            window: None,
         }
     }
 

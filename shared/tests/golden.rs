@@ -344,7 +344,9 @@ fn check_receipts(golden: &mut Golden) {
         sent_us: Some(1_795_000_001_000_000),
         ..Receipt::new(STORE, SPOOL)
     };
+    let with_window = Receipt { window: Some(1_398_101), ..receipt.clone() };
     golden.json("v1-receipt", &receipt);
+    golden.json("v1-receipt-window", &with_window);
     golden.json("v1-receipt-answer", &answer);
     golden.json("v1-receipt-events", &events);
 }
@@ -368,18 +370,23 @@ fn check_downlink(golden: &mut Golden) {
     golden.json("v1-settings", &settings);
     let with_revision = DesiredSettings { store: Some(STORE), revision: 771_204_118, ..settings };
     golden.json("v1-settings-marked", &with_revision);
-    for (name, hold) in [
-        ("v1-cloud", None),
-        ("v1-cloud-hold", Some("the disk of the cloud is nearly full".to_owned())),
-    ] {
-        let info = CloudInfo {
-            store: STORE,
-            started: 1_795_000_000,
-            capture_bytes_max: 16 * 1024 * 1024,
-            hold,
-        };
-        golden.json(name, &info);
-    }
+    let info = CloudInfo {
+        store: STORE,
+        started: 1_795_000_000,
+        capture_bytes_max: 16 * 1024 * 1024,
+        hold: None,
+        window: None,
+        message_bytes_max: None,
+    };
+    let hold = Some("the disk of the cloud is nearly full".to_owned());
+    golden.json("v1-cloud", &info);
+    golden.json("v1-cloud-hold", &CloudInfo { hold, ..info.clone() });
+    let limits = CloudInfo {
+        window: Some(65_536),
+        message_bytes_max: Some(4_194_304),
+        ..info
+    };
+    golden.json("v1-cloud-limits", &limits);
 }
 
 fn map(value: Value) -> Map<String, Value> {

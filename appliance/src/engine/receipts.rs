@@ -26,6 +26,9 @@ impl Engine {
         }
         self.confirm_connection();
         self.drain.cloud_responded();
+        if let Some(window) = receipt.window {
+            self.drain.grant_window(window, self.now());
+        }
         let now_us = self.known_time_us();
         if let Some(cloud_us) = receipt.sent_us {
             self.journal.on_cloud_time(cloud_us, &self.clock.now());
@@ -91,7 +94,7 @@ impl Engine {
         let Some((key, is_news)) = received else {
             return;
         };
-        self.drain.remove(key);
+        self.drain.received(key, self.now());
         if !is_news {
             return;
         }

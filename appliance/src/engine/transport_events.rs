@@ -11,8 +11,10 @@ use serde::de::DeserializeOwned;
 
 use super::{Engine, JOURNAL_WAIT_MIN};
 use crate::error::display_chain;
+use crate::settings::Scheme;
 use crate::status::events::Event;
 use crate::transport::{DisconnectReason, TransportEvent};
+use crate::upload::drain::CloudLimits;
 
 /// Limit of distinct disconnect reasons that are reported before the next connection.
 const REASONS_MAX: usize = 8;
@@ -128,6 +130,12 @@ impl Engine {
         }
         let bytes_max = cloud.capture_bytes_max.min(keepsake_protocol::codec::CAPTURE_BYTES_MAX);
         self.capture_bytes_max.store(bytes_max, Ordering::Relaxed);
+        let is_mqtt = matches!(self.settings.config().cloud.url.scheme, Scheme::Mqtt | Scheme::Mqtts);
+        self.drain.set_cloud_limits(CloudLimits {
+            window_bytes: cloud.window,
+            // What the broker carries says nothing about the proxies on the way over HTTP.
+            message_bytes_max: cloud.message_bytes_max.filter(|_| is_mqtt),
+        });
         if cloud.hold.is_some() != self.state.connection.uploads_paused {
             self.state.connection.uploads_paused = cloud.hold.is_some();
             tracing::info!(hold = cloud.hold.as_deref().unwrap_or("no"), "the cloud pauses or resumes uploads");

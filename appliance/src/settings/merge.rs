@@ -12,7 +12,9 @@ use super::{CloudSettings, Config};
 /// Merges valid settings with the defaults; later ones override earlier ones. The problems are conflicts between them.
 pub(super) fn merge<'a>(values: impl IntoIterator<Item = &'a (&'static str, Value)>) -> (Config, Vec<Problem>) {
     let mut table = default_table();
+    let mut part_is_set = false;
     for (key, value) in values {
+        part_is_set |= *key == "cloud.part_bytes_max";
         match key.split_once('.') {
             Some((section, name)) => table[section][name] = value.clone(),
             None => table[*key] = value.clone(),
@@ -29,8 +31,10 @@ pub(super) fn merge<'a>(values: impl IntoIterator<Item = &'a (&'static str, Valu
     });
     if config.cloud.part_bytes_max > config.cloud.window_bytes {
         config.cloud.part_bytes_max = config.cloud.window_bytes;
-        let text = "cloud.part_bytes_max is above cloud.window_bytes and is treated as equal to it";
-        say(Level::Warning, text.to_owned());
+        if part_is_set {
+            let text = "cloud.part_bytes_max is above cloud.window_bytes and is treated as equal to it";
+            say(Level::Warning, text.to_owned());
+        }
     }
     for text in credential_warnings(&config.cloud) {
         say(Level::Warning, text.to_owned());

@@ -4,16 +4,21 @@
 //! receipt starts again, whatever the client library kept (P5): first the cloud is asked (`up/have`), then only what it
 //! lacks is sent, and after [`INVENTORY_TIMEOUT`] without an answer, all of it. A capture younger than [`LIVE_FOR`] goes next,
 //! then the oldest first (P6). Each capture has its own back-off and never blocks those behind it. Bounded
-//! (P4): bytes without a receipt, bytes without an acknowledgement, the size of a part.
+//! (P4): bytes without a receipt (the window, which the cloud grants with its receipts), bytes without an
+//! acknowledgement, the size of a part.
 //!
 //! Times are a `Duration` since any fixed moment that does not jump.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use keepsake_protocol::codec::FRAME_OVERHEAD_MAX;
+use keepsake_protocol::receipt::WINDOW_FOR;
+
 use crate::settings::Config;
 use crate::spool::Key;
 use crate::upload::backoff::Backoff;
+use crate::upload::receipt_timer::ReceiptTimer;
 
 /// The longest wait for the answer to `up/have`.
 pub const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,6 +30,8 @@ pub const PART_BYTES_MIN: u64 = 16 * 1024;
 
 /// A part while nothing is known of the link yet, bytes.
 const PART_BYTES_UNKNOWN: u64 = 64 * 1024;
+/// The largest part while the limit of the broker is unknown, bytes. Every broker that the cloud accepts carries it.
+const PART_BYTES_UNLIMITED_MAX: u64 = 256 * 1024;
 /// No more than this much time of the measured rate waits for acknowledgement: what sits there cannot be overtaken.
 const UNACKNOWLEDGED_FOR_S: u64 = 30;
 /// Bytes in memory at most, handed to the connection and not yet acknowledged.
@@ -99,7 +106,7 @@ enum Progress {
     Sent {
         claim: u64,
         unacknowledged: u32,
-        receipt_by: Option<Duration>,
+        acknowledged_at: Option<Duration>,
     },
 }
 
@@ -113,6 +120,8 @@ struct Item {
     missing: Vec<(u64, u64)>,
     /// The cloud has refused it, and it has not been tried again since.
     deferred: bool,
+    /// When the broker first had all of it on this connection.
+    acknowledged_at: Option<Duration>,
     progress: Progress,
 }
 
@@ -161,6 +170,19 @@ pub struct Drain {
     measurement: RateMeasurement,
     /// When the broker last acknowledged anything on this connection.
     acknowledged_at: Option<Duration>,
+    cloud: CloudLimits,
+    /// The window of the last receipt, and until when it is valid.
+    granted: Option<(u64, Duration)>,
+    receipt_timer: ReceiptTimer,
+}
+
+/// The limits that the cloud announces in `down/cloud`; `None` = none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CloudLimits {
+    /// Bytes in flight without a receipt while no receipt has granted a window.
+    pub window_bytes: Option<u64>,
+    /// The largest message that the broker carries.
+    pub message_bytes_max: Option<u64>,
 }
 
 /// The bytes acknowledged since the link was last idle or last measured.
@@ -183,7 +205,17 @@ impl Drain {
             rate: None,
             measurement: RateMeasurement::default(),
             acknowledged_at: None,
+            cloud: CloudLimits::default(),
+            granted: None,
+            receipt_timer: ReceiptTimer::default(),
         }
+    }
+
+    /// Sets the place of this camera among others that retry at the same time, 0.0 to 1.0: a fleet spreads its retries.
+    #[must_use]
+    pub fn with_jitter(mut self, random: f64) -> Self {
+        self.receipt_timer = ReceiptTimer::new(random);
+        self
     }
 
     /// Other bounds from the next message on; what is under way stays so.
@@ -201,6 +233,7 @@ impl Drain {
             live_until,
             missing: Vec::new(),
             deferred: false,
+            acknowledged_at: None,
             progress: Progress::Idle { not_before: Duration::ZERO },
         };
         self.items.insert(key, item);
@@ -212,9 +245,16 @@ impl Drain {
         self.unacknowledged.clear();
     }
 
-    /// It has its receipt, or is no longer on the card.
+    /// It is no longer on the card.
     pub fn remove(&mut self, key: Key) {
         self.items.remove(&key);
+    }
+
+    /// It has its receipt.
+    pub fn received(&mut self, key: Key, now: Duration) {
+        if let Some(acknowledged_at) = self.items.remove(&key).and_then(|item| item.acknowledged_at) {
+            self.receipt_timer.measure(now.saturating_sub(acknowledged_at));
+        }
     }
 
     /// The cloud asks for a capture: all of it, or these byte ranges `[start, end)`. Its back-off is over.
@@ -245,6 +285,7 @@ impl Drain {
         self.restart_all(now, false);
         self.link = LinkState::AwaitingInventory { until: now + INVENTORY_TIMEOUT };
         self.cloud_has_responded = false;
+        self.granted = None;
     }
 
     /// The connection is gone: what was under way counts as a failed try. Returns the keys tried, with their attempts.
@@ -281,6 +322,20 @@ impl Drain {
     /// The cloud asks to keep everything for now, or no longer.
     pub fn pause(&mut self, paused: bool) {
         self.paused = paused;
+        if paused {
+            // Afterwards every camera comes back at once.
+            self.granted = None;
+        }
+    }
+
+    /// Takes over what the cloud announces.
+    pub fn set_cloud_limits(&mut self, limits: CloudLimits) {
+        self.cloud = limits;
+    }
+
+    /// A receipt grants a window.
+    pub fn grant_window(&mut self, bytes: u64, now: Duration) {
+        self.granted = Some((bytes, now + WINDOW_FOR));
     }
 
     /// The broker has this message. Returns its key.
@@ -288,17 +343,17 @@ impl Drain {
         let done = self.unacknowledged.remove(&token)?;
         self.acknowledged_at = Some(now);
         self.measure(done.bytes, now);
-        let receipt_by = now + self.limits.backoff.initial;
         if let Some(item) = self.items.get_mut(&done.key) {
             match &mut item.progress {
                 Progress::Idle { .. } => {}
                 Progress::Sending { unacknowledged, .. } => {
                     *unacknowledged = unacknowledged.saturating_sub(1);
                 }
-                Progress::Sent { unacknowledged, receipt_by: by, .. } => {
+                Progress::Sent { unacknowledged, acknowledged_at, .. } => {
                     *unacknowledged = unacknowledged.saturating_sub(1);
                     if *unacknowledged == 0 {
-                        *by = Some(receipt_by);
+                        *acknowledged_at = Some(now);
+                        item.acknowledged_at.get_or_insert(now);
                     }
                 }
             }
@@ -360,7 +415,7 @@ impl Drain {
             item.progress = Progress::Sent {
                 claim: *claim,
                 unacknowledged: *unacknowledged,
-                receipt_by: None,
+                acknowledged_at: None,
             };
         }
         if self.unacknowledged.is_empty() {
@@ -389,10 +444,11 @@ impl Drain {
             LinkState::AwaitingInventory { until } => return Some(until),
             LinkState::Open => {}
         }
+        let receipt_wait = self.receipt_timer.wait(self.limits.backoff.initial);
         let of_items = self.items.values().filter_map(|item| match &item.progress {
             Progress::Idle { not_before } => (*not_before > now).then_some(*not_before),
             Progress::Sending { .. } => None,
-            Progress::Sent { receipt_by, .. } => *receipt_by,
+            Progress::Sent { acknowledged_at, .. } => acknowledged_at.map(|at| at + receipt_wait),
         });
         of_items.min()
     }
@@ -443,6 +499,7 @@ impl Drain {
         for (key, item) in &mut self.items {
             // What the cloud lacked may have changed: it is asked again.
             item.missing.clear();
+            item.acknowledged_at = None;
             match item.progress {
                 Progress::Idle { .. } => {}
                 Progress::Sending { .. } | Progress::Sent { .. } => {
@@ -466,14 +523,15 @@ impl Drain {
     /// Captures whose receipt did not come in time give up their place in the window for the rest of their back-off.
     fn expire_receipts(&mut self, now: Duration) {
         let backoff = self.limits.backoff;
+        let receipt_wait = self.receipt_timer.wait(backoff.initial);
         for item in self.items.values_mut() {
-            if let Progress::Sent { receipt_by: Some(by), .. } = item.progress
-                && now >= by
+            if let Progress::Sent { acknowledged_at: Some(at), .. } = item.progress
+                && now >= at + receipt_wait
             {
                 item.attempt = item.attempt.saturating_add(1);
                 item.missing.clear();
-                let rest = backoff.wait(item.attempt).saturating_sub(backoff.initial);
-                item.progress = Progress::Idle { not_before: by + rest };
+                let wait = self.receipt_timer.spread(backoff.wait(item.attempt)).min(backoff.max);
+                item.progress = Progress::Idle { not_before: at + wait.max(receipt_wait) };
             }
         }
     }
@@ -488,6 +546,7 @@ impl Drain {
             return None;
         }
         let (flying, in_flight) = self.in_flight();
+        let window = self.window_bytes(now);
         let mut best: Option<(u8, Key)> = None;
         for (key, item) in &self.items {
             let live = item.is_live(now);
@@ -495,11 +554,7 @@ impl Drain {
                 Progress::Sending { .. } => u8::from(!live) * 2,
                 Progress::Idle { not_before } if *not_before <= now => {
                     // The backlog leaves a quarter of the window to the living.
-                    let window = if live {
-                        self.limits.window_bytes
-                    } else {
-                        self.limits.window_bytes / 4 * 3
-                    };
+                    let window = if live { window } else { window / 4 * 3 };
                     let fits = in_flight == 0 || in_flight.saturating_add(item.total) <= window;
                     let may_probe = self.cloud_has_responded || flying == 0;
                     if !fits || !may_probe {
@@ -517,8 +572,19 @@ impl Drain {
         best.map(|(_, key)| key)
     }
 
+    /// Returns the bytes that may be in flight now: what the cloud grants, at most the camera's own setting.
+    pub fn window_bytes(&self, now: Duration) -> u64 {
+        let granted = self.granted.filter(|(_, until)| now < *until).map(|(bytes, _)| bytes);
+        let of_cloud = granted.or(self.cloud.window_bytes).unwrap_or(u64::MAX);
+        of_cloud.min(self.limits.window_bytes)
+    }
+
     fn part_bytes(&self, attempt: u32) -> u64 {
-        let most = self.limits.part_bytes_max.max(PART_BYTES_MIN);
+        let carried = self
+            .cloud
+            .message_bytes_max
+            .map_or(PART_BYTES_UNLIMITED_MAX, |message| message.saturating_sub(FRAME_OVERHEAD_MAX as u64));
+        let most = self.limits.part_bytes_max.min(carried).max(PART_BYTES_MIN);
         let by_rate = self.rate.map_or(PART_BYTES_UNKNOWN, |rate| rate.saturating_mul(PART_FOR_S));
         let halved = by_rate.min(most).checked_shr(attempt).unwrap_or(0);
         halved.clamp(PART_BYTES_MIN, most)

@@ -3,3 +3,4 @@
 pub mod backoff;
 pub mod drain;
 pub mod rate_limiter;
+mod receipt_timer;

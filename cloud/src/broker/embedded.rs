@@ -52,6 +52,9 @@ pub struct BrokerError {
     source: mqtt5::MqttError,
 }
 
+/// The largest message that cameras may send, bytes: one picture in one message.
+pub(crate) const MESSAGE_BYTES_MAX: u64 = CAPTURE_BYTES_MAX + FRAME_OVERHEAD_MAX as u64;
+
 const CLOUD_USER: &str = "cloud";
 /// Client ids of the cloud's own sessions begin with this.
 const CLOUD_PREFIX: &str = "cloud.";
@@ -66,9 +69,8 @@ pub(crate) async fn start(
     address: SocketAddr,
 ) -> Result<Arc<dyn LocalBroker>, BrokerError> {
     let failed = |source| BrokerError { address, source };
-    // A broker that is not a dispatcher of whole captures would be one of parts: the largest message is one capture in
-    // one message, with its header and topic.
-    let packet_bytes_max = usize::try_from(CAPTURE_BYTES_MAX).unwrap_or(usize::MAX) + FRAME_OVERHEAD_MAX + 1024;
+    // With the topic of the message.
+    let packet_bytes_max = usize::try_from(MESSAGE_BYTES_MAX).unwrap_or(usize::MAX) + 1024;
     let storage = StorageConfig::default()
         .with_backend(StorageBackend::Memory)
         .with_max_queued_messages_per_client(1_000_000)

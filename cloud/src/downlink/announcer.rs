@@ -11,9 +11,10 @@ use keepsake_protocol::status::Presence;
 use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{DeviceId, codec};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::COMMAND_EXPIRY_US;
+use crate::config::{COMMAND_EXPIRY_US, START_WINDOW_BYTES};
 use crate::downlink::Downlink;
 use crate::now_us;
 use crate::ops::backpressure::Backpressure;
@@ -28,6 +29,8 @@ pub struct Announcer {
     /// Another number means another start: cameras ask `up/have` again.
     started: u64,
     capture_bytes_max: u64,
+    /// The largest message that the broker carries, once that is known.
+    message_bytes_max: watch::Receiver<Option<u64>>,
     announced: Arc<Mutex<HashSet<DeviceId>>>,
     /// Held from reading the state until it is handed over: the retained message must be the latest, whichever task
     /// sends it.
@@ -35,7 +38,13 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    pub fn new(store: Store, control: Downlink, backpressure: Backpressure, capture_bytes_max: u64) -> Self {
+    pub fn new(
+        store: Store,
+        control: Downlink,
+        backpressure: Backpressure,
+        capture_bytes_max: u64,
+        message_bytes_max: watch::Receiver<Option<u64>>,
+    ) -> Self {
         Self {
             store,
             control,
@@ -43,21 +52,25 @@ impl Announcer {
             // Every JSON reader keeps numbers below 2^53 exact.
             started: rand::random::<u64>() >> 11,
             capture_bytes_max,
+            message_bytes_max,
             announced: Arc::default(),
             sending: Arc::default(),
         }
     }
 
-    /// Tells every known camera now, and again whenever the broker was away or the hold changes.
+    /// Tells every known camera now, and again whenever the broker was away, or the hold or the broker's limit changes.
     pub async fn run(self, stop: CancellationToken) {
         let mut health = self.control.health();
         let mut hold = self.backpressure.watch();
+        let mut message_bytes_max = self.message_bytes_max.clone();
         loop {
             self.announce_all().await;
             let changed = async {
                 tokio::select! {
                     changed = health.changed() => changed.is_ok(),
                     changed = hold.changed() => changed.is_ok(),
+                    // The limit of the embedded broker never changes.
+                    Ok(()) = message_bytes_max.changed() => true,
                 }
             };
             tokio::select! {
@@ -192,6 +205,8 @@ impl Announcer {
             started: self.started,
             capture_bytes_max: self.capture_bytes_max,
             hold: self.backpressure.state().reason().map(str::to_owned),
+            window: Some(START_WINDOW_BYTES),
+            message_bytes_max: *self.message_bytes_max.borrow(),
         };
         let topic = Topic::new(device, MessageKind::Cloud);
         self.control.publish(&topic, codec::encode(&cloud)).await;

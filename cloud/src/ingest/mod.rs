@@ -7,4 +7,6 @@ pub mod operation;
 pub mod queue;
 pub(crate) mod receipts;
 mod respond;
+mod window_budget;
+pub mod windows;
 pub mod worker;

@@ -1,9 +1,13 @@
 //! The queue between the sessions and the worker: bounded in bytes, and putting never waits.
+//!
+//! Cameras take turns, one message each, so that the flood of one delays the others by no more than a batch. The messages
+//! of one camera stay in order.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::topic::Topic;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -41,9 +45,46 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Each with when it came.
-    deliveries: VecDeque<(Instant, Delivery)>,
+    /// The messages of each sender, each with when it came; no entry is empty.
+    by_sender: HashMap<String, VecDeque<(Instant, Delivery)>>,
+    /// The senders in the order of their turns.
+    turns: VecDeque<String>,
+    messages: usize,
     bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, delivery: Delivery) {
+        self.messages += 1;
+        self.bytes += weight(&delivery);
+        let sender = sender(&delivery.message.topic);
+        let entry = (Instant::now(), delivery);
+        if let Some(deliveries) = self.by_sender.get_mut(sender.as_str()) {
+            deliveries.push_back(entry);
+            return;
+        }
+        self.turns.push_back(sender.clone());
+        self.by_sender.insert(sender, VecDeque::from([entry]));
+    }
+
+    fn pop(&mut self) -> Option<(Instant, Delivery)> {
+        let sender = self.turns.pop_front()?;
+        let deliveries = self.by_sender.get_mut(&sender)?;
+        let entry = deliveries.pop_front()?;
+        self.messages -= 1;
+        self.bytes -= weight(&entry.1);
+        if deliveries.is_empty() {
+            self.by_sender.remove(&sender);
+        } else {
+            self.turns.push_back(sender);
+        }
+        Some(entry)
+    }
+}
+
+/// Returns the sender of a message: the camera, or the topic of a third-party camera.
+fn sender(topic: &str) -> String {
+    topic.parse::<Topic>().map_or_else(|_| topic.to_owned(), |topic| topic.device.to_string())
 }
 
 impl Queue {
@@ -57,8 +98,7 @@ impl Queue {
         if waiting.bytes >= QUEUE_BYTES_MAX / 2 && waiting.bytes + bytes > QUEUE_BYTES_MAX {
             return Err(delivery);
         }
-        waiting.bytes += bytes;
-        waiting.deliveries.push_back((Instant::now(), delivery));
+        waiting.push(delivery);
         drop(waiting);
         self.filled.notify_one();
         Ok(())
@@ -67,7 +107,7 @@ impl Queue {
     /// Messages and bytes that wait.
     pub fn depth(&self) -> (u64, u64) {
         let waiting = self.waiting.lock();
-        (waiting.deliveries.len() as u64, waiting.bytes as u64)
+        (waiting.messages as u64, waiting.bytes as u64)
     }
 
     /// Waits until there is something, then takes what is there, at most a batch, each with when it came.
@@ -97,13 +137,12 @@ impl Queue {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
-            let Some(delivery) = waiting.deliveries.pop_front() else {
+            let Some(delivery) = waiting.pop() else {
                 break;
             };
             bytes += weight(&delivery.1);
             batch.push(delivery);
         }
-        waiting.bytes -= bytes;
         drop(waiting);
         self.drained.notify_waiters();
         batch
@@ -120,8 +159,12 @@ mod tests {
     use super::*;
 
     fn delivery(bytes: usize) -> Delivery {
+        delivery_on("keepsake/v1/porch/up/frame", bytes)
+    }
+
+    fn delivery_on(topic: &str, bytes: usize) -> Delivery {
         let message = Message {
-            topic: "keepsake/v1/porch/up/frame".to_owned(),
+            topic: topic.to_owned(),
             payload: vec![0; bytes].into(),
             retained: false,
         };
@@ -162,6 +205,26 @@ mod tests {
         };
         assert_eq!(lengths().await, (1..=BATCH_MESSAGES_MAX).collect::<Vec<_>>());
         assert_eq!(lengths().await, [BATCH_MESSAGES_MAX + 1]);
+    }
+
+    #[tokio::test]
+    async fn one_picture_is_in_the_next_batch_whatever_others_send() {
+        let queue = Queue::default();
+        for _ in 0..BATCH_MESSAGES_MAX * 10 {
+            assert!(queue.put(delivery_on("camera/flood/image", 1000)).is_ok());
+            assert!(queue.put(delivery_on("keepsake/v1/flood/up/frame", 1000)).is_ok());
+        }
+        assert!(queue.put(delivery(7)).is_ok());
+        let batch = queue.take().await;
+        let mine = batch.iter().position(|(_, one)| one.message.payload.len() == 7);
+        assert_eq!(mine, Some(2), "one message of each sender goes before");
+        let mut rest = 0;
+        while queue.depth().0 > 0 {
+            rest += queue.take().await.len();
+        }
+        assert_eq!(batch.len() + rest, BATCH_MESSAGES_MAX * 20 + 1);
+        assert_eq!(queue.depth(), (0, 0));
+        assert!(queue.waiting.lock().by_sender.is_empty() && queue.waiting.lock().turns.is_empty());
     }
 
     #[tokio::test]

@@ -70,6 +70,7 @@ impl IngestWorker {
         }
         for (device, mut receipt) in receipts(self.store.id(), &spoken) {
             receipt.sent_us = Some(now_us());
+            receipt.window = Some(self.windows.grant(&device));
             let topic = Topic::new(&device, MessageKind::Receipt);
             if self.control.publish(&topic, codec::encode(&receipt)).await {
                 reached.insert(device);
@@ -115,7 +116,7 @@ impl IngestWorker {
             return;
         };
         let has_receipt = earns_receipt(&outcome);
-        let verdict = response(self.store.id(), operation, device, outcome);
+        let verdict = response(self.store.id(), operation, device, outcome, self.windows.grant(device));
         match responder.send(verdict) {
             Ok(()) if has_receipt => log_step(span, "receipt sent"),
             Err(IngestResponse::Receipts(receipts)) => {
@@ -129,7 +130,13 @@ impl IngestWorker {
     }
 }
 
-fn response(store: StoreId, operation: &IngestOp, device: &DeviceId, outcome: CommitOutcome) -> IngestResponse {
+fn response(
+    store: StoreId,
+    operation: &IngestOp,
+    device: &DeviceId,
+    outcome: CommitOutcome,
+    window: u64,
+) -> IngestResponse {
     if let (IngestOp::Quarantine(suspect), CommitOutcome::Quarantined) = (operation, &outcome) {
         return IngestResponse::Quarantined(suspect.reason.clone());
     }
@@ -142,6 +149,7 @@ fn response(store: StoreId, operation: &IngestOp, device: &DeviceId, outcome: Co
     }
     for receipt in &mut receipts {
         receipt.sent_us = Some(now_us());
+        receipt.window = Some(window);
     }
     IngestResponse::Receipts(receipts)
 }

@@ -16,6 +16,7 @@ use crate::ingest::decode;
 use crate::ingest::external::ExternalTopics;
 use crate::ingest::operation::{CommitOutcome, IngestOp};
 use crate::ingest::queue::{Delivery, IngestResponse, Queue};
+use crate::ingest::windows::Windows;
 use crate::mqtt::ack::Ack;
 use crate::mqtt::session::MqttSession;
 use crate::ops::backpressure::Backpressure;
@@ -29,6 +30,8 @@ const WAITING_MAX: usize = 1;
 /// Everything that the worker needs.
 pub struct IngestWorker {
     pub queue: Arc<Queue>,
+    /// The bytes that cameras may have in flight; receipts carry them.
+    pub windows: Arc<Windows>,
     pub store: Store,
     pub backpressure: Backpressure,
     pub events: EventBus,
@@ -182,6 +185,7 @@ mod tests {
 
     use keepsake_protocol::receipt::Receipt;
     use keepsake_protocol::{DeviceId, codec};
+    use tokio::sync::watch;
 
     use super::*;
     use crate::downlink::Downlink;
@@ -205,8 +209,9 @@ mod tests {
         let outboxes = Outboxes::default();
         let downlink = Downlink::new(control.clone(), outboxes.clone());
         IngestWorker {
-            announcer: Announcer::new(store.clone(), downlink, backpressure.clone(), 1000),
+            announcer: Announcer::new(store.clone(), downlink, backpressure.clone(), 1000, watch::channel(None).1),
             outboxes,
+            windows: Arc::new(Windows::new(queue.clone())),
             queue,
             store,
             backpressure,

@@ -1,10 +1,11 @@
 //! Looks at a broker elsewhere as the cloud's sessions use it, and says which of its limits will cost pictures.
 //!
 //! A broker acknowledges what it then drops, so it is tried: on a connection of its own the cloud says something to
-//! itself and sees whether it comes back. Only what was seen is said. It runs whenever the sessions have reconnected;
-//! from then on the broker's own count of what it has dropped is watched, where it lets the cloud see that.
+//! itself and sees whether it comes back. Only what was seen is said. The largest message that came back is the limit
+//! that cameras are told. It runs whenever the sessions have reconnected; from then on the broker's own count of what it
+//! has dropped is watched, where it lets the cloud see that.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keepsake_protocol::StoreId;
 use keepsake_protocol::codec::FRAME_OVERHEAD_MAX;
@@ -18,6 +19,18 @@ use crate::mqtt::session::{BrokerAddress, MqttSession, SessionHealth, client_id,
 
 /// A part of a picture as cameras send it unless they are set otherwise, bytes.
 const PART_BYTES: usize = 256 * 1024;
+/// Larger messages that are tried, bytes of a picture, up to the largest part that a camera sends. The second one fits
+/// into the default `max_packet_size` of mosquitto 2.1.
+const LARGER_PARTS: [usize; 3] = [1024 * 1024, 1_900_000, 4 * 1024 * 1024];
+/// The time that each of them may take. Over a slower line, large messages are no gain.
+const LARGER_BACK_WITHIN: Duration = Duration::from_secs(3);
+/// Round trips that are timed of each kind, after as many that are not: a new TCP connection acknowledges at once at
+/// first.
+const TIMED_ROUND_TRIPS: usize = 9;
+const UNTIMED_ROUND_TRIPS: usize = 16;
+/// Two answers to one message take longer than one answer by this much: the second one was held back. Linux delays
+/// acknowledgements by 40 ms.
+const HELD_BACK_FOR: Duration = Duration::from_millis(25);
 /// The time that a message of the cloud to itself may take: the largest message then needs 13 KB/s.
 const BACK_WITHIN: Duration = Duration::from_secs(20);
 /// A lost connection is made again after this, unless the sessions reconnect before.
@@ -27,6 +40,8 @@ const DROPPED: &str = "$SYS/broker/publish/messages/dropped";
 
 /// Sentences about the broker; empty while nothing is wrong with it.
 pub(crate) type BrokerWarnings = watch::Receiver<Vec<String>>;
+/// The largest message that the broker carries, bytes, once it is known.
+pub(crate) type MessageBytesMax = watch::Receiver<Option<u64>>;
 
 /// Begins to look, and goes on until it is stopped.
 pub(crate) fn start(
@@ -34,21 +49,28 @@ pub(crate) fn start(
     store: StoreId,
     frames: &MqttSession,
     stop: CancellationToken,
-) -> BrokerWarnings {
+) -> (BrokerWarnings, MessageBytesMax) {
     let (warnings, seen) = watch::channel(Vec::new());
-    let check = BrokerProbe { broker, store, sessions: frames.health(), warnings };
+    let (message_bytes_max, limit) = watch::channel(None);
+    let check = BrokerProbe {
+        broker,
+        store,
+        sessions: frames.health(),
+        warnings,
+        message_bytes_max,
+    };
     tokio::spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
             () = check.run() => {}
         }
     });
-    seen
+    (seen, limit)
 }
 
 /// Nothing to find: the broker is our own.
-pub(crate) fn none() -> BrokerWarnings {
-    watch::channel(Vec::new()).1
+pub(crate) fn of_embedded_broker(message_bytes_max: u64) -> (BrokerWarnings, MessageBytesMax) {
+    (watch::channel(Vec::new()).1, watch::channel(Some(message_bytes_max)).1)
 }
 
 struct BrokerProbe {
@@ -56,6 +78,7 @@ struct BrokerProbe {
     store: StoreId,
     sessions: watch::Receiver<SessionHealth>,
     warnings: watch::Sender<Vec<String>>,
+    message_bytes_max: watch::Sender<Option<u64>>,
 }
 
 impl BrokerProbe {
@@ -157,10 +180,36 @@ impl BrokerProbe {
         if matches!(retains, ProbeReply::End) {
             return None;
         }
+        match line.holds_small_packets_back(&topic).await {
+            ProbeReply::This(false) | ProbeReply::Nothing => {}
+            ProbeReply::This(true) => found.push(
+                "small packets are held back for 40 ms, and every receipt takes that much longer; set set_tcp_nodelay to \
+                 true"
+                    .to_owned(),
+            ),
+            ProbeReply::End => return None,
+        }
+        let carried = line.largest_message(&topic, bytes).await;
+        self.message_bytes_max
+            .send_if_modified(|known| known.replace(carried as u64) != Some(carried as u64));
+        if line.polling.is_finished() {
+            // The message that was too large has ended it.
+            line = ProbeConnection::open(&id, &self.broker).ok()?;
+        }
         // A broker that does not let the cloud see this says nothing, and then nothing is said here.
         let _ = line.client.try_subscribe(DROPPED, QoS::AtMostOnce);
         Some(line)
     }
+}
+
+/// Returns true if a second answer takes far longer than the first, as with Nagle's algorithm, which waits for the
+/// acknowledgement that the other side delays. A slow network delays both.
+fn second_answer_is_held_back(mut one_answer: Vec<Duration>, mut two_answers: Vec<Duration>) -> bool {
+    one_answer.sort();
+    two_answers.sort();
+    let slow_one = one_answer.get(one_answer.len() * 3 / 4);
+    let fast_two = two_answers.get(two_answers.len() / 4);
+    slow_one.zip(fast_two).is_some_and(|(one, two)| *two >= *one + HELD_BACK_FOR)
 }
 
 fn unreachable_topic(topic: &str) -> String {
@@ -274,6 +323,50 @@ impl ProbeConnection {
             .await
     }
 
+    /// Times messages with one answer (QoS 0: the message itself) and with two (QoS 1: also its PUBACK).
+    async fn holds_small_packets_back(&mut self, topic: &str) -> ProbeReply<bool> {
+        let (mut one_answer, mut two_answers) = (Vec::new(), Vec::new());
+        for round in 0..UNTIMED_ROUND_TRIPS + TIMED_ROUND_TRIPS {
+            for (qos, times) in [(QoS::AtMostOnce, &mut one_answer), (QoS::AtLeastOnce, &mut two_answers)] {
+                let began = Instant::now();
+                if self.client.publish(topic, vec![4], PublishOptions::new(qos)).await.is_err() {
+                    return ProbeReply::End;
+                }
+                let mut expected = if qos == QoS::AtMostOnce { 1 } else { 2 };
+                let answered = self.wait_for(|packet| {
+                    let is_answer =
+                        matches!(packet, Incoming::PubAck(_)) || is_publish(packet, topic, |_| true).is_some();
+                    expected -= i32::from(is_answer);
+                    (expected == 0).then_some(())
+                });
+                match answered.await {
+                    ProbeReply::This(()) => {}
+                    ProbeReply::Nothing => return ProbeReply::Nothing,
+                    ProbeReply::End => return ProbeReply::End,
+                }
+                if round >= UNTIMED_ROUND_TRIPS {
+                    times.push(began.elapsed());
+                }
+            }
+        }
+        tracing::debug!(?one_answer, ?two_answers, "timed round trips");
+        ProbeReply::This(second_answer_is_held_back(one_answer, two_answers))
+    }
+
+    /// Returns the largest message that comes back, bytes; `carried` has come back already.
+    async fn largest_message(&mut self, topic: &str, carried: usize) -> usize {
+        let mut largest = carried;
+        for part in LARGER_PARTS {
+            let bytes = part + FRAME_OVERHEAD_MAX;
+            let round_trip = self.round_trip(topic, vec![5; bytes]);
+            match timeout(LARGER_BACK_WITHIN, round_trip).await {
+                Ok(ProbeReply::This(())) => largest = bytes,
+                Ok(ProbeReply::Nothing | ProbeReply::End) | Err(_) => break,
+            }
+        }
+        largest
+    }
+
     /// Tests that the broker keeps a retained message, and removes it again.
     async fn retains(&mut self, topic: &str) -> ProbeReply<()> {
         let retained = PublishOptions::new(QoS::AtLeastOnce).retain(true);
@@ -297,5 +390,27 @@ fn is_publish(packet: &Incoming, topic: &str, is: impl Fn(&Publish) -> bool) -> 
     match packet {
         Incoming::Publish(publish) => (&*publish.topic == topic.as_bytes() && is(publish)).then_some(()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_held_back_is_told_from_a_slow_or_unsteady_network() {
+        let check = |one: &[u64], two: &[u64], expected| {
+            let times = |ms: &[u64]| ms.iter().copied().map(Duration::from_millis).collect();
+            assert_eq!(second_answer_is_held_back(times(one), times(two)), expected, "{one:?} {two:?}");
+        };
+        check(&[1, 1, 2, 1, 9], &[41, 42, 43, 41, 44], true);
+        // With 200 ms of round trip, the acknowledgement takes another one.
+        check(&[200, 210, 220, 205, 230], &[440, 445, 450, 460, 452], true);
+        check(&[1, 1, 2, 1, 1], &[1, 2, 1, 1, 3], false);
+        check(&[200, 210, 220, 205, 230], &[210, 200, 230, 220, 215], false);
+        check(&[5, 60, 20, 90, 40], &[70, 10, 80, 30, 95], false);
+        // An interruption of both programs.
+        check(&[1, 1, 2, 1, 1], &[1, 80, 90, 1, 2], false);
+        check(&[], &[], false);
     }
 }

@@ -112,6 +112,8 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
         started: 1,
         capture_bytes_max: 1 << 20,
         hold: None,
+        window: None,
+        message_bytes_max: None,
     };
     intruder.inject("keepsake/v1/porch/down/cloud", &codec::encode(&info));
     camera.expect_event(since, SOON, &json!({"event": "warning"}));

@@ -123,10 +123,10 @@ pub const SETTINGS: &[Setting] = &[
         .connection("MQTT keep-alive: the camera pings the broker after this much silence."),
     integer("cloud.connect_timeout_s", 1, 120, "seconds", 10).connection("Maximum time to wait for a connection."),
     integer("cloud.trial_timeout_s", 5, 3600, "seconds", 300),
-    integer("cloud.part_bytes_max", 16 * KIB, 4 * MIB, "bytes", 256 * KIB)
-        .live("A picture is sent in parts of at most this size."),
+    integer("cloud.part_bytes_max", 16 * KIB, 4 * MIB, "bytes", 4 * MIB)
+        .live("A larger picture is sent in parts of at most this size."),
     integer("cloud.window_bytes", 64 * KIB, 64 * MIB, "bytes", 4 * MIB)
-        .live("Maximum number of bytes in flight that the cloud has not confirmed yet."),
+        .live("Maximum number of bytes in flight that the cloud has not confirmed yet. The cloud may grant fewer."),
     optional_integer("cloud.rate_bytes_per_s", KIB, 1024 * MIB, "bytes per second", 0)
         .live("Upload rate limit for pictures. 0: no limit."),
     optional_integer("picture.bytes_max", 8 * KIB, 64 * MIB, "bytes", 0)

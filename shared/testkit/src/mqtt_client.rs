@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncReadExt};
+
 /// A control packet: its first byte, and everything after the length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
@@ -46,6 +48,53 @@ impl Packet {
             }
         }
         Err(io::Error::new(io::ErrorKind::InvalidData, "a length of more than four bytes"))
+    }
+
+    /// Reads one packet without blocking the thread; returns `None` at the end of the stream. Not safe to cancel.
+    ///
+    /// # Errors
+    /// The socket's, or `InvalidData` when the bytes are not MQTT.
+    pub async fn read_async(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
+        let mut first = [0];
+        if from.read(&mut first).await? == 0 {
+            return Ok(None);
+        }
+        let mut length = 0_usize;
+        for shift in [0, 7, 14, 21] {
+            let byte = from.read_u8().await?;
+            length |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                let mut body = vec![0; length];
+                from.read_exact(&mut body).await?;
+                return Ok(Some(Self { first: first[0], body }));
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "a length of more than four bytes"))
+    }
+
+    /// Returns a CONNECT with a clean session and no keep-alive.
+    pub fn connect(client_id: &str, login: Option<(&str, &str)>) -> Self {
+        let flags = if login.is_some() { 0b1100_0010 } else { 0b10 };
+        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0, 0];
+        push_text(&mut body, client_id.as_bytes());
+        if let Some((user, password)) = login {
+            push_text(&mut body, user.as_bytes());
+            push_text(&mut body, password.as_bytes());
+        }
+        Self { first: 0x10, body }
+    }
+
+    /// Returns a SUBSCRIBE with QoS 1.
+    pub fn subscribe(filter: &str) -> Self {
+        let mut body = vec![0, 1];
+        push_text(&mut body, filter.as_bytes());
+        body.push(1);
+        Self { first: 0x82, body }
+    }
+
+    /// Returns the PUBACK of a publication.
+    pub fn puback(packet_id: u16) -> Self {
+        Self { first: 0x40, body: packet_id.to_be_bytes().to_vec() }
     }
 
     /// Returns a PUBLISH with QoS 1, or with QoS 0 if it has no id.
@@ -139,15 +188,8 @@ impl Client {
         let socket = TcpStream::connect(("127.0.0.1", port))?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let flags = if login.is_some() { 0b1100_0010 } else { 0b10 };
-        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0, 0];
-        push_text(&mut body, client_id.as_bytes());
-        if let Some((user, password)) = login {
-            push_text(&mut body, user.as_bytes());
-            push_text(&mut body, password.as_bytes());
-        }
         let mut client = Self { socket, next_id: 0 };
-        Packet { first: 0x10, body }.write(&client.socket)?;
+        Packet::connect(client_id, login).write(&client.socket)?;
         match Packet::read(&mut client.socket)? {
             Some(Packet { first: 0x20, body }) if body.get(1) == Some(&0) => Ok(client),
             refused => Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("{refused:?}"))),
@@ -159,10 +201,7 @@ impl Client {
     /// # Errors
     /// The socket's, or `PermissionDenied` when the broker refuses the filter.
     pub fn subscribe(&mut self, filter: &str) -> io::Result<()> {
-        let mut body = vec![0, 1];
-        push_text(&mut body, filter.as_bytes());
-        body.push(1);
-        Packet { first: 0x82, body }.write(&self.socket)?;
+        Packet::subscribe(filter).write(&self.socket)?;
         loop {
             match Packet::read(&mut self.socket)? {
                 Some(packet) if packet.first == 0x90 => {
@@ -214,8 +253,7 @@ impl Client {
             let packet = Packet::read(&mut self.socket)?.ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
             if let Some(publication) = packet.publication() {
                 if publication.packet_id != 0 {
-                    let body = publication.packet_id.to_be_bytes().to_vec();
-                    Packet { first: 0x40, body }.write(&self.socket)?;
+                    Packet::puback(publication.packet_id).write(&self.socket)?;
                 }
                 return Ok(publication);
             }

@@ -84,6 +84,7 @@ const CLOUD: Layers = &[
     ("cloud/src/ingest/decode", Layer::Decision),
     ("cloud/src/ingest/external", Layer::Plain),
     ("cloud/src/ingest/operation", Layer::Plain),
+    ("cloud/src/ingest/window_budget", Layer::Decision),
     ("cloud/src/lib.rs", Layer::Plain),
     ("cloud/src/mqtt/", Layer::Flow),
     ("cloud/src/objects/", Layer::Edge),
