@@ -1,6 +1,7 @@
 //! The benchmark works. Its figures are not judged here: they depend on what else this machine does.
 
-use keepsake_labs::bench::{Plan, ingest, report};
+use keepsake_labs::bench::steps::ingest;
+use keepsake_labs::bench::{Plan, report};
 use keepsake_provision::servers::database::{Database, Kind};
 use keepsake_provision::servers::python::Python;
 use keepsake_provision::temp_dir::TempDir;

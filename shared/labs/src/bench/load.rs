@@ -1,6 +1,8 @@
 //! Generators of load. Everything is encoded before the clock starts, so that they take little of the processor that
 //! they share with what they measure.
 
+pub mod pictures;
+
 use std::collections::HashMap;
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
@@ -19,7 +21,7 @@ use keepsake_protocol::topic::{MessageKind, Topic, downlink_subscription};
 use keepsake_protocol::{BootId, DeviceId, Hash, SpoolId};
 use keepsake_testkit::mqtt_client::{Client, Packet};
 
-use super::pictures::{Original, Size};
+use pictures::{Original, Size};
 
 /// Bytes that one of our cameras has in flight without a receipt.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;

@@ -15,17 +15,11 @@ use keepsake_testkit::cloud::Cloud;
 
 use keepsake_provision::process::free_port;
 
-pub mod backlog;
 pub mod ceiling;
-mod chart;
 pub mod figures;
-pub mod growth;
-pub mod images;
-pub mod ingest;
-pub mod latency;
 pub mod load;
-pub mod pictures;
 pub mod report;
+pub mod steps;
 pub mod usage;
 
 /// The extent of the measurements.

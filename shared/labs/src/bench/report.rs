@@ -1,13 +1,15 @@
 //! `docs/performance.md` and its charts, from the results of the last measurements.
 
+mod chart;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 use fs_err as fs;
 
-use super::chart::{bars, rounded};
 use super::figures::{Bound, Figure, StepResult};
+use chart::{bars, rounded};
 
 /// The page, but for the figures.
 const INTRODUCTION: &str = "# Performance\n\

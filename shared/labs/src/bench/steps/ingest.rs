@@ -14,12 +14,12 @@ use keepsake_provision::workspace;
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::mqtt_client::Client;
 
-use super::ceiling::{self, Bytes};
-use super::figures::{Bound, StepResult, as_float};
-use super::load::{NativeCamera, ThirdPartyCamera, all_at_once, only_acknowledge};
-use super::pictures::{LARGE, MEDIUM, Original, SMALL, Size};
-use super::usage::{cpu_time, cpu_time_of_threads};
-use super::{Plan, Server, cloud, start_broker};
+use crate::bench::ceiling::{self, Bytes};
+use crate::bench::figures::{Bound, StepResult, as_float};
+use crate::bench::load::pictures::{LARGE, MEDIUM, Original, SMALL, Size};
+use crate::bench::load::{NativeCamera, ThirdPartyCamera, all_at_once, only_acknowledge};
+use crate::bench::usage::{cpu_time, cpu_time_of_threads};
+use crate::bench::{Plan, Server, cloud, start_broker};
 
 /// Cameras that send at the same time.
 const CAMERAS: u8 = 4;

@@ -10,10 +10,10 @@ use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::cloud::Cloud;
 use mysql::prelude::Queryable;
 
-use super::figures::{Bound, StepResult, as_float};
-use super::load::{NativeCamera, all_at_once};
-use super::pictures::{Original, SMALL};
-use super::{Plan, Server, cloud, start_broker};
+use crate::bench::figures::{Bound, StepResult, as_float};
+use crate::bench::load::pictures::{Original, SMALL};
+use crate::bench::load::{NativeCamera, all_at_once};
+use crate::bench::{Plan, Server, cloud, start_broker};
 
 /// Pictures in the small store.
 const FEW: usize = 3_000;
