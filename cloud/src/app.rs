@@ -33,6 +33,7 @@ use crate::ops::backpressure::Backpressure;
 use crate::ops::event_bus::EventBus;
 use crate::ops::health_watch;
 use crate::ops::metrics::Metrics;
+use crate::ops::orphan_sweep;
 use crate::ops::systemd;
 use crate::pictures::thumbnail;
 use crate::pictures::thumbnail::Decoder;
@@ -261,6 +262,7 @@ fn start_tasks(state: &http::AppState) -> JoinSet<()> {
         state.thumbnails.clone(),
         state.stop.clone(),
     ));
+    tasks.spawn(orphan_sweep::run(state.store.clone(), state.stop.clone()));
     tasks.spawn(health_watch::run(
         state.config.clone(),
         state.store.clone(),

@@ -109,6 +109,16 @@ impl ObjectStore {
         }
     }
 
+    /// Returns the length of an object; nothing if there is no such object.
+    ///
+    /// # Errors
+    /// The place cannot be used.
+    pub async fn length(&self, key: &ObjectKey) -> Result<Option<u64>> {
+        match self {
+            Self::Folder(folder) => folder.length(key).await,
+        }
+    }
+
     /// Deletes objects; those that do not exist are no error.
     ///
     /// # Errors

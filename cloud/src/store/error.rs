@@ -38,8 +38,11 @@ pub enum StoreError {
     ForeignPlace(String),
     #[error("{0} should hold pictures and has no keepsake.json; is its disk mounted, or has it moved?")]
     EmptyPlace(String),
-    #[error("the bytes of picture {0} are missing in the database")]
-    NoBytes(i64),
+    /// It may be taken for an orphan; the bytes have to be stored again under another key.
+    #[error("an object was begun too long ago to be named by a picture")]
+    LateObject,
+    #[error("the bytes of picture {0} in the database are missing or changed")]
+    LostBytes(i64),
     #[error(transparent)]
     User(#[from] UserError),
     #[error("prepare the data folder {folder}")]
@@ -67,10 +70,11 @@ impl StoreError {
             | Self::UnsafeDatabase(_)
             | Self::AnotherWriter
             | Self::Objects(_)
+            | Self::LateObject
             | Self::ForeignPlace(_)
             | Self::EmptyPlace(_) => true,
             Self::Corrupt(_)
-            | Self::NoBytes(_)
+            | Self::LostBytes(_)
             | Self::TooManyDevices(_)
             | Self::User(_)
             | Self::Folder { .. }
@@ -126,7 +130,7 @@ impl StoreError {
     pub fn is_loss(&self) -> bool {
         match self {
             Self::Objects(error) => error.is_loss(),
-            Self::NoBytes(_) => true,
+            Self::LostBytes(_) => true,
             _ => false,
         }
     }
@@ -150,7 +154,8 @@ impl StoreError {
             Self::Database { .. }
             | Self::TimedOut(_)
             | Self::Corrupt(_)
-            | Self::NoBytes(_)
+            | Self::LostBytes(_)
+            | Self::LateObject
             | Self::TooManyDevices(_)
             | Self::User(_)
             | Self::Folder { .. } => "the cloud's database does not answer".to_owned(),

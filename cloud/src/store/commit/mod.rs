@@ -12,6 +12,7 @@ pub(crate) mod part;
 pub(crate) mod picture;
 pub(crate) mod picture_batch;
 pub(crate) mod quarantine;
+pub(crate) mod relocate;
 pub(crate) mod spool;
 pub(crate) mod tombstone;
 pub(crate) mod totals;
