@@ -7,6 +7,11 @@ use std::time::Duration;
 pub struct Seed(u64);
 
 impl Seed {
+    /// Returns the generator of a known seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Takes the seed from `KEEPSAKE_SEED` or from the system, and prints it, so that a failed run can be repeated.
     pub fn from_env_or_random(what: &str) -> Self {
         use std::hash::{BuildHasher, RandomState};
