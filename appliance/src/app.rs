@@ -24,12 +24,13 @@ use crate::capture;
 use crate::capture::pipeline::{CaptureOutcome, CaptureSettings, Pipeline};
 use crate::engine::command_log::CommandLog;
 use crate::engine::{Engine, Exit, State};
+use crate::error::display_chain;
 use crate::hardware::open::Hardware;
 use crate::light::handle::LightHandle;
 use crate::light::indicator::LightEvent;
 use crate::settings::effective::EffectiveSettings;
 use crate::settings::{Config, Scheme};
-use crate::spool::{self, Spool};
+use crate::spool::{self, Spool, SpoolError};
 use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::{Event, EventWriter};
 use crate::time::clock::{Clock, boottime_us};
@@ -41,6 +42,13 @@ use crate::upload::rate_limiter::RateLimiter;
 
 /// The time within which a clean stop has to end.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// The pauses before a spool that the card refused is opened again. Then the program ends, and the service manager tries on.
+const OPEN_SPOOL_AGAIN_AFTER: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
 
 /// The input from which the parts are built.
 pub(crate) struct Start {
@@ -197,7 +205,19 @@ fn open_clock(config: &Config) -> anyhow::Result<Clock> {
 fn open_spool(config: &Config, fingerprint: &str, now: &ClockReading, events: &EventWriter) -> anyhow::Result<Spool> {
     let limits = spool::Limits::from(&config.spool);
     let known_time_us = now.synchronised.then_some(now.wall_us);
-    let spool = Spool::open(&config.spool.dir, limits, fingerprint, known_time_us)?;
+    let mut pauses = OPEN_SPOOL_AGAIN_AFTER.into_iter();
+    let spool = loop {
+        match Spool::open(&config.spool.dir, limits.clone(), fingerprint, known_time_us) {
+            Err(error @ SpoolError::Disk(_)) => {
+                let Some(pause) = pauses.next() else {
+                    return Err(error.into());
+                };
+                warn(events, &format!("the spool cannot be opened, trying again: {}", display_chain(&error)));
+                std::thread::sleep(pause);
+            }
+            opened => break opened?,
+        }
+    };
     for warning in spool.warnings() {
         warn(events, warning);
     }

@@ -125,6 +125,8 @@ pub(crate) struct State {
     /// When what waits in the journal is sent again, and the wait after that.
     journal_due: (Duration, Duration),
     restart_due: bool,
+    /// Why the spool could not be reopened the last time.
+    reopen_error: Option<String>,
 }
 
 /// The connection to the cloud, and what is known of the cloud.

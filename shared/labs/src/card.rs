@@ -19,6 +19,7 @@ use keepsake_protocol::{HashPrefix, SpoolId};
 use keepsake_testkit::appliance::{Appliance, CaptureKey, capture_keys};
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::photos;
+use keepsake_testkit::process::WaitError;
 use serde_json::Value;
 
 use plan::{End, Plan, Round};
@@ -68,8 +69,7 @@ pub fn run(seeds: &[u64], parallel: usize, folder: &Path) -> Counts {
                     let outcome = catch_unwind(AssertUnwindSafe(|| run.carry_out(&cloud)));
                     if let Err(panic) = outcome {
                         run.camera.kill();
-                        let text = panic.downcast_ref::<String>().map_or("panicked", String::as_str);
-                        run.violations.push(text.to_owned());
+                        run.violations.push(panic.downcast_ref::<String>().cloned().unwrap_or_default());
                     }
                     finished.lock().unwrap().push(run);
                 }
@@ -166,11 +166,11 @@ impl Run {
             let since = self.camera.event_count();
             self.camera.launch();
             let is_ready = |events: &[Value]| events.iter().any(|event| event["event"] == "ready").then_some(());
-            if self.camera.wait(since, STEP_TIMEOUT, is_ready).is_ok() {
-                return true;
+            match self.camera.wait(since, STEP_TIMEOUT, is_ready) {
+                Ok(()) => return true,
+                Err(WaitError::Ended) => self.camera.kill(),
+                Err(WaitError::Deadline) => panic!("{} neither starts nor ends", self.camera.name()),
             }
-            assert!(!self.camera.is_running(), "the camera neither starts nor ends");
-            self.camera.kill();
             self.failed_starts += 1;
         }
         false
