@@ -55,6 +55,8 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 const JOURNAL_WAIT_MIN: Duration = Duration::from_secs(30);
 /// The broker acknowledges nothing for longer than this although something waits for it: the connection is dead.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
+/// A restart that is wanted waits for answers to presses for this long at most.
+const RESTART_WITHIN: Duration = Duration::from_secs(20);
 /// The press thread says that it lives at least this often, unless the camera hangs.
 const HEARTBEAT_WITHIN: Duration = Duration::from_secs(60);
 
@@ -125,6 +127,7 @@ pub(crate) struct State {
     /// When what waits in the journal is sent again, and the wait after that.
     journal_due: (Duration, Duration),
     restart_due: bool,
+    restart_wanted_at: Option<tokio::time::Instant>,
     /// Why the spool could not be reopened the last time.
     reopen_error: Option<String>,
 }
@@ -144,6 +147,8 @@ struct CloudConnection {
     inventory_requests: u32,
     cloud_started: Option<u64>,
     uploads_paused: bool,
+    /// Another cloud than ours has answered since ours did.
+    paused_by_foreign: bool,
 }
 
 /// The last reports of the state.
@@ -173,7 +178,7 @@ impl Engine {
         let mut capture_interval_s = self.settings.config().capture_interval_s;
         let mut interval = interval_of(capture_interval_s);
         loop {
-            if self.state.restart_due {
+            if self.is_ready_to_restart() {
                 tracing::info!("restarting");
                 self.events.emit(&Event::Restarting);
                 return Ok(Exit::Restart);
@@ -200,6 +205,15 @@ impl Engine {
             // Reading a part may wait for the card; the connection has a task of its own and does not.
             tokio::task::block_in_place(|| self.pump());
         }
+    }
+
+    /// Returns true when a restart is wanted and every press has its answer, which nobody could give after it.
+    fn is_ready_to_restart(&mut self) -> bool {
+        if !self.state.restart_due {
+            return false;
+        }
+        let wanted_at = *self.state.restart_wanted_at.get_or_insert_with(tokio::time::Instant::now);
+        self.light.has_answered_all() || wanted_at.elapsed() >= RESTART_WITHIN
     }
 
     /// Takes in what still comes of presses that were felt already, and nothing new. Returns the connection.

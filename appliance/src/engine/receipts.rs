@@ -25,6 +25,7 @@ impl Engine {
             return;
         }
         self.confirm_connection();
+        self.end_foreign_pause();
         self.drain.cloud_responded();
         let now_us = self.known_time_us();
         if let Some(cloud_us) = receipt.sent_us {
