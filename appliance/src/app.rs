@@ -5,7 +5,7 @@
 //! into actions. Everything between them is a bounded channel (P4).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::button;
 use crate::button::press_or_hold::Gesture;
 use crate::capture;
 use crate::capture::pipeline::{CaptureOutcome, CaptureSettings, Pipeline};
+use crate::capture::thread::CaptureRequests;
 use crate::engine::command_log::CommandLog;
 use crate::engine::{Engine, Exit, State};
 use crate::error::display_chain;
@@ -83,7 +84,6 @@ struct App {
     outcomes: mpsc::Receiver<CaptureOutcome>,
     transport: Transport,
     capture_thread: std::thread::JoinHandle<()>,
-    stopping: Arc<AtomicBool>,
     light: LightHandle,
     spool: Arc<Mutex<Spool>>,
 }
@@ -102,9 +102,9 @@ impl App {
         let (current_spool, current_spool_changes) = watch::channel(spool.lock().spool_id());
 
         let capture_bytes_max = Arc::new(AtomicU64::new(keepsake_protocol::codec::CAPTURE_BYTES_MAX));
-        let stopping = Arc::new(AtomicBool::new(false));
-        let heartbeat_us = Arc::new(AtomicU64::new(boottime_us()));
+        let busy_since_us = Arc::new(AtomicU64::new(boottime_us()));
         let (requests, requests_out) = sync_channel(capture::thread::REQUESTS_MAX);
+        let requests: CaptureRequests = Arc::new(Mutex::new(Some(requests)));
         let (outcomes_in, outcomes) = mpsc::channel(capture::thread::REQUESTS_MAX);
         let capture_settings = Arc::new(Mutex::new(CaptureSettings::new(&config, start.settings.version())));
         let pipeline = Pipeline {
@@ -122,13 +122,12 @@ impl App {
             light: light.clone(),
             requests: requests.clone(),
             hold_actions: hold_actions_in,
-            stopping: stopping.clone(),
             events: events.clone(),
             presses: 0,
         }
         .spawn()?;
         let capture_thread =
-            capture::thread::spawn(pipeline, light.clone(), requests_out, outcomes_in, heartbeat_us.clone())?;
+            capture::thread::spawn(pipeline, light.clone(), requests_out, outcomes_in, busy_since_us.clone())?;
 
         // Known from earlier boots, if the clock is not set yet.
         let known_us = journal.history().latest_known_us().filter(|_| !now.synchronised);
@@ -142,14 +141,14 @@ impl App {
             clock,
             light: light.clone(),
             events: events.clone(),
-            capture_requests: Some(requests),
+            capture_requests: requests,
             hold_actions,
             commands,
             journal,
             capture_bytes_max,
             current_spool,
             device: device.clone(),
-            camera_heartbeat_us: heartbeat_us,
+            capture_busy_since_us: busy_since_us,
             settings: start.settings,
             capture_settings,
             recent_warnings: start.recent_warnings,
@@ -158,15 +157,7 @@ impl App {
         engine.reload_drain();
         engine.report_warnings();
         engine.set_fault(FaultCode::Config, start.config_has_errors);
-        let app = Self {
-            engine,
-            outcomes,
-            transport,
-            capture_thread,
-            stopping,
-            light,
-            spool,
-        };
+        let app = Self { engine, outcomes, transport, capture_thread, light, spool };
         Ok((app, transport_events))
     }
 
@@ -182,7 +173,6 @@ impl App {
     }
 
     async fn stop(mut self) {
-        self.stopping.store(true, Ordering::Relaxed);
         // The presses already felt are finished; a camera that hangs is not waited for.
         let publisher = self.engine.finish(&mut self.outcomes, STOP_WITHIN).await;
         drop(self.capture_thread);

@@ -40,8 +40,8 @@ pub(super) fn run(settings: &Settings, events: bool, recent_warnings: RecentWarn
     let settings_in_effect = EffectiveSettings::open(loaded.clone(), device.clone(), now);
     let hardware = Hardware::open(settings_in_effect.config())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // One for the engine, one for the connection; what blocks has threads of its own.
-        .worker_threads(2)
+        // For the connection. The engine runs on this thread, and what blocks has threads of its own.
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("start the runtime")?;

@@ -16,8 +16,7 @@ mod uploads;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -30,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::button::press_or_hold::HoldAction;
 use crate::capture::pipeline::{CaptureOutcome, CaptureRequest, CaptureSettings};
+use crate::capture::thread::{CaptureRequests, busy_for};
 use crate::engine::command_log::CommandLog;
 use crate::error::display_chain;
 use crate::light::handle::LightHandle;
@@ -39,7 +39,7 @@ use crate::settings::effective::EffectiveSettings;
 use crate::spool::{Key, Spool};
 use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::{Event, EventWriter};
-use crate::time::clock::{Clock, boottime_us};
+use crate::time::clock::Clock;
 use crate::time::journal::Journal;
 use crate::transport::{Publisher, TransportEvent};
 use crate::upload::drain::Drain;
@@ -57,8 +57,10 @@ const JOURNAL_WAIT_MIN: Duration = Duration::from_secs(30);
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
 /// A restart that is wanted waits for answers to presses for this long at most.
 const RESTART_WITHIN: Duration = Duration::from_secs(20);
-/// The press thread says that it lives at least this often, unless the camera hangs.
-const HEARTBEAT_WITHIN: Duration = Duration::from_secs(60);
+/// One picture takes this long at most, unless the camera hangs.
+const CAPTURE_WITHIN: Duration = Duration::from_secs(60);
+/// The time between two looks for something to publish, when it is not known that there will be something.
+const NOTHING_DUE: Duration = Duration::from_secs(3600);
 
 /// A capture of this run that has no receipt yet.
 struct UnconfirmedCapture {
@@ -98,8 +100,7 @@ pub(crate) struct Engine {
     pub(crate) clock: Clock,
     pub(crate) light: LightHandle,
     pub(crate) events: EventWriter,
-    /// Gone while stopping.
-    pub(crate) capture_requests: Option<SyncSender<CaptureRequest>>,
+    pub(crate) capture_requests: CaptureRequests,
     /// Actions chosen by holding the button.
     pub(crate) hold_actions: mpsc::Receiver<HoldAction>,
     pub(crate) commands: CommandLog,
@@ -109,8 +110,8 @@ pub(crate) struct Engine {
     /// The spool in whose name to connect from the next connection on.
     pub(crate) current_spool: watch::Sender<SpoolId>,
     pub(crate) device: DeviceId,
-    /// CLOCK_BOOTTIME, microseconds, when the thread that takes pictures last said that it lives.
-    pub(crate) camera_heartbeat_us: Arc<AtomicU64>,
+    /// CLOCK_BOOTTIME, microseconds, since when the thread that takes pictures works on one; see [`busy_for`].
+    pub(crate) capture_busy_since_us: Arc<AtomicU64>,
     pub(crate) settings: EffectiveSettings,
     pub(crate) capture_settings: Arc<Mutex<CaptureSettings>>,
     pub(crate) recent_warnings: RecentWarnings,
@@ -222,7 +223,7 @@ impl Engine {
         outcomes: &mut mpsc::Receiver<CaptureOutcome>,
         patience: Duration,
     ) -> Option<Arc<dyn Publisher>> {
-        self.capture_requests = None;
+        self.capture_requests.lock().take();
         let finish = async {
             while let Some(outcome) = outcomes.recv().await {
                 self.on_outcome(outcome);
@@ -245,7 +246,7 @@ impl Engine {
 
     /// Returns false if the camera has too much to do already.
     fn request_capture(&self, request: CaptureRequest) -> bool {
-        self.capture_requests.as_ref().is_some_and(|jobs| jobs.try_send(request).is_ok())
+        self.capture_requests.lock().as_ref().is_some_and(|jobs| jobs.try_send(request).is_ok())
     }
 
     /// Returns the span that names a capture in every log line about it, on the camera and in the cloud.
@@ -260,7 +261,7 @@ impl Engine {
     /// When there may be something to publish although nothing happened.
     fn wake_at(&self) -> Duration {
         let now = self.now();
-        let wake_at = self.drain.wake_at(now).unwrap_or(TICK + now);
+        let wake_at = self.drain.wake_at(now).unwrap_or(now + NOTHING_DUE);
         let free_at = self.rate_limiter.free_at();
         if free_at > now { wake_at.min(free_at) } else { wake_at }
     }
@@ -288,8 +289,7 @@ impl Engine {
             self.publish_status();
         }
         // Only the loops that do the work feed the watchdog: this one, and the one that takes pictures.
-        let quiet_us = boottime_us().saturating_sub(self.camera_heartbeat_us.load(Ordering::Relaxed));
-        if Duration::from_micros(quiet_us) < HEARTBEAT_WITHIN {
+        if busy_for(&self.capture_busy_since_us) < CAPTURE_WITHIN {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         }
     }
