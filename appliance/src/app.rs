@@ -61,6 +61,8 @@ pub(crate) struct Start {
     /// The settings had an error and fallback settings are used: fault 1.
     pub config_has_errors: bool,
     pub recent_warnings: RecentWarnings,
+    /// Where the connection's tasks run.
+    pub connection: tokio::runtime::Handle,
 }
 
 /// Runs the camera until `stop` resolves or a restart is requested, then stops it cleanly and returns which. Fails only if
@@ -131,7 +133,8 @@ impl App {
 
         // Known from earlier boots, if the clock is not set yet.
         let known_us = journal.history().latest_known_us().filter(|_| !now.synchronised);
-        let (transport, transport_events) = Transport::start(&config, &device, known_us, current_spool_changes);
+        let (transport, transport_events) =
+            Transport::start(&start.connection, &config, &device, known_us, current_spool_changes);
 
         let mut engine = Engine {
             drain: Drain::new(drain::Limits::from(&config)),
@@ -244,6 +247,7 @@ struct Transport {
 
 impl Transport {
     fn start(
+        runtime: &tokio::runtime::Handle,
         config: &Config,
         device: &DeviceId,
         known_us: Option<i64>,
@@ -259,8 +263,8 @@ impl Transport {
             reconnect: Backoff::from_secs(config.backoff.reconnect_initial_s, config.backoff.reconnect_max_s),
         };
         let task = match config.cloud.url.scheme {
-            Scheme::Mqtt | Scheme::Mqtts => tokio::spawn(mqtt::run(settings, events_in, stops)),
-            Scheme::Http | Scheme::Https => tokio::spawn(http::run(settings, events_in, stops)),
+            Scheme::Mqtt | Scheme::Mqtts => runtime.spawn(mqtt::run(settings, events_in, stops)),
+            Scheme::Http | Scheme::Https => runtime.spawn(http::run(settings, events_in, stops)),
         };
         (Self { task, stop }, events)
     }

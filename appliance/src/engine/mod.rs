@@ -203,8 +203,8 @@ impl Engine {
                 }
                 () = tokio::time::sleep_until(self.began + wake_at) => {}
             }
-            // Reading a part may wait for the card; the connection has a task of its own and does not.
-            tokio::task::block_in_place(|| self.pump());
+            // Reading a part may wait for the card; the connection has a thread of its own and does not.
+            self.pump();
         }
     }
 
@@ -234,7 +234,7 @@ impl Engine {
         }
         let spool = self.spool.lock().spool_id();
         let now = self.clock.now();
-        tokio::task::block_in_place(|| self.journal.close(&now, spool));
+        self.journal.close(&now, spool);
         self.state.connection.publisher
     }
 
@@ -336,7 +336,7 @@ impl Engine {
                 spool: None,
             };
             let spool = self.spool.lock().spool_id();
-            tokio::task::block_in_place(|| self.journal.record_fault(fault, spool));
+            self.journal.record_fault(fault, spool);
             self.state.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
             self.send_journal();
         }

@@ -33,7 +33,7 @@ impl Engine {
         }
         if !receipt.events.is_empty() {
             let now = self.clock.now();
-            if tokio::task::block_in_place(|| self.journal.confirm(&receipt.events, &now)) {
+            if self.journal.confirm(&receipt.events, &now) {
                 self.state.journal_due.1 = JOURNAL_WAIT_MIN;
             }
         }

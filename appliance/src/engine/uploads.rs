@@ -108,7 +108,7 @@ impl Engine {
     /// Reads from the card what only the card knows after a failed flush. While that fails, presses are refused.
     pub(super) fn reopen_spool(&mut self) {
         let now_us = self.known_time_us();
-        let reopened = tokio::task::block_in_place(|| self.spool.lock().reopen(now_us));
+        let reopened = self.spool.lock().reopen(now_us);
         match reopened {
             Ok(()) => {
                 tracing::warn!("reopened the spool after the card failed");
