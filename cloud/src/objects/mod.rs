@@ -245,3 +245,12 @@ impl DurableObject {
         BytesLocation::Object { place: self.place, key: self.key.clone() }
     }
 }
+
+#[cfg(test)]
+impl DurableObject {
+    /// As if it was begun earlier.
+    pub(crate) fn begun_before(mut self, by: Duration) -> Self {
+        self.begun = Instant::now().checked_sub(by).expect("the computer runs for longer");
+        self
+    }
+}
