@@ -359,7 +359,8 @@ async fn a_picture_names_its_bytes_wherever_they_are_moved() {
 
     let second = fresh.all().await.remove(1);
     assert!(fresh.store.delete(&second).await.unwrap());
-    assert_eq!(fresh.store.collect_garbage(NOW).await.unwrap(), 0, "all of it is collected already");
+    // Its own object is gone; the one that was moved back is due now.
+    assert_eq!(fresh.store.collect_garbage(NOW).await.unwrap(), 1);
     for (_, new) in moves {
         let NewBytes::Object(object) = new else { unreachable!() };
         assert_eq!(place.objects.length(&object.key).await.unwrap(), None);
