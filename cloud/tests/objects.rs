@@ -1,14 +1,25 @@
 //! Contract of all places for objects.
 
+mod harness;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use keepsake_cloud::objects::{BytesSetting, ObjectError, ObjectKey, ObjectStore, PlaceMarker, read_all};
+use keepsake_cloud::objects::{BytesSetting, NewObject, ObjectError, ObjectKey, ObjectStore, PlaceMarker, read_all};
 use keepsake_protocol::StoreId;
 
 const MARKER: PlaceMarker = PlaceMarker { store: StoreId([7; 16]), place: 1 };
 
 fn key() -> ObjectKey {
     ObjectKey::new("jpg", keepsake_cloud::now_us())
+}
+
+fn object(bytes: impl Into<Bytes>) -> NewObject {
+    NewObject { name: "porch/one.jpg".to_owned(), bytes: bytes.into() }
+}
+
+/// Stores one object alone.
+async fn put(objects: &ObjectStore, bytes: &'static [u8]) -> Result<ObjectKey, ObjectError> {
+    objects.put_batch(vec![object(bytes)]).await.remove(0)
 }
 
 async fn folder(root: &std::path::Path) -> ObjectStore {
@@ -29,11 +40,11 @@ async fn what_is_stored_is_read_listed_and_deleted(objects: &ObjectStore) {
         .map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1])
         .collect::<Vec<u8>>()
         .into();
-    let mut batch = vec![(key(), large.clone())];
-    batch.extend((0..40_u8).map(|number| (key(), Bytes::from(vec![number; 100]))));
-    for result in objects.put_batch(batch.clone()).await {
-        result.unwrap();
-    }
+    let mut new = vec![object(large.clone())];
+    new.extend((0..40_u8).map(|number| object(vec![number; 100])));
+    let stored = objects.put_batch(new.clone()).await.into_iter().zip(new);
+    let mut batch: Vec<_> = stored.map(|(key, object)| (key.unwrap(), object.bytes)).collect();
+    batch.push((put(objects, b"alone").await.unwrap(), Bytes::from_static(b"alone")));
     for (key, bytes) in &batch {
         let found = read_all(objects.get(key, 0..bytes.len() as u64).await.unwrap()).await.unwrap();
         assert!(found == *bytes, "{key}");
@@ -64,39 +75,31 @@ async fn a_folder_keeps_the_contract() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_written_fails_alone() {
+async fn a_folder_has_one_file_for_each_batch() {
     let root = tempfile::tempdir().unwrap();
     let objects = folder(root.path()).await;
-    let taken = key();
-    objects
-        .put_batch(vec![(taken.clone(), Bytes::from_static(b"first"))])
-        .await
-        .remove(0)
-        .unwrap();
-    let other = key();
-    let batch = vec![
-        (taken.clone(), Bytes::from_static(b"other")),
-        (other.clone(), Bytes::from_static(b"second")),
-    ];
-    let results = objects.put_batch(batch).await;
-    assert!(results[0].is_err() && results[1].is_ok(), "{results:?}");
-    assert_eq!(read_all(objects.get(&taken, 0..5).await.unwrap()).await.unwrap(), b"first");
-    assert_eq!(read_all(objects.get(&other, 0..6).await.unwrap()).await.unwrap(), b"second");
+    put(&objects, b"alone").await.unwrap();
+    let batch: Vec<_> = objects.put_batch(vec![object("one"), object("two")]).await;
+    let batch: Vec<ObjectKey> = batch.into_iter().map(Result::unwrap).collect();
+    let files = || harness::files(root.path(), "jpg").len() + harness::files(root.path(), "tar").len();
+    assert_eq!(files(), 2);
+    objects.delete(&batch[..1]).await.unwrap();
+    assert_eq!(files(), 2);
+    assert_eq!(read_all(objects.get(&batch[1], 1..3).await.unwrap()).await.unwrap(), b"wo");
+    objects.delete(&batch[1..]).await.unwrap();
+    assert_eq!(files(), 1);
 }
 
 #[tokio::test]
 async fn a_folder_whose_disk_is_gone_is_never_written_to() {
     let root = tempfile::tempdir().unwrap();
     let objects = folder(root.path()).await;
-    for result in objects.put_batch(vec![(key(), Bytes::from_static(b"x"))]).await {
-        result.unwrap();
-    }
+    put(&objects, b"x").await.unwrap();
     // As if it was unmounted: the mount point is there, and empty.
     std::fs::remove_dir_all(root.path()).unwrap();
     std::fs::create_dir(root.path()).unwrap();
     for _ in 0..2 {
-        let results = objects.put_batch(vec![(key(), Bytes::from_static(b"x"))]).await;
-        assert!(results[0].is_err());
+        put(&objects, b"x").await.unwrap_err();
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
     }
 }

@@ -10,7 +10,7 @@ use futures_util::TryStreamExt;
 use keepsake_cloud::args::{Args, BytesCommand, Command};
 use keepsake_cloud::config::Config;
 use keepsake_cloud::now_us;
-use keepsake_cloud::objects::{BytesPlace, BytesSetting, ObjectKey};
+use keepsake_cloud::objects::{BytesPlace, BytesSetting, NewObject};
 use keepsake_cloud::ops::orphan_sweep::{self, SweepTerms};
 use keepsake_cloud::store::{Limits, NewBytes, Picture, Store, StoreError, Upload};
 use keepsake_protocol::capture::ContentType;
@@ -63,7 +63,7 @@ impl Fixture {
 }
 
 async fn put(place: &BytesPlace, bytes: &'static [u8]) -> keepsake_cloud::objects::DurableObject {
-    let objects = vec![(ObjectKey::new("jpg", now_us()), Bytes::from_static(bytes))];
+    let objects = vec![NewObject { name: "one.jpg".to_owned(), bytes: Bytes::from_static(bytes) }];
     place.put_batch(objects).await.remove(0).unwrap()
 }
 

@@ -97,7 +97,9 @@ impl IngestWorker {
                     Ok(mut one) => break one.pop().unwrap_or(CommitOutcome::Dropped),
                     Err(error) => {
                         attempts += 1;
-                        if error.is_full() || self.store.probe(now_us()).await.is_err() {
+                        // An object that waited too long is stored again.
+                        let is_late = matches!(error, StoreError::LateObject);
+                        if is_late || error.is_full() || self.store.probe(now_us()).await.is_err() {
                             return None;
                         }
                         let most = if error.is_transient() {

@@ -1,9 +1,9 @@
-//! A folder of ordinary files, one for each picture.
+//! A folder of ordinary files: one picture, or a tar archive of all pictures that were stored together.
 //!
-//! Each file and its directory are fsynced. The files of a batch are fsynced at the same time, so that the file system
-//! writes its journal once for many of them; the figures are in docs/decisions/0021-objects.md.
+//! A file for each picture costs a share of the file system's journal for each, several times as much as one archive
+//! that is fsynced once; the figures are in docs/decisions/0021-objects.md.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
@@ -17,10 +17,10 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::objects::{ByteStream, CHUNK_BYTES, ListedObject, ObjectError, ObjectKey, PlaceMarker, Result};
+use crate::objects::{
+    ByteStream, CHUNK_BYTES, ListedObject, NewObject, ObjectError, ObjectKey, PlaceMarker, Result, archive,
+};
 
-/// Files that are written at the same time.
-const WRITES_MAX: usize = 32;
 /// Listed files that wait for their reader.
 const LISTED_MAX: usize = 1000;
 
@@ -28,7 +28,7 @@ const LISTED_MAX: usize = 1000;
 pub struct Folder {
     root: PathBuf,
     /// The last directory that was made; it and its parents are durable.
-    made: Mutex<String>,
+    made: Mutex<PathBuf>,
 }
 
 impl Folder {
@@ -40,80 +40,82 @@ impl Folder {
         &self.root
     }
 
+    /// Returns the path of the file that has an object.
     fn path(&self, key: &ObjectKey) -> PathBuf {
-        self.root.join(key.as_str())
+        self.root.join(key.file().0)
     }
 
-    pub(super) async fn put_batch(self: &Arc<Self>, objects: Vec<(ObjectKey, Bytes)>) -> Vec<Result<()>> {
-        let directories: BTreeSet<String> = objects.iter().map(|(key, _)| key.split().0.to_owned()).collect();
+    pub(super) async fn put_batch(self: &Arc<Self>, objects: Vec<NewObject>) -> Vec<Result<ObjectKey>> {
+        let count = objects.len();
         let folder = Arc::clone(self);
-        let made = {
-            let directories = directories.clone();
-            blocking(move || folder.make(&directories)).await
-        };
-        if let Err(error) = made {
-            return objects.iter().map(|_| Err(error.again())).collect();
-        }
-        let mut results: Vec<Result<()>> = stream::iter(objects.iter().cloned())
-            .map(|(key, bytes)| {
-                let path = self.path(&key);
-                blocking(move || write(&path, &bytes))
+        let stored = blocking(move || {
+            folder.put(&objects).inspect_err(|_| {
+                // The directory may have gone, for example because its disk was unmounted.
+                *folder.made.lock() = PathBuf::new();
             })
-            .buffered(WRITES_MAX)
-            .collect()
-            .await;
-        if results.iter().any(Result::is_err) {
-            // The directory may have gone, for example because its disk was unmounted.
-            self.made.lock().clear();
+        });
+        match stored.await {
+            Ok(keys) => keys.into_iter().map(Ok).collect(),
+            Err(error) => (0..count).map(|_| Err(error.again())).collect(),
         }
-        // A file without its name in a durable directory would be lost in a power cut.
-        for directory in directories {
-            let path = self.root.join(&directory);
-            if let Err(error) = blocking(move || sync_directory(&path)).await {
-                let here = objects.iter().zip(&mut results).filter(|((key, _), _)| key.split().0 == directory);
-                for (_, result) in here {
-                    if result.is_ok() {
-                        *result = Err(error.again());
-                    }
-                }
-            }
-        }
-        results
     }
 
-    /// Makes directories, durable with their parents.
-    fn make(&self, directories: &BTreeSet<String>) -> Result<()> {
-        for directory in directories {
-            if *self.made.lock() == *directory {
-                continue;
+    /// Writes the objects into one new file, durable with its name: an archive, unless there is only one object.
+    fn put(&self, objects: &[NewObject]) -> Result<Vec<ObjectKey>> {
+        let now_us = crate::now_us();
+        let key = match objects {
+            [] => return Ok(Vec::new()),
+            [object] => ObjectKey::new(object.extension(), now_us),
+            _ => ObjectKey::new("tar", now_us),
+        };
+        let path = self.path(&key);
+        let directory = path.parent().expect("a key has directories");
+        self.make(directory)?;
+        let keys = match objects {
+            [object] => {
+                write(&path, &object.bytes)?;
+                vec![key]
             }
-            // Without it, the disk of the folder may not be mounted.
-            let marker = self.root.join(PlaceMarker::NAME);
-            std::fs::metadata(&marker).map_err(failed("look at", &marker))?;
-            let path = self.root.join(directory);
-            std::fs::create_dir_all(&path).map_err(failed("create", &path))?;
-            let parents = path.ancestors().skip(1).take_while(|parent| parent.starts_with(&self.root));
-            for parent in parents {
-                sync_directory(parent)?;
+            _ => {
+                let offsets = archive::create(&path, objects).map_err(failed("write", &path))?;
+                offsets.into_iter().map(|offset| key.member(offset)).collect()
             }
-            self.made.lock().clone_from(directory);
+        };
+        // A file without its name in a durable directory would be lost in a power cut.
+        sync_directory(directory)?;
+        Ok(keys)
+    }
+
+    /// Makes a directory, durable with its parents.
+    fn make(&self, directory: &Path) -> Result<()> {
+        if *self.made.lock() == *directory {
+            return Ok(());
         }
+        // Without it, the disk of the folder may not be mounted.
+        let marker = self.root.join(PlaceMarker::NAME);
+        std::fs::metadata(&marker).map_err(failed("look at", &marker))?;
+        std::fs::create_dir_all(directory).map_err(failed("create", directory))?;
+        let parents = directory.ancestors().skip(1).take_while(|parent| parent.starts_with(&self.root));
+        for parent in parents {
+            sync_directory(parent)?;
+        }
+        directory.clone_into(&mut self.made.lock());
         Ok(())
     }
 
     pub(super) async fn get(&self, key: &ObjectKey, range: Range<u64>) -> Result<ByteStream> {
         let path = self.path(key);
         let missing = ObjectError::Missing { key: key.clone() };
+        let key = key.clone();
         // The first chunk is read together with the opening: most pictures are not larger.
         let begun = blocking(move || {
-            let file = match File::open(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing),
-                opened => opened.map_err(failed("open", &path))?,
+            let Some((file, extent)) = open(&path, &key)? else {
+                return Err(missing);
             };
-            let len = file.metadata().map_err(failed("read the length of", &path))?.len();
-            if len < range.end {
+            if extent.end - extent.start < range.end {
                 return Err(missing);
             }
+            let range = extent.start + range.start..extent.start + range.end;
             let mut rest = Rest { file, path, range };
             let first = rest.read()?;
             Ok((first, rest))
@@ -130,25 +132,16 @@ impl Folder {
 
     pub(super) async fn length(&self, key: &ObjectKey) -> Result<Option<u64>> {
         let path = self.path(key);
-        blocking(move || match std::fs::metadata(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            found => Ok(Some(found.map_err(failed("look at", &path))?.len())),
-        })
-        .await
+        let key = key.clone();
+        blocking(move || Ok(open(&path, &key)?.map(|(_, extent)| extent.end - extent.start))).await
     }
 
     pub(super) async fn delete(&self, keys: &[ObjectKey]) -> Result<()> {
-        let paths: Vec<PathBuf> = keys.iter().map(|key| self.path(key)).collect();
-        blocking(move || {
-            for path in paths {
-                match std::fs::remove_file(&path) {
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    removed => removed.map_err(failed("delete", &path))?,
-                }
-            }
-            Ok(())
-        })
-        .await
+        let mut files: BTreeMap<PathBuf, Vec<u64>> = BTreeMap::new();
+        for key in keys {
+            files.entry(self.path(key)).or_default().extend(key.file().1);
+        }
+        blocking(move || files.iter().try_for_each(|(path, members)| delete(path, members))).await
     }
 
     pub(super) fn list(&self) -> BoxStream<'static, Result<ListedObject>> {
@@ -224,6 +217,47 @@ fn sync_directory(path: &Path) -> Result<()> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("sync", path))
 }
 
+/// Opens the file of an object. Returns it with the extent of the object's bytes; nothing if there is no such object.
+fn open(path: &Path, key: &ObjectKey) -> Result<Option<(File, Range<u64>)>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed("open", path))?,
+    };
+    let extent = match key.file().1 {
+        None => {
+            let len = file.metadata().map_err(failed("read the length of", path))?.len();
+            Some(0..len)
+        }
+        Some(offset) => {
+            let member = archive::member(&file, offset).map_err(failed("read", path))?;
+            let member = member.filter(|member| !member.deleted);
+            member.map(|member| member.offset..member.offset + member.len)
+        }
+    };
+    Ok(extent.map(|extent| (file, extent)))
+}
+
+/// Deletes a file, or members of it if there are any, and with the last member the file.
+fn delete(path: &Path, members: &[u64]) -> Result<()> {
+    if !members.is_empty() {
+        let file = match File::options().read(true).write(true).open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(failed("open", path))?,
+        };
+        for offset in members {
+            archive::delete(&file, *offset).map_err(failed("delete from", path))?;
+        }
+        let rest = archive::members(&file).map_err(failed("read", path))?;
+        if rest.iter().any(|member| !member.deleted) {
+            return Ok(());
+        }
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(failed("delete", path)),
+    }
+}
+
 /// Sends every object below `root` to a reader, until the reader is gone.
 fn walk(root: &Path, listed: &mpsc::Sender<Result<ListedObject>>) -> Result<()> {
     for day in names(root)? {
@@ -233,21 +267,43 @@ fn walk(root: &Path, listed: &mpsc::Sender<Result<ListedObject>>) -> Result<()> 
                 let Ok(key) = format!("{day}/{hour}/{name}").parse::<ObjectKey>() else {
                     continue;
                 };
-                let path = directory.join(&name);
-                let found = match std::fs::metadata(&path) {
-                    // Deleted since.
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                    found => found.map_err(failed("look at", &path))?,
-                };
-                let modified = found.modified().map_err(failed("look at", &path))?;
-                let object = ListedObject { key, len: found.len(), modified };
-                if found.is_file() && listed.blocking_send(Ok(object)).is_err() {
-                    return Ok(());
+                for object in objects(&directory.join(&name), &key)? {
+                    if listed.blocking_send(Ok(object)).is_err() {
+                        return Ok(());
+                    }
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Returns the objects in a file. An archive without any, which was cut off or whose members are all deleted, is itself
+/// an object.
+fn objects(path: &Path, key: &ObjectKey) -> Result<Vec<ListedObject>> {
+    let file = match File::open(path) {
+        // Deleted since.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened.map_err(failed("open", path))?,
+    };
+    let metadata = file.metadata().map_err(failed("look at", path))?;
+    if !metadata.is_file() {
+        return Ok(Vec::new());
+    }
+    if key.as_str().ends_with(".tar") {
+        let mut members = archive::members(&file).map_err(failed("read", path))?;
+        members.retain(|member| !member.deleted);
+        if !members.is_empty() {
+            let object = |member: &archive::Member| ListedObject {
+                key: key.member(member.offset),
+                len: member.len,
+                modified: member.modified,
+            };
+            return Ok(members.iter().map(object).collect());
+        }
+    }
+    let modified = metadata.modified().map_err(failed("look at", path))?;
+    Ok(vec![ListedObject { key: key.clone(), len: metadata.len(), modified }])
 }
 
 /// Returns the sorted names in a directory; none if it is no directory.

@@ -1,4 +1,5 @@
-//! The name of an object, such as `2026-11-28/15/150423-0f8a6c1e9b3d5f7702468ace.jpg`.
+//! The name of an object, such as `2026-11-28/15/150423-0f8a6c1e9b3d5f7702468ace.jpg`, or
+//! `2026-11-28/15/150423-0f8a6c1e9b3d5f7702468ace.tar:512` for a member of an archive by the offset of its bytes.
 //!
 //! The time is that of the upload, UTC, for people who look for a picture, and so that the objects of a batch share a
 //! directory. 96 random bits make each key new. No key is a directory of another one.
@@ -28,9 +29,17 @@ impl ObjectKey {
         &self.0
     }
 
-    /// Returns the directory and the name in it.
-    pub(in crate::objects) fn split(&self) -> (&str, &str) {
-        self.0.rsplit_once('/').expect("a key has directories")
+    /// Returns the key of the member of this archive whose bytes begin at `offset`.
+    pub(in crate::objects) fn member(&self, offset: u64) -> Self {
+        Self(format!("{self}:{offset}"))
+    }
+
+    /// Returns the file, and for a member of an archive the offset of its bytes.
+    pub(in crate::objects) fn file(&self) -> (&str, Option<u64>) {
+        match self.0.split_once(':') {
+            Some((file, offset)) => (file, offset.parse().ok()),
+            None => (&self.0, None),
+        }
     }
 }
 
@@ -42,10 +51,19 @@ impl FromStr for ObjectKey {
             let known = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || matches!(char, '-' | '.');
             !part.is_empty() && !part.starts_with('.') && part.chars().all(known)
         };
+        let is_offset = |text: &str| text.parse().is_ok_and(|offset: u64| offset.to_string() == text);
         let parts: Vec<&str> = text.split('/').collect();
         match parts.as_slice() {
-            [day, hour, name] if text.len() <= LENGTH_MAX && plain(day) && plain(hour) && plain(name) => {
-                Ok(Self(text.to_owned()))
+            [day, hour, name] if text.len() <= LENGTH_MAX && plain(day) && plain(hour) => {
+                let is_name = match name.split_once(':') {
+                    Some((archive, offset)) => archive.ends_with(".tar") && plain(archive) && is_offset(offset),
+                    None => plain(name),
+                };
+                if is_name {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err("not the key of an object")
+                }
             }
             _ => Err("not the key of an object"),
         }
@@ -68,6 +86,9 @@ mod tests {
         assert!(key.as_str().starts_with("2026-11-28/15/150423-"), "{key}");
         assert!(key.as_str().ends_with(".jpg"));
         assert_eq!(key.as_str().parse(), Ok(key.clone()));
+        let member = ObjectKey::new("tar", i64::MAX).member(u64::MAX);
+        assert_eq!(member.as_str().parse(), Ok(member.clone()));
+        assert_eq!(member.file().1, Some(u64::MAX));
         assert_ne!(ObjectKey::new("jpg", 1_795_878_263_000_000), key);
         assert!(ObjectKey::new("jpg", i64::MAX).as_str().parse::<ObjectKey>().is_ok());
     }
@@ -75,7 +96,23 @@ mod tests {
     #[test]
     fn a_key_stays_within_its_place() {
         for text in [
-            "", "a", "a/b", "a/b/c/d", "../b/c", "a/../c", "a/b/..", "/b/c", "a//c", "a/b/.c", "a/b/C", "a/b/c d",
+            "a/b/c.tar:",
+            "a/b/c.tar:07",
+            "a/b/c.tar:+7",
+            "a/b/c.tar:7:7",
+            "a/b/c.jpg:7",
+            "",
+            "a",
+            "a/b",
+            "a/b/c/d",
+            "../b/c",
+            "a/../c",
+            "a/b/..",
+            "/b/c",
+            "a//c",
+            "a/b/.c",
+            "a/b/C",
+            "a/b/c d",
         ] {
             assert!(text.parse::<ObjectKey>().is_err(), "{text}");
         }

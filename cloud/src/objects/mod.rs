@@ -3,6 +3,7 @@
 //! An object is durable before a row names it, and its row is gone before it is deleted. Each attempt to store a picture
 //! uses a new key, so an object without a row can never get one once its writer has given up (docs/decisions/0021-objects.md).
 
+mod archive;
 mod error;
 mod folder;
 mod key;
@@ -97,9 +98,9 @@ impl ObjectStore {
         }
     }
 
-    /// Stores a batch. Each object whose result is `Ok` is durable; a failure of one does not affect the others where
-    /// the place can tell them apart.
-    pub async fn put_batch(&self, objects: Vec<(ObjectKey, Bytes)>) -> Vec<Result<()>> {
+    /// Stores a batch under new keys. Each object whose result is `Ok` is durable; a failure of one does not affect the
+    /// others where the place can tell them apart.
+    pub async fn put_batch(&self, objects: Vec<NewObject>) -> Vec<Result<ObjectKey>> {
         match self {
             Self::Folder(folder) => folder.put_batch(objects).await,
             Self::S3(s3) => s3.put_batch(objects).await,
@@ -180,9 +181,14 @@ impl ObjectStore {
     /// The place cannot be used now.
     pub async fn probe(&self) -> Result<()> {
         const TEXT: &[u8] = b"keepsake: a probe of this place; it may be deleted";
-        let key = ObjectKey::new("txt", crate::now_us());
-        let results = self.put_batch(vec![(key.clone(), Bytes::from_static(TEXT))]).await;
-        results.into_iter().collect::<Result<()>>()?;
+        let object = NewObject {
+            name: "probe.txt".to_owned(),
+            bytes: Bytes::from_static(TEXT),
+        };
+        let Some(stored) = self.put_batch(vec![object]).await.pop() else {
+            return Err(ObjectError::Interrupted);
+        };
+        let key = stored?;
         let found = read_all(self.get(&key, 0..TEXT.len() as u64).await?).await;
         self.delete(std::slice::from_ref(&key)).await?;
         if found? == TEXT {
@@ -234,15 +240,8 @@ impl BytesPlace {
     /// [`DurableObject::is_recent`].
     pub async fn put_batch(&self, objects: Vec<NewObject>) -> Vec<Result<DurableObject>> {
         let begun = Instant::now();
-        let objects: Vec<_> = objects
-            .into_iter()
-            .map(|object| (ObjectKey::new("jpg", crate::now_us()), object.bytes))
-            .collect();
-        let keys: Vec<ObjectKey> = objects.iter().map(|(key, _)| key.clone()).collect();
-        let results = self.objects.put_batch(objects).await.into_iter();
-        let durable =
-            |(result, key): (Result<()>, ObjectKey)| result.map(|()| DurableObject { place: self.id, key, begun });
-        results.zip(keys).map(durable).collect()
+        let stored = self.objects.put_batch(objects).await.into_iter();
+        stored.map(|key| Ok(DurableObject { place: self.id, key: key?, begun })).collect()
     }
 }
 

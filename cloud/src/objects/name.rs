@@ -13,6 +13,11 @@ pub struct NewObject {
 }
 
 impl NewObject {
+    /// Returns the extension of the name, `bin` if it has none.
+    pub(in crate::objects) fn extension(&self) -> &str {
+        self.name.rsplit_once('.').map_or("bin", |(_, extension)| extension)
+    }
+
     /// Returns the object of a picture.
     ///
     /// `sequence`: of a camera that numbers its pictures.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry};
-use keepsake_cloud::objects::{BytesSetting, ObjectKey, read_all};
+use keepsake_cloud::objects::{BytesSetting, NewObject, ObjectKey, read_all};
 use keepsake_cloud::pictures::capture_time::TimeSource;
 use keepsake_cloud::store::{
-    ClaimLimits, Command, Device, FinishedThumbnail, Limits, NewBytes, PageQuery, Picture, PictureCursor, SettingsUpdate, Store,
-    Thumbnail, Upload,
+    ClaimLimits, Command, Device, FinishedThumbnail, Limits, NewBytes, PageQuery, Picture, PictureCursor,
+    SettingsUpdate, Store, Thumbnail, Upload,
 };
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
@@ -333,7 +333,8 @@ async fn a_picture_names_its_bytes_wherever_they_are_moved() {
     }
     let images = fresh.store.stored_images_after(0, 10).await.unwrap();
     let key = || ObjectKey::new("jpg", NOW);
-    let batch = vec![(key(), b"one".as_slice().into()), (key(), b"one".as_slice().into())];
+    let object = NewObject { name: "one.jpg".to_owned(), bytes: b"one".as_slice().into() };
+    let batch = vec![object.clone(), object];
     let mut moves = Vec::new();
     for (image, object) in images.iter().zip(place.put_batch(batch).await) {
         moves.push((image.clone(), NewBytes::Object(object.unwrap())));

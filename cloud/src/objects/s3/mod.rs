@@ -20,7 +20,7 @@ use object_store::{
 };
 
 use crate::objects::location::S3Location;
-use crate::objects::{ByteStream, ListedObject, ObjectError, ObjectKey, PlaceMarker, Result};
+use crate::objects::{ByteStream, ListedObject, NewObject, ObjectError, ObjectKey, PlaceMarker, Result};
 
 /// Requests of one batch at the same time.
 const REQUESTS_MAX: usize = 16;
@@ -78,11 +78,13 @@ impl S3 {
         Path::from(format!("{}/{key}", self.location.prefix))
     }
 
-    pub(super) async fn put_batch(&self, objects: Vec<(ObjectKey, Bytes)>) -> Vec<Result<()>> {
+    pub(super) async fn put_batch(&self, objects: Vec<NewObject>) -> Vec<Result<ObjectKey>> {
         stream::iter(objects)
-            .map(|(key, bytes)| async move {
-                let put = self.client.put(&self.key_path(&key), PutPayload::from_bytes(bytes)).await;
-                put.map(drop).map_err(failed("store", Some(&key)))
+            .map(|object| async move {
+                let key = ObjectKey::new(object.extension(), crate::now_us());
+                let put = self.client.put(&self.key_path(&key), PutPayload::from_bytes(object.bytes)).await;
+                put.map_err(failed("store", Some(&key)))?;
+                Ok(key)
             })
             .buffered(REQUESTS_MAX)
             .collect()

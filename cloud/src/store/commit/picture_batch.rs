@@ -14,7 +14,7 @@ use crate::store::commit::spool::SpoolRows;
 use crate::store::commit::totals::BatchTotals;
 use crate::store::commit::upload::Upload;
 use crate::store::commit::{capture_order, picture, upload_dedup};
-use crate::store::error::Result;
+use crate::store::error::{Result, StoreError};
 use crate::store::picture::Picture;
 
 /// A whole picture whose hash is correct.
@@ -82,6 +82,9 @@ pub(crate) async fn insert(
         let mut picture = Picture::stored(arrival, incoming.device, header, now_us, damaged);
         picture.conflict = conflict;
         new.push(picture);
+        if incoming.object.is_some_and(|object| !object.is_recent()) {
+            return Err(StoreError::LateObject);
+        }
         new_bytes.push(match incoming.object {
             Some(object) => picture::Bytes::Object(object),
             None => picture::Bytes::Row(incoming.bytes),

@@ -107,7 +107,7 @@ mod tests {
     use keepsake_protocol::capture::ContentType;
 
     use super::*;
-    use crate::objects::{BytesSetting, COMMIT_WITHIN, ObjectKey};
+    use crate::objects::{BytesSetting, COMMIT_WITHIN, NewObject};
     use crate::store::commit::upload::Upload;
     use crate::store::limits::Limits;
 
@@ -117,15 +117,20 @@ mod tests {
         let store = Store::open(root.path(), Limits::default()).await.unwrap();
         let place = store.open_place(&BytesSetting::Folder(root.path().join("a"))).await.unwrap().unwrap();
         let upload = Upload {
-            bytes: b"one",
             content_type: ContentType::Jpeg,
             width: 1,
             height: 1,
             damaged: false,
         };
-        store.upload(&"camera".parse().unwrap(), &upload, 1).await.unwrap();
+        store
+            .upload(&"camera".parse().unwrap(), Bytes::from_static(b"one"), upload, 1)
+            .await
+            .unwrap();
         let image = store.stored_images_after(0, 1).await.unwrap().remove(0);
-        let objects = vec![(ObjectKey::new("jpg", 1), Bytes::from_static(b"one"))];
+        let objects = vec![NewObject {
+            name: "one.jpg".to_owned(),
+            bytes: Bytes::from_static(b"one"),
+        }];
         let object = place.put_batch(objects).await.remove(0).unwrap();
         let late = NewBytes::Object(object.clone().begun_before(COMMIT_WITHIN));
         let refused = store.relocate(&[(image.clone(), late)], 1).await;
