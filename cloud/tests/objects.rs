@@ -1,13 +1,18 @@
-//! Contract of all places for objects.
+//! Contract of all places for objects, and what S3 may do wrong.
+
+mod s3_server;
 
 mod harness;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use keepsake_cloud::objects::{BytesSetting, NewObject, ObjectError, ObjectKey, ObjectStore, PlaceMarker, read_all};
+use keepsake_cloud::objects::{
+    BytesSetting, NewObject, ObjectError, ObjectKey, ObjectStore, PlaceMarker, read_all, verify,
+};
 use keepsake_protocol::StoreId;
+use s3_server::{Fault, S3Server, needs_credentials};
 
-const MARKER: PlaceMarker = PlaceMarker { store: StoreId([7; 16]), place: 1 };
+pub(crate) const MARKER: PlaceMarker = PlaceMarker { store: StoreId([7; 16]), place: 1 };
 
 fn key() -> ObjectKey {
     ObjectKey::new("jpg", keepsake_cloud::now_us())
@@ -72,6 +77,82 @@ async fn what_is_stored_is_read_listed_and_deleted(objects: &ObjectStore) {
 async fn a_folder_keeps_the_contract() {
     let root = tempfile::tempdir().unwrap();
     what_is_stored_is_read_listed_and_deleted(&folder(root.path()).await).await;
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_the_contract() {
+    needs_credentials!();
+    let server = S3Server::start().await;
+    let objects = server.bucket().await;
+    what_is_stored_is_read_listed_and_deleted(&objects).await;
+    objects.set_marker(&PlaceMarker { place: 2, ..MARKER }).await.unwrap();
+    assert_eq!(objects.marker().await.unwrap().unwrap().place, 2);
+}
+
+#[tokio::test]
+async fn an_upload_is_repeated_until_the_bucket_takes_it() {
+    needs_credentials!();
+    let server = S3Server::start().await;
+    let objects = server.bucket().await;
+    for faults in [
+        &[Fault::Error, Fault::SlowDown, Fault::SlowDown][..],
+        &[Fault::Disconnect],
+        &[Fault::Hang],
+    ] {
+        server.fail(faults);
+        let key = put(&objects, b"one").await.unwrap();
+        assert_eq!(server.faults_left(), 0, "{faults:?}");
+        assert_eq!(read_all(objects.get(&key, 0..3).await.unwrap()).await.unwrap(), b"one");
+    }
+    server.fail(&[Fault::Error; 20]);
+    let refused = put(&objects, b"one").await;
+    assert!(matches!(refused, Err(ObjectError::S3 { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_upload_that_changes_on_its_way_is_refused() {
+    needs_credentials!();
+    let server = S3Server::start().await;
+    let objects = server.bucket().await;
+    server.fail(&[Fault::ChangeUpload; 20]);
+    assert!(put(&objects, b"one").await.is_err());
+    server.fail(&[]);
+    assert_eq!(list(&objects).await, []);
+}
+
+#[tokio::test]
+async fn no_other_bytes_than_those_stored_are_read() {
+    needs_credentials!();
+    let server = S3Server::start().await;
+    let objects = server.bucket().await;
+    let bytes = Bytes::from(vec![7; 300_000]);
+    let hash = keepsake_protocol::Hash::of(&bytes);
+    let key = objects.put_batch(vec![object(bytes.clone())]).await.remove(0).unwrap();
+    let read = async |fault: Fault| {
+        server.fail(&[fault]);
+        let stream = objects.get(&key, 0..300_000).await?;
+        read_all(verify::verified(stream, key.clone(), hash).await?).await
+    };
+    for (fault, lost) in [(Fault::ChangeDownload, true), (Fault::LoseUploads, false)] {
+        // The second one concerns uploads only.
+        assert_eq!(read(fault).await.is_err_and(|error| error.is_loss()), lost, "{fault:?}");
+    }
+    for fault in [Fault::Truncate, Fault::Error, Fault::SlowDown] {
+        // Read again from where it broke, or an error; never fewer bytes.
+        if let Ok(found) = read(fault).await {
+            assert!(found == bytes, "{fault:?}: {} bytes", found.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_does_not_keep_what_it_takes_is_found_by_the_probe() {
+    needs_credentials!();
+    let server = S3Server::start().await;
+    let objects = server.bucket().await;
+    objects.probe().await.unwrap();
+    server.fail(&[Fault::LoseUploads]);
+    assert!(objects.probe().await.is_err());
 }
 
 #[tokio::test]

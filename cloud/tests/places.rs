@@ -33,13 +33,15 @@ impl Fixture {
 
     async fn upload(&self, bytes: &[u8]) -> Picture {
         let upload = Upload {
-            bytes,
             content_type: ContentType::Jpeg,
             width: 1,
             height: 1,
             damaged: false,
         };
-        self.store.upload(&"camera".parse().unwrap(), &upload, now_us()).await.unwrap()
+        self.store
+            .upload(&"camera".parse().unwrap(), Bytes::copy_from_slice(bytes), upload, now_us())
+            .await
+            .unwrap()
     }
 
     async fn bytes_command(&self, command: BytesCommand) -> anyhow::Result<()> {

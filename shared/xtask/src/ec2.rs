@@ -312,7 +312,7 @@ impl Camera {
         })
     }
 
-    /// Checks that the server has exactly the captures that the camera has saved.
+    /// Checks that the database and the folder of pictures have exactly the captures that the camera has saved.
     fn check_database(&self, machine: &BootedSystem) -> Result<()> {
         let events = self.program.events().since(0);
         let saved: BTreeSet<String> = events
@@ -321,7 +321,10 @@ impl Camera {
             .filter_map(|event| event["hash"].as_str().map(str::to_owned))
             .collect();
         ensure!(saved.len() == self.presses, "{} hashes", saved.len());
-        let found = machine.script("mysql -N keepsake -e 'SELECT SHA2(bytes, 256) FROM picture_bytes'")?;
+        let found = machine.script(
+            "mysql -N keepsake -e 'SELECT SHA2(bytes, 256) FROM picture_bytes'; \
+             find /var/lib/keepsake-cloud/pictures -name '*.jpg' -exec sha256sum {} + | cut -d ' ' -f 1",
+        )?;
         let found: BTreeSet<String> = found.split_whitespace().map(str::to_owned).collect();
         ensure!(found == saved, "saved {saved:?}, in the database {found:?}");
         Ok(())

@@ -19,8 +19,11 @@ use object_store::client::{
 use keepsake_tls::{DefaultTimeProvider, TlsFiles};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest time from the first byte of a request to the header of its response.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest time from the first byte of a request to the header of its response, besides the time that its body
+/// takes at [`UPLOAD_RATE_MIN`].
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes a second.
+const UPLOAD_RATE_MIN: u64 = 256 * 1024;
 /// An idle connection is closed before most proxies close it without a word.
 const IDLE_FOR: Duration = Duration::from_secs(20);
 
@@ -55,7 +58,8 @@ struct Service(Client<HttpsConnector<TcpConnector>, HttpRequestBody>);
 #[async_trait]
 impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let response = tokio::time::timeout(RESPONSE_TIMEOUT, self.0.request(request)).await;
+        let upload = Duration::from_secs(request.body().content_length() as u64 / UPLOAD_RATE_MIN);
+        let response = tokio::time::timeout(RESPONSE_TIMEOUT + upload, self.0.request(request)).await;
         let response = response.map_err(|late| HttpError::new(HttpErrorKind::Timeout, late))?;
         let response = response.map_err(|error| HttpError::new(kind(&error), error))?;
         Ok(response

@@ -10,7 +10,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
@@ -25,11 +24,11 @@ use crate::objects::{ByteStream, ListedObject, NewObject, ObjectError, ObjectKey
 /// Requests of one batch at the same time.
 const REQUESTS_MAX: usize = 16;
 /// The wait for the next bytes of an object.
-const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 /// A failed request is repeated so often and for so long; its caller tries again later. The waits grow by jitter from
 /// the first to the longest, also when the server asks to slow down.
 const RETRIES_MAX: usize = 4;
-const RETRY_FOR: Duration = Duration::from_secs(20);
+const RETRY_FOR: Duration = Duration::from_secs(30);
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 

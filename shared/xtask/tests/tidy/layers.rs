@@ -104,6 +104,7 @@ const LAYERED: [(&str, &str, Layers); 2] =
 const HOMES: &[(&str, &[&str])] = &[
     ("gpiocdev", &["appliance/src/hardware/gpiochip"]),
     ("mqtt5", &["cloud/src/broker/"]),
+    ("object_store", &["cloud/src/objects/"]),
     ("rppal", &["appliance/src/hardware/rppal_gpio.rs"]),
     ("rumqttc", &["appliance/src/transport/mqtt", "cloud/src/mqtt/"]),
     ("rustls", &["cloud/src/http/server", "shared/tls/src/"]),
