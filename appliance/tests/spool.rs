@@ -338,6 +338,20 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
     take(&mut spool, &[14; 1000], Cause::Button).unwrap();
 }
 
+/// A fault of the card that is no lack of room must not end because there is room.
+#[test]
+fn room_is_there_again_only_if_it_was_missing() {
+    let root = TempDir::new().unwrap();
+    let small = Limits { bytes_max: 1000 + 1024, ..limits() };
+    let mut spool = Spool::open(root.path(), small, "this board", None).unwrap();
+    let first = press(&mut spool, &[0; 1000]);
+    assert!(!spool.has_room_again());
+    assert!(matches!(take(&mut spool, &[1; 1000], Cause::Button), Err(SpoolError::Full { .. })));
+    assert!(!spool.has_room_again());
+    spool.mark_received(first.id, first.hash, Some(1));
+    assert!(spool.has_room_again());
+}
+
 #[test]
 fn many_tombstones_become_ranges_and_speak_for_every_number() {
     let (root, mut spool) = new_spool();
