@@ -491,6 +491,29 @@ fn a_whole_file_comes_back_from_torn_and_its_tombstone_goes() {
     }
 }
 
+/// What two failing writes and two failing removals leave.
+#[test]
+fn a_torn_tombstone_of_a_torn_picture_is_written_again() {
+    let (root, mut spool) = new_spool();
+    press(&mut spool, b"one");
+    press(&mut spool, &[2; 500]);
+    let picture = frame_files(root.path(), &spool).remove(1);
+    drop(spool);
+    fs::write(&picture, b"torn").unwrap();
+    let spool = open(root.path());
+    let tombstone_file = frame_files(root.path(), &spool).remove(1);
+    drop(spool);
+    fs::write(&tombstone_file, b"").unwrap();
+    fs::write(&picture, b"torn").unwrap();
+    for _ in 0..2 {
+        let mut spool = open(root.path());
+        assert_eq!((spool.pending().len(), spool.next().get()), (2, 3));
+        let last = spool.pending()[1];
+        assert_eq!(tombstone(&mut spool, last.key).reason, TombstoneReason::PowerLostWhileSaving);
+        assert_eq!(frame_files(root.path(), &spool).len(), 2);
+    }
+}
+
 #[test]
 fn a_number_with_a_whole_file_is_never_given_up() {
     // What a failed removal leaves: a torn file, and a whole one of the same number; once with a tombstone, too.
