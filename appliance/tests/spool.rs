@@ -338,7 +338,7 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
     take(&mut spool, &[14; 1000], Cause::Button).unwrap();
 }
 
-/// A fault of the card that is no lack of room must not end because there is room.
+/// Keeps a fault of the card that has another reason from ending because there is room.
 #[test]
 fn room_is_there_again_only_if_it_was_missing() {
     let root = TempDir::new().unwrap();
@@ -491,7 +491,7 @@ fn a_whole_file_comes_back_from_torn_and_its_tombstone_goes() {
     }
 }
 
-/// What two failing writes and two failing removals leave.
+/// Starts from the files that two failing writes and two failing removals leave.
 #[test]
 fn a_torn_tombstone_of_a_torn_picture_is_written_again() {
     let (root, mut spool) = new_spool();

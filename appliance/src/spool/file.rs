@@ -100,8 +100,8 @@ impl std::fmt::Display for FileName {
 pub(super) enum WriteError {
     /// Nothing is left behind; the disk may merely be full.
     Write(io::Error),
-    /// What the disk has of the file is unknown now: a flush failed, or what was written could not be removed. Its
-    /// number is used up.
+    /// The disk may have the file or a part of it: a flush failed, or what was written could not be removed. Its number
+    /// is used up.
     Unknown(io::Error),
 }
 

@@ -225,7 +225,7 @@ impl Run {
     }
 }
 
-/// What became of the captures of all runs, read from the cloud's database.
+/// The fates of the captures of all runs, read from the cloud's database.
 struct Fates {
     stored: BTreeSet<CaptureKey>,
     given_up: BTreeSet<(SpoolId, u64)>,
