@@ -61,7 +61,7 @@ pub(crate) struct Start {
     /// The settings had an error and fallback settings are used: fault 1.
     pub config_has_errors: bool,
     pub recent_warnings: RecentWarnings,
-    /// Where the connection's tasks run.
+    /// The runtime of the connection's tasks.
     pub connection: tokio::runtime::Handle,
 }
 

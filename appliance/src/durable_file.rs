@@ -4,16 +4,37 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Reads a JSON file of at most `bytes_max` bytes. Returns the default value if there is none.
+/// The pauses before something is read again that the card refused.
+pub(crate) const READ_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
+
+/// Returns true if a file was read and its content makes no sense; any other error says nothing about the content.
+pub(crate) fn is_about_content(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+/// Reads a JSON file of at most `bytes_max` bytes, again if the card refuses. Returns the default value if there is none.
 pub(crate) fn read_json<T: DeserializeOwned + Default>(path: &Path, bytes_max: u64) -> io::Result<T> {
+    for pause in READ_AGAIN_AFTER {
+        match read_json_once(path, bytes_max) {
+            Err(error) if !is_about_content(&error) => std::thread::sleep(pause),
+            read => return read,
+        }
+    }
+    read_json_once(path, bytes_max)
+}
+
+fn read_json_once<T: DeserializeOwned + Default>(path: &Path, bytes_max: u64) -> io::Result<T> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
         Err(error) => Err(error),
-        Ok(file) if file.len() > bytes_max => Err(io::Error::other(format!("{} bytes are too many", file.len()))),
+        Ok(file) if file.len() > bytes_max => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} bytes are too many", file.len())))
+        }
         Ok(_) => Ok(serde_json::from_slice(&fs::read(path)?)?),
     }
 }

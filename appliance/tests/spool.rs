@@ -338,6 +338,20 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
     take(&mut spool, &[14; 1000], Cause::Button).unwrap();
 }
 
+/// Keeps a fault of the card that has another reason from ending because there is room.
+#[test]
+fn room_is_there_again_only_if_it_was_missing() {
+    let root = TempDir::new().unwrap();
+    let small = Limits { bytes_max: 1000 + 1024, ..limits() };
+    let mut spool = Spool::open(root.path(), small, "this board", None).unwrap();
+    let first = press(&mut spool, &[0; 1000]);
+    assert!(!spool.has_room_again());
+    assert!(matches!(take(&mut spool, &[1; 1000], Cause::Button), Err(SpoolError::Full { .. })));
+    assert!(!spool.has_room_again());
+    spool.mark_received(first.id, first.hash, Some(1));
+    assert!(spool.has_room_again());
+}
+
 #[test]
 fn many_tombstones_become_ranges_and_speak_for_every_number() {
     let (root, mut spool) = new_spool();
@@ -474,6 +488,29 @@ fn a_whole_file_comes_back_from_torn_and_its_tombstone_goes() {
         assert_eq!(spool.read(second.key, 0, 500).unwrap().1, [2; 500]);
         assert_eq!(fs::read_dir(root.path().join("torn")).unwrap().count(), 0);
         assert_eq!((frame_files(root.path(), &spool).len(), spool.next().get()), (2, 3));
+    }
+}
+
+/// Starts from the files that two failing writes and two failing removals leave.
+#[test]
+fn a_torn_tombstone_of_a_torn_picture_is_written_again() {
+    let (root, mut spool) = new_spool();
+    press(&mut spool, b"one");
+    press(&mut spool, &[2; 500]);
+    let picture = frame_files(root.path(), &spool).remove(1);
+    drop(spool);
+    fs::write(&picture, b"torn").unwrap();
+    let spool = open(root.path());
+    let tombstone_file = frame_files(root.path(), &spool).remove(1);
+    drop(spool);
+    fs::write(&tombstone_file, b"").unwrap();
+    fs::write(&picture, b"torn").unwrap();
+    for _ in 0..2 {
+        let mut spool = open(root.path());
+        assert_eq!((spool.pending().len(), spool.next().get()), (2, 3));
+        let last = spool.pending()[1];
+        assert_eq!(tombstone(&mut spool, last.key).reason, TombstoneReason::PowerLostWhileSaving);
+        assert_eq!(frame_files(root.path(), &spool).len(), 2);
     }
 }
 

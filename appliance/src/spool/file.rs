@@ -7,7 +7,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use keepsake_protocol::capture::{CaptureMetadata, ContentType};
 use keepsake_protocol::{Hash, HashPrefix, Sequence};
@@ -19,8 +18,6 @@ use crate::durable_file::{self, sync_folder};
 pub(super) const TRAILER_BYTES: u64 = 1024;
 const TRAILER_LEN: usize = 1024;
 const MAGIC: [u8; 4] = *b"KSR1";
-/// The pauses before a file that could not be read is read again.
-const READ_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
 
 /// The kind of a file in the spool, by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +100,8 @@ impl std::fmt::Display for FileName {
 pub(super) enum WriteError {
     /// Nothing is left behind; the disk may merely be full.
     Write(io::Error),
-    /// What the disk has of the file is unknown now: a flush failed, or what was written could not be removed. Its
-    /// number is used up.
+    /// The disk may have the file or a part of it: a flush failed, or what was written could not be removed. Its number
+    /// is used up.
     Unknown(io::Error),
 }
 
@@ -114,7 +111,13 @@ pub(super) enum WriteError {
 /// [`WriteError::Write`]: there is no such file. [`WriteError::Unknown`]: reopen the spool.
 pub(super) fn write_durably(folder: &Path, name: &FileName, chunks: &[&[u8]]) -> Result<(), WriteError> {
     let path = folder.join(name.to_string());
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(WriteError::Write)?;
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+        // Half of the same file, which could not be removed: a tombstone has the same bytes each time it is written.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return durable_file::replace(&path, &chunks.concat()).map_err(WriteError::Unknown);
+        }
+        opened => opened.map_err(WriteError::Write)?,
+    };
     if let Err(source) = chunks.iter().try_for_each(|chunk| file.write_all(chunk)) {
         // Its number has not left the process, so nobody can miss this file.
         return Err(match std::fs::remove_file(&path) {
@@ -148,7 +151,7 @@ pub(super) enum Condition {
 
 /// Reads the whole file at `path`, again if that fails, and compares it with its name.
 pub(super) fn inspect(path: &Path, name: &FileName) -> Condition {
-    let mut pauses = READ_AGAIN_AFTER.into_iter();
+    let mut pauses = durable_file::READ_AGAIN_AFTER.into_iter();
     loop {
         let read = match name.kind {
             FileKind::Picture(_) => CaptureReader::open(path, name).and_then(|mut reader| reader.verify()),

@@ -27,7 +27,7 @@ const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// Writes that come within this time are flushed together. A power cut costs questions to the cloud, not captures.
 const FLUSH_AFTER: Duration = Duration::from_secs(5);
 /// The time by which sled's idle threads may be late.
-const TIMER_SLACK_NS: u64 = 60_000_000_000;
+const TIMER_SLACK_NS: c_ulong = 60_000_000_000;
 const GENERATION: &[u8] = b"generation";
 
 /// The entry of one capture in the index.
@@ -173,7 +173,7 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
         .name("index".to_owned())
         .spawn(move || {
             // The seven threads of sled inherit it. They look for work once a second for ever, and may as well be late.
-            let _ = nix::sys::prctl::set_timerslack(TIMER_SLACK_NS.try_into().unwrap_or(c_ulong::MAX));
+            let _ = nix::sys::prctl::set_timerslack(TIMER_SLACK_NS);
             let opened = catch_unwind(AssertUnwindSafe(|| open(&folder, expected)));
             let _ = nix::sys::prctl::set_timerslack(0);
             let (db, file, rows, generation) = match opened {

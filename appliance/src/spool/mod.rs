@@ -187,6 +187,17 @@ impl Spool {
             tracing::warn!(error = crate::error::display_chain(&error), "tidy the spool");
         }
         for (spool_id, name) in scan.torn {
+            let key = spool.key_of(CaptureId { spool: spool_id, sequence: name.sequence });
+            if let Some(entry) = key.and_then(|key| spool.captures.get(&key)) {
+                // Another torn file of the same number came first; the tombstone may have the name of this one.
+                if entry.name != name {
+                    scan::warn_if_failed(
+                        scan::set_torn_aside(root, &spool.folder(spool_id), &name),
+                        "set a torn file aside",
+                    );
+                }
+                continue;
+            }
             match spool.set_aside(spool_id, name, TombstoneReason::PowerLostWhileSaving) {
                 Ok(_) => {}
                 // A full card must not keep the camera from starting, or it would never be drained. The torn file keeps
@@ -393,7 +404,9 @@ impl Spool {
             pressed: None,
         };
         let pending = self.store_tombstone(&tombstone)?;
-        scan::set_torn_aside(&self.root, &self.folder(spool), &name).map_err(SpoolError::Disk)?;
+        if self.captures.get(&pending.key).is_some_and(|entry| entry.name != name) {
+            scan::set_torn_aside(&self.root, &self.folder(spool), &name).map_err(SpoolError::Disk)?;
+        }
         self.warnings
             .push(format!("capture {} was set aside: {}", name.sequence, reason.describe()));
         Ok(SpoolChange::Pending(pending))

@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::error::SpoolError;
 use super::file::{self, Condition, FileName, ReadError, read_tombstone};
 use super::identity::{Identity, new_spool_id};
-use crate::durable_file::sync_folder;
+use crate::durable_file::{self, sync_folder};
 
 /// Torn files are kept for inspection, the newest ones up to this size, bytes.
 const TORN_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -53,7 +53,7 @@ pub(super) fn open(
     let (mut identity, known) = match Identity::read(root) {
         Ok(Some(identity)) => (identity, true),
         Ok(None) => (Identity::default(), false),
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+        Err(error) if durable_file::is_about_content(&error) => {
             warnings.push(format!("the spool's identity cannot be understood ({error}): a new spool id begins"));
             (Identity::default(), false)
         }
@@ -299,7 +299,7 @@ pub(super) fn whole_in_torn(root: &Path) -> Vec<(SpoolId, FileName, PathBuf)> {
         .collect()
 }
 
-fn warn_if_failed(done: io::Result<()>, what: &str) {
+pub(super) fn warn_if_failed(done: io::Result<()>, what: &str) {
     if let Err(error) = done {
         tracing::warn!(%error, "{what}");
     }

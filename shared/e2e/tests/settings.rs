@@ -135,6 +135,7 @@ fn a_restart_command_restarts_and_is_answered_once() {
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     let since = camera.event_count();
+    camera.press_and_store(1, SOON);
     let command = api.send_command("porch", "restart");
     let done = api.wait_for_command("porch", command["id"].as_str().unwrap(), "done", SOON);
     let stages: Vec<_> = done["stages"].as_array().unwrap().iter().map(|one| one["stage"].clone()).collect();
@@ -142,6 +143,11 @@ fn a_restart_command_restarts_and_is_answered_once() {
     // The same process id, another program: it was ready again, and takes pictures.
     let events = camera.events(since);
     assert_eq!((count(&events, "restarting"), count(&events, "ready")), (1, 1));
+    let place = |kind: &str| events.iter().position(|event| event["event"] == kind);
+    assert!(
+        place("answer").is_some_and(|at| Some(at) < place("restarting")),
+        "a press is answered first: {events:#?}"
+    );
     camera.press_and_store(1, SOON);
     // It is over: neither the next connection nor the next start repeats it.
     assert!(!camera.spool().join("restart.json").exists());

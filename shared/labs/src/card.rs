@@ -100,8 +100,6 @@ struct Run {
     camera: Appliance,
     cloud_url: String,
     library: PathBuf,
-    /// The file that lists the calls that failed.
-    failed: PathBuf,
     presses: usize,
     failed_starts: usize,
     violations: Vec<String>,
@@ -116,7 +114,6 @@ impl Run {
             camera,
             cloud_url: cloud.mqtt_url(),
             library: library.to_owned(),
-            failed: folder.join(format!("{name}.failed-calls")),
             presses: 0,
             failed_starts: 0,
             violations: Vec::new(),
@@ -131,11 +128,7 @@ impl Run {
                 NO_CLOUD
             };
             self.camera.connect_to(url);
-            self.camera.set_environment(&[
-                ("LD_PRELOAD", self.library.clone().into_os_string()),
-                ("KEEPSAKE_FAILING_CALLS", OsString::from(round.rules())),
-                ("KEEPSAKE_FAILED_CALLS", self.failed.clone().into_os_string()),
-            ]);
+            fail_calls(&mut self.camera, &self.library, &round.rules());
             if self.start() {
                 self.press(&round);
                 match round.end {
@@ -192,7 +185,7 @@ impl Run {
     }
 
     fn failed_calls(&self) -> usize {
-        std::fs::read_to_string(&self.failed).map_or(0, |text| text.lines().count())
+        std::fs::read_to_string(failed_calls_file(&self.camera)).map_or(0, |text| text.lines().count())
     }
 
     /// Compares what the camera confirmed with what the cloud has.
@@ -232,7 +225,7 @@ impl Run {
     }
 }
 
-/// What became of the captures of all runs, read from the cloud's database.
+/// The fates of the captures of all runs, read from the cloud's database.
 struct Fates {
     stored: BTreeSet<CaptureKey>,
     given_up: BTreeSet<(SpoolId, u64)>,
@@ -262,7 +255,26 @@ impl Fates {
     }
 }
 
-fn compile_library(folder: &Path) -> PathBuf {
+/// Makes calls of the camera fail from its next start on. `rules`: see `failing_calls.c`.
+pub fn fail_calls(camera: &mut Appliance, library: &Path, rules: &str) {
+    let failed = failed_calls_file(camera).into_os_string();
+    camera.set_environment(&[
+        ("LD_PRELOAD", library.as_os_str().to_owned()),
+        ("KEEPSAKE_FAILING_CALLS", OsString::from(rules)),
+        ("KEEPSAKE_FAILED_CALLS", failed),
+    ]);
+}
+
+/// Returns the file that lists the calls that failed.
+fn failed_calls_file(camera: &Appliance) -> PathBuf {
+    camera.spool().with_extension("failed-calls")
+}
+
+/// Compiles `failing_calls.c` for LD_PRELOAD.
+///
+/// # Panics
+/// There is no C compiler.
+pub fn compile_library(folder: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/card/failing_calls.c");
     let library = folder.join("failing_calls.so");
     let done = Command::new("cc")

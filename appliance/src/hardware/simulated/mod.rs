@@ -32,8 +32,8 @@ use crate::time::clock::{self, Clock};
 /// sends many without spacing is counted fewer.
 pub(crate) struct SimulatedButton {
     presses: Receiver<()>,
-    /// It is down, and released next.
-    down: bool,
+    /// Since when it is down, CLOCK_BOOTTIME in microseconds; it is released next.
+    down_at_us: Option<u64>,
 }
 
 impl SimulatedButton {
@@ -51,17 +51,18 @@ impl SimulatedButton {
         let fix = "allow the program to handle signals";
         let presses =
             spawn_readers(input).map_err(|e| HardwareError::new("take presses from SIGUSR1", fix).caused_by(e))?;
-        Ok(Self { presses, down: false })
+        Ok(Self { presses, down_at_us: None })
     }
 }
 
 impl super::Button for SimulatedButton {
     fn wait(&mut self, timeout: Duration) -> Result<Option<ButtonEdge>, HardwareError> {
-        let is_touched = std::mem::take(&mut self.down) || {
-            self.down = self.presses.recv_timeout(timeout).is_ok();
-            self.down
-        };
-        Ok(is_touched.then(|| ButtonEdge { down: self.down, at_boottime_us: clock::boottime_us() }))
+        // Released at the moment of the press: a program that was stopped in between has held no button.
+        if let Some(at_boottime_us) = self.down_at_us.take() {
+            return Ok(Some(ButtonEdge { down: false, at_boottime_us }));
+        }
+        self.down_at_us = self.presses.recv_timeout(timeout).ok().map(|()| clock::boottime_us());
+        Ok(self.down_at_us.map(|at_boottime_us| ButtonEdge { down: true, at_boottime_us }))
     }
 }
 

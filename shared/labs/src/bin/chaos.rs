@@ -41,7 +41,7 @@ struct Arguments {
     /// The seed of the first of these runs; the others have the next numbers
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     card_seed: u64,
-    /// How many of these runs go on at the same time
+    /// Number of these runs that go on at the same time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     card_parallel: u32,
 }

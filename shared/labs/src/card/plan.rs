@@ -64,9 +64,9 @@ const CALLS: [(&str, &[i32]); 9] = [
 /// The files whose calls fail, as patterns below the spool.
 const FILES: [&str; 8] = ["/frames*", "/frames/*", "/torn*", "/index*", "/identity*", "/notes*", "/commands*", "*"];
 
-/// Groups of faults that lost a confirmed picture once: one failing call on the newest capture at the start, failing
-/// flushes of a new capture, and a torn file that cannot be removed.
-const KNOWN: [&[(&str, &str, i32, u64, u64)]; 7] = [
+/// Groups of faults that lost a picture or a number once: one failing call on the newest capture at the start, failing
+/// flushes of a new capture, and torn files that cannot be removed.
+const KNOWN: [&[Rule]; 8] = [
     &[("read", "/frames/*", libc::EIO, 0, 1)],
     &[("open", "/frames/*.jpg", libc::EMFILE, 0, 1)],
     &[("fsync", "/frames/*", libc::EIO, 0, 1)],
@@ -74,7 +74,11 @@ const KNOWN: [&[(&str, &str, i32, u64, u64)]; 7] = [
     &[("fsync", "/frames/*", libc::EIO, 2, 3)],
     &[("syncdir", "/frames/*", libc::EIO, 1, 3)],
     &[("write", "/frames/*.jpg", libc::ENOSPC, 1, 1), ("unlink", "/frames/*", libc::EIO, 0, 1)],
+    &[("write", "/frames/*", libc::EIO, 2, 0), ("unlink", "/frames/*", libc::EIO, 0, 0)],
 ];
+
+/// Call, files, error, skip and times; see [`CardFault`].
+type Rule = (&'static str, &'static str, i32, u64, u64);
 
 impl Plan {
     pub(super) fn new(seed: u64, spool: &Path) -> Self {
@@ -130,7 +134,7 @@ impl CardFault {
         }
     }
 
-    fn known((call, files, errno, skip, times): &(&'static str, &str, i32, u64, u64), spool: &Path) -> Self {
+    fn known((call, files, errno, skip, times): &Rule, spool: &Path) -> Self {
         Self {
             call,
             pattern: format!("{}{files}", spool.display()),
