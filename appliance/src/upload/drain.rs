@@ -19,6 +19,7 @@ use crate::settings::Config;
 use crate::spool::Key;
 use crate::upload::backoff::Backoff;
 use crate::upload::receipt_timer::ReceiptTimer;
+use crate::upload::upload_rate::UploadRate;
 
 /// The longest wait for the answer to `up/have`.
 pub const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,8 +39,6 @@ const UNACKNOWLEDGED_FOR_S: u64 = 30;
 const UNACKNOWLEDGED_BYTES_MAX: u64 = 1024 * 1024;
 /// Messages that may wait for acknowledgement, however small they are.
 const UNACKNOWLEDGED_MAX: usize = 256;
-/// The rate is measured over at least this much time without a pause.
-const MEASURED_OVER: Duration = Duration::from_millis(200);
 /// So often a capture may be under way when the connection is lost before it has to wait at all.
 const LOSSES_FORGIVEN: u32 = 3;
 const LOSS_WAIT_MAX: Duration = Duration::from_secs(300);
@@ -165,9 +164,7 @@ pub struct Drain {
     cloud_has_responded: bool,
     unacknowledged: BTreeMap<u64, Unacknowledged>,
     next_token: u64,
-    /// Measured upload rate, bytes per second.
-    rate: Option<u64>,
-    measurement: RateMeasurement,
+    rate: UploadRate,
     /// When the broker last acknowledged anything on this connection.
     acknowledged_at: Option<Duration>,
     cloud: CloudLimits,
@@ -185,13 +182,6 @@ pub struct CloudLimits {
     pub message_bytes_max: Option<u64>,
 }
 
-/// The bytes acknowledged since the link was last idle or last measured.
-#[derive(Debug, Default)]
-struct RateMeasurement {
-    since: Duration,
-    bytes: u64,
-}
-
 impl Drain {
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -202,8 +192,7 @@ impl Drain {
             cloud_has_responded: false,
             unacknowledged: BTreeMap::new(),
             next_token: 1,
-            rate: None,
-            measurement: RateMeasurement::default(),
+            rate: UploadRate::default(),
             acknowledged_at: None,
             cloud: CloudLimits::default(),
             granted: None,
@@ -293,7 +282,7 @@ impl Drain {
         self.link = LinkState::Down;
         if self.acknowledged_at.is_none() {
             // Not one part got through: the link is slower than it once was.
-            self.rate = self.rate.map(|rate| rate / 2);
+            self.rate.halve();
         }
         self.restart_all(now, true)
     }
@@ -342,7 +331,7 @@ impl Drain {
     pub fn acknowledged(&mut self, token: u64, now: Duration) -> Option<Key> {
         let done = self.unacknowledged.remove(&token)?;
         self.acknowledged_at = Some(now);
-        self.measure(done.bytes, now);
+        self.rate.measure(done.bytes, self.unacknowledged.is_empty(), now);
         if let Some(item) = self.items.get_mut(&done.key) {
             match &mut item.progress {
                 Progress::Idle { .. } => {}
@@ -419,7 +408,7 @@ impl Drain {
             };
         }
         if self.unacknowledged.is_empty() {
-            self.measurement = RateMeasurement { since: now, bytes: 0 };
+            self.rate.begin(now);
         }
         let token = self.next_token;
         self.next_token += 1;
@@ -473,7 +462,7 @@ impl Drain {
 
     /// Measured upload rate, bytes per second.
     pub fn rate(&self) -> Option<u64> {
-        self.rate
+        self.rate.bytes_per_s()
     }
 
     pub fn contains(&self, key: Key) -> bool {
@@ -539,7 +528,9 @@ impl Drain {
     /// A part under way goes on before a new capture starts; live before backlog; oldest first.
     fn choose_next(&self, now: Duration) -> Option<Key> {
         let unacknowledged: u64 = self.unacknowledged.values().map(|message| message.bytes).sum();
-        let most = self.rate.map_or(PART_BYTES_UNKNOWN * 4, |rate| rate.saturating_mul(UNACKNOWLEDGED_FOR_S));
+        let most = self
+            .rate()
+            .map_or(PART_BYTES_UNKNOWN * 4, |rate| rate.saturating_mul(UNACKNOWLEDGED_FOR_S));
         if unacknowledged > 0 && unacknowledged >= most.min(self.limits.unacknowledged_bytes_max)
             || self.unacknowledged.len() >= UNACKNOWLEDGED_MAX
         {
@@ -585,22 +576,8 @@ impl Drain {
             .message_bytes_max
             .map_or(PART_BYTES_UNLIMITED_MAX, |message| message.saturating_sub(FRAME_OVERHEAD_MAX as u64));
         let most = self.limits.part_bytes_max.min(carried).max(PART_BYTES_MIN);
-        let by_rate = self.rate.map_or(PART_BYTES_UNKNOWN, |rate| rate.saturating_mul(PART_FOR_S));
+        let by_rate = self.rate().map_or(PART_BYTES_UNKNOWN, |rate| rate.saturating_mul(PART_FOR_S));
         let halved = by_rate.min(most).checked_shr(attempt).unwrap_or(0);
         halved.clamp(PART_BYTES_MIN, most)
-    }
-
-    /// A moving mean over the time in which something was under way; a burst too short to time says nothing.
-    fn measure(&mut self, bytes: u64, now: Duration) {
-        self.measurement.bytes += bytes;
-        let took = now.saturating_sub(self.measurement.since);
-        let idle = self.unacknowledged.is_empty();
-        if took < MEASURED_OVER && !(idle && took >= Duration::from_millis(1)) {
-            return;
-        }
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-        let now_rate = self.measurement.bytes.saturating_mul(1_000_000) / took_us;
-        self.rate = Some(self.rate.map_or(now_rate, |before| (before * 3 + now_rate) / 4).max(1));
-        self.measurement = RateMeasurement { since: now, bytes: 0 };
     }
 }
