@@ -39,6 +39,8 @@ const UNACKNOWLEDGED_FOR_S: u64 = 30;
 const UNACKNOWLEDGED_BYTES_MAX: u64 = 1024 * 1024;
 /// Messages that may wait for acknowledgement, however small they are.
 const UNACKNOWLEDGED_MAX: usize = 256;
+/// Multiple of the shortest wait for a receipt while the cloud grants less than one capture.
+const IN_LINE_FACTOR: u32 = 6;
 /// So often a capture may be under way when the connection is lost before it has to wait at all.
 const LOSSES_FORGIVEN: u32 = 3;
 const LOSS_WAIT_MAX: Duration = Duration::from_secs(300);
@@ -433,11 +435,10 @@ impl Drain {
             LinkState::AwaitingInventory { until } => return Some(until),
             LinkState::Open => {}
         }
-        let receipt_wait = self.receipt_timer.wait(self.limits.backoff.initial);
         let of_items = self.items.values().filter_map(|item| match &item.progress {
             Progress::Idle { not_before } => (*not_before > now).then_some(*not_before),
             Progress::Sending { .. } => None,
-            Progress::Sent { acknowledged_at, .. } => acknowledged_at.map(|at| at + receipt_wait),
+            Progress::Sent { acknowledged_at, .. } => acknowledged_at.map(|at| at + self.receipt_wait(item.total, now)),
         });
         of_items.min()
     }
@@ -512,8 +513,9 @@ impl Drain {
     /// Captures whose receipt did not come in time give up their place in the window for the rest of their back-off.
     fn expire_receipts(&mut self, now: Duration) {
         let backoff = self.limits.backoff;
-        let receipt_wait = self.receipt_timer.wait(backoff.initial);
-        for item in self.items.values_mut() {
+        let mut items = std::mem::take(&mut self.items);
+        for item in items.values_mut() {
+            let receipt_wait = self.receipt_wait(item.total, now);
             if let Progress::Sent { acknowledged_at: Some(at), .. } = item.progress
                 && now >= at + receipt_wait
             {
@@ -523,6 +525,7 @@ impl Drain {
                 item.progress = Progress::Idle { not_before: at + wait.max(receipt_wait) };
             }
         }
+        self.items = items;
     }
 
     /// A part under way goes on before a new capture starts; live before backlog; oldest first.
@@ -568,6 +571,14 @@ impl Drain {
         let granted = self.granted.filter(|(_, until)| now < *until).map(|(bytes, _)| bytes);
         let of_cloud = granted.or(self.cloud.window_bytes).unwrap_or(u64::MAX);
         of_cloud.min(self.limits.window_bytes)
+    }
+
+    /// Returns how long the receipt of a capture of `total` bytes is waited for. One that does not even fit into the
+    /// window is in line with those of many other cameras.
+    fn receipt_wait(&self, total: u64, now: Duration) -> Duration {
+        let in_line = self.window_bytes(now) < total.min(self.limits.window_bytes);
+        let shortest = self.limits.backoff.initial * if in_line { IN_LINE_FACTOR } else { 1 };
+        self.receipt_timer.wait(shortest)
     }
 
     fn part_bytes(&self, attempt: u32) -> u64 {
