@@ -347,6 +347,19 @@ fn what_waits_its_turn_in_the_cloud_is_not_sent_again() {
 }
 
 #[test]
+fn a_capture_in_line_with_those_of_many_cameras_waits_longer_for_its_first_receipt() {
+    let resent_at = |window_bytes| {
+        let mut drain = connected(&[100_000]);
+        drain.set_cloud_limits(CloudLimits { window_bytes, message_bytes_max: None });
+        send_and_acknowledge(&mut drain, seconds(100));
+        drain.wake_at(seconds(100)).unwrap()
+    };
+    assert_eq!(resent_at(None), seconds(110));
+    assert_eq!(resent_at(Some(100_000)), seconds(110));
+    assert_eq!(resent_at(Some(64_000)), seconds(160));
+}
+
+#[test]
 fn a_fleet_does_not_retry_in_step() {
     let resent_at = |random| {
         let mut drain = connected(&[10]).with_jitter(random);

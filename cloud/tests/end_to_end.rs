@@ -465,3 +465,22 @@ async fn a_restarted_cloud_knows_every_capture() {
     assert_eq!(listed["pictures"].as_array().unwrap().len(), 1);
     cloud.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_begins_with_a_small_window_and_every_receipt_grants_the_next() {
+    let cloud = Cloud::start(&[]).await;
+    let mut porch = Camera::connect(&cloud, "porch", 1).await;
+    porch.online(1, &[]).await;
+    let info: CloudInfo = porch.next(MessageKind::Cloud).await;
+    assert_eq!(info.window, Some(64 * 1024));
+    let largest = codec::CAPTURE_BYTES_MAX + codec::FRAME_OVERHEAD_MAX as u64;
+    assert_eq!(info.message_bytes_max, Some(largest));
+    let mut granted = Vec::new();
+    for sequence in 1..=8 {
+        porch.send(sequence.into(), &photograph(sequence)).await;
+        let receipt: Receipt = porch.next(MessageKind::Receipt).await;
+        granted.push(receipt.window.expect("a receipt grants a window") / 1024);
+    }
+    assert_eq!(granted, [64, 128, 256, 512, 1024, 2048, 4096, 4096]);
+    cloud.stop().await;
+}

@@ -19,6 +19,7 @@ use crate::settings::Config;
 use crate::spool::Key;
 use crate::upload::backoff::Backoff;
 use crate::upload::receipt_timer::ReceiptTimer;
+use crate::upload::upload_rate::UploadRate;
 
 /// The longest wait for the answer to `up/have`.
 pub const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,8 +39,8 @@ const UNACKNOWLEDGED_FOR_S: u64 = 30;
 const UNACKNOWLEDGED_BYTES_MAX: u64 = 1024 * 1024;
 /// Messages that may wait for acknowledgement, however small they are.
 const UNACKNOWLEDGED_MAX: usize = 256;
-/// The rate is measured over at least this much time without a pause.
-const MEASURED_OVER: Duration = Duration::from_millis(200);
+/// Multiple of the shortest wait for a receipt while the cloud grants less than one capture.
+const IN_LINE_FACTOR: u32 = 6;
 /// So often a capture may be under way when the connection is lost before it has to wait at all.
 const LOSSES_FORGIVEN: u32 = 3;
 const LOSS_WAIT_MAX: Duration = Duration::from_secs(300);
@@ -165,9 +166,7 @@ pub struct Drain {
     cloud_has_responded: bool,
     unacknowledged: BTreeMap<u64, Unacknowledged>,
     next_token: u64,
-    /// Measured upload rate, bytes per second.
-    rate: Option<u64>,
-    measurement: RateMeasurement,
+    rate: UploadRate,
     /// When the broker last acknowledged anything on this connection.
     acknowledged_at: Option<Duration>,
     cloud: CloudLimits,
@@ -185,13 +184,6 @@ pub struct CloudLimits {
     pub message_bytes_max: Option<u64>,
 }
 
-/// The bytes acknowledged since the link was last idle or last measured.
-#[derive(Debug, Default)]
-struct RateMeasurement {
-    since: Duration,
-    bytes: u64,
-}
-
 impl Drain {
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -202,8 +194,7 @@ impl Drain {
             cloud_has_responded: false,
             unacknowledged: BTreeMap::new(),
             next_token: 1,
-            rate: None,
-            measurement: RateMeasurement::default(),
+            rate: UploadRate::default(),
             acknowledged_at: None,
             cloud: CloudLimits::default(),
             granted: None,
@@ -293,7 +284,7 @@ impl Drain {
         self.link = LinkState::Down;
         if self.acknowledged_at.is_none() {
             // Not one part got through: the link is slower than it once was.
-            self.rate = self.rate.map(|rate| rate / 2);
+            self.rate.halve();
         }
         self.restart_all(now, true)
     }
@@ -342,7 +333,7 @@ impl Drain {
     pub fn acknowledged(&mut self, token: u64, now: Duration) -> Option<Key> {
         let done = self.unacknowledged.remove(&token)?;
         self.acknowledged_at = Some(now);
-        self.measure(done.bytes, now);
+        self.rate.measure(done.bytes, self.unacknowledged.is_empty(), now);
         if let Some(item) = self.items.get_mut(&done.key) {
             match &mut item.progress {
                 Progress::Idle { .. } => {}
@@ -419,7 +410,7 @@ impl Drain {
             };
         }
         if self.unacknowledged.is_empty() {
-            self.measurement = RateMeasurement { since: now, bytes: 0 };
+            self.rate.begin(now);
         }
         let token = self.next_token;
         self.next_token += 1;
@@ -444,11 +435,10 @@ impl Drain {
             LinkState::AwaitingInventory { until } => return Some(until),
             LinkState::Open => {}
         }
-        let receipt_wait = self.receipt_timer.wait(self.limits.backoff.initial);
         let of_items = self.items.values().filter_map(|item| match &item.progress {
             Progress::Idle { not_before } => (*not_before > now).then_some(*not_before),
             Progress::Sending { .. } => None,
-            Progress::Sent { acknowledged_at, .. } => acknowledged_at.map(|at| at + receipt_wait),
+            Progress::Sent { acknowledged_at, .. } => acknowledged_at.map(|at| at + self.receipt_wait(item.total, now)),
         });
         of_items.min()
     }
@@ -473,7 +463,7 @@ impl Drain {
 
     /// Measured upload rate, bytes per second.
     pub fn rate(&self) -> Option<u64> {
-        self.rate
+        self.rate.bytes_per_s()
     }
 
     pub fn contains(&self, key: Key) -> bool {
@@ -523,8 +513,9 @@ impl Drain {
     /// Captures whose receipt did not come in time give up their place in the window for the rest of their back-off.
     fn expire_receipts(&mut self, now: Duration) {
         let backoff = self.limits.backoff;
-        let receipt_wait = self.receipt_timer.wait(backoff.initial);
-        for item in self.items.values_mut() {
+        let mut items = std::mem::take(&mut self.items);
+        for item in items.values_mut() {
+            let receipt_wait = self.receipt_wait(item.total, now);
             if let Progress::Sent { acknowledged_at: Some(at), .. } = item.progress
                 && now >= at + receipt_wait
             {
@@ -534,12 +525,15 @@ impl Drain {
                 item.progress = Progress::Idle { not_before: at + wait.max(receipt_wait) };
             }
         }
+        self.items = items;
     }
 
     /// A part under way goes on before a new capture starts; live before backlog; oldest first.
     fn choose_next(&self, now: Duration) -> Option<Key> {
         let unacknowledged: u64 = self.unacknowledged.values().map(|message| message.bytes).sum();
-        let most = self.rate.map_or(PART_BYTES_UNKNOWN * 4, |rate| rate.saturating_mul(UNACKNOWLEDGED_FOR_S));
+        let most = self
+            .rate()
+            .map_or(PART_BYTES_UNKNOWN * 4, |rate| rate.saturating_mul(UNACKNOWLEDGED_FOR_S));
         if unacknowledged > 0 && unacknowledged >= most.min(self.limits.unacknowledged_bytes_max)
             || self.unacknowledged.len() >= UNACKNOWLEDGED_MAX
         {
@@ -579,28 +573,22 @@ impl Drain {
         of_cloud.min(self.limits.window_bytes)
     }
 
+    /// Returns how long the receipt of a capture of `total` bytes is waited for. One that does not even fit into the
+    /// window is in line with those of many other cameras.
+    fn receipt_wait(&self, total: u64, now: Duration) -> Duration {
+        let in_line = self.window_bytes(now) < total.min(self.limits.window_bytes);
+        let shortest = self.limits.backoff.initial * if in_line { IN_LINE_FACTOR } else { 1 };
+        self.receipt_timer.wait(shortest)
+    }
+
     fn part_bytes(&self, attempt: u32) -> u64 {
         let carried = self
             .cloud
             .message_bytes_max
             .map_or(PART_BYTES_UNLIMITED_MAX, |message| message.saturating_sub(FRAME_OVERHEAD_MAX as u64));
         let most = self.limits.part_bytes_max.min(carried).max(PART_BYTES_MIN);
-        let by_rate = self.rate.map_or(PART_BYTES_UNKNOWN, |rate| rate.saturating_mul(PART_FOR_S));
+        let by_rate = self.rate().map_or(PART_BYTES_UNKNOWN, |rate| rate.saturating_mul(PART_FOR_S));
         let halved = by_rate.min(most).checked_shr(attempt).unwrap_or(0);
         halved.clamp(PART_BYTES_MIN, most)
-    }
-
-    /// A moving mean over the time in which something was under way; a burst too short to time says nothing.
-    fn measure(&mut self, bytes: u64, now: Duration) {
-        self.measurement.bytes += bytes;
-        let took = now.saturating_sub(self.measurement.since);
-        let idle = self.unacknowledged.is_empty();
-        if took < MEASURED_OVER && !(idle && took >= Duration::from_millis(1)) {
-            return;
-        }
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-        let now_rate = self.measurement.bytes.saturating_mul(1_000_000) / took_us;
-        self.rate = Some(self.rate.map_or(now_rate, |before| (before * 3 + now_rate) / 4).max(1));
-        self.measurement = RateMeasurement { since: now, bytes: 0 };
     }
 }

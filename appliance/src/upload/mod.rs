@@ -4,3 +4,4 @@ pub mod backoff;
 pub mod drain;
 pub mod rate_limiter;
 mod receipt_timer;
+mod upload_rate;

@@ -1,10 +1,11 @@
 //! The cloud checks an external broker, and warns of the limits that would lose pictures, and of no others.
 
-use keepsake_protocol::codec::FRAME_OVERHEAD_MAX;
+use keepsake_protocol::cloud_info::CloudInfo;
+use keepsake_protocol::codec::{self, FRAME_OVERHEAD_MAX};
 use keepsake_provision::process::free_port;
 use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
 use keepsake_testkit::shipped_mosquitto_config::ShippedMosquitto;
-use keepsake_testkit::{Client, Cloud, SOON, TempDir, eventually, not_run};
+use keepsake_testkit::{Appliance, Client, Cloud, SOON, Seed, TempDir, eventually, not_run, photos};
 use serde_json::Value;
 
 #[test]
@@ -126,7 +127,7 @@ fn a_broker_that_holds_small_packets_back_is_reported() {
 }
 
 #[test]
-fn cameras_are_told_the_largest_message_that_the_broker_carries() {
+fn a_camera_sends_a_picture_in_one_message_where_the_broker_carries_it() {
     for (name, limit, expected) in [
         ("limits-largest", "set_tcp_nodelay true", 4 * 1024 * 1024),
         ("limits-largest-packet", "max_packet_size 2000000", 1_900_000),
@@ -137,23 +138,53 @@ fn cameras_are_told_the_largest_message_that_the_broker_carries() {
             return;
         };
         let mut client = Client::connect(broker.port(), "observer").expect("mosquitto lets clients in");
-        client
-            .subscribe("keepsake/v1/porch/down/cloud")
-            .expect("mosquitto lets clients subscribe");
-        // The cloud tells every camera that it has heard of.
-        client
-            .publish(b"keepsake/v1/porch/up/status", br#"{"presence":"offline"}"#)
-            .expect("mosquitto takes a status");
-        let told = loop {
-            let message = client.next_publication().expect("the cloud announces itself");
-            let info: Value = serde_json::from_slice(&message.payload).expect("JSON");
-            if let Some(bytes) = info["message_bytes_max"].as_u64() {
-                break bytes;
-            }
-        };
+        client.subscribe("keepsake/v1/porch/#").expect("mosquitto lets clients subscribe");
+        let photo = photos::all(&photos::folder()).swap_remove(0);
+        let picture = photos::enlarge(&photo, PICTURE_BYTES, &mut Seed::from_env_or_random(name));
+        let album = photos::album(&folder.join("album"), &[picture]);
+        let mut camera = Appliance::new(&folder, "porch", &broker.url()).photographing(&album).started();
         let header = u64::try_from(FRAME_OVERHEAD_MAX).expect("a few KiB");
-        assert_eq!(told, expected + header, "{limit}");
+        assert_eq!(message_bytes_max(&mut client), expected + header, "{limit}");
+        // The first picture measures the connection.
+        camera.press_and_store(2, SOON);
+        let messages = messages_of_second_picture(&mut client);
+        let picture_bytes = PICTURE_BYTES as u64;
+        assert_eq!(messages, picture_bytes.div_ceil(expected), "{limit}");
+        camera.stop();
         cloud.stop();
         broker.stop();
+    }
+}
+
+const PICTURE_BYTES: usize = 1_000_000;
+
+/// Returns the limit that the cloud announces, once it has found it out.
+fn message_bytes_max(client: &mut Client) -> u64 {
+    loop {
+        let message = client.next_publication().expect("the cloud announces itself");
+        if message.topic.ends_with("down/cloud") {
+            let info: CloudInfo = codec::decode(&message.payload).expect("a valid message");
+            if let Some(bytes) = info.message_bytes_max {
+                return bytes;
+            }
+        }
+    }
+}
+
+fn messages_of_second_picture(client: &mut Client) -> u64 {
+    let (mut messages, mut bytes) = (0, 0);
+    loop {
+        let message = client.next_publication().expect("the camera sends its picture");
+        if !message.topic.ends_with("up/frame") {
+            continue;
+        }
+        let header = codec::decode_frame(&message.payload).expect("a valid message").header;
+        if header.capture.sequence.get() == 2 {
+            messages += 1;
+            bytes += header.len;
+            if bytes >= header.capture.total {
+                return messages;
+            }
+        }
     }
 }

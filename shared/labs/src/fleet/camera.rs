@@ -26,7 +26,8 @@ use super::pictures::Pictures;
 
 /// Packets read from the socket and not handled yet.
 const PACKETS_MAX: usize = 64;
-const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+/// The longest wait before a connection, as after the first failure of a camera's program.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Camera {
     number: u32,
@@ -37,6 +38,8 @@ pub(super) struct Camera {
     hashes: Vec<Hash>,
     total: u64,
     drain: Drain,
+    /// The place of this camera among others, 0.0 to 1.0.
+    jitter: f64,
     began: Instant,
     /// When the first part of a picture that has no receipt yet was sent.
     sent_at: HashMap<Key, Instant>,
@@ -77,6 +80,7 @@ impl Camera {
             hashes,
             total,
             drain,
+            jitter,
             began: Instant::now(),
             sent_at: HashMap::new(),
             tokens: HashMap::new(),
@@ -94,6 +98,8 @@ impl Camera {
     /// Connects, and connects again, until every picture has its receipt.
     pub(super) async fn upload_everything(&mut self, port: u16) {
         loop {
+            // At random: mosquitto's queue of new connections holds 100.
+            tokio::time::sleep(CONNECT_WITHIN.mul_f64(self.jitter)).await;
             let end = self.connection(port).await;
             if self.drain.waiting() == 0 {
                 return;
@@ -102,7 +108,6 @@ impl Camera {
             eprintln!("{}: the connection ended: {end:?}", self.device);
             self.tokens.clear();
             self.drain.disconnected(self.began.elapsed());
-            tokio::time::sleep(RECONNECT_AFTER).await;
         }
     }
 
