@@ -279,7 +279,7 @@ impl CloudRun {
         }
         let took = start.elapsed();
         let after = pids.map(|(_, pid)| cpu_time(pid));
-        let thumbnails = cpu_time_of_threads(self.cloud.pid(), THUMBNAIL_THREADS) - thumbnails_before;
+        let thumbnails = cpu_time_of_threads(self.cloud.pid(), THUMBNAIL_THREADS).saturating_sub(thumbnails_before);
         let stored = store.picture_count();
         ensure!(stored == count as u64, "{stored} pictures stored instead of {count}");
         self.cloud.kill();
@@ -294,7 +294,7 @@ impl CloudRun {
 }
 
 /// The start of the names of the threads that make thumbnails.
-const THUMBNAIL_THREADS: &str = "thumbnail";
+const THUMBNAIL_THREADS: &str = "decode";
 
 fn a_picture_ms(time: Duration, count: usize) -> f64 {
     time.as_secs_f64() * 1e3 / as_float(count)
