@@ -45,6 +45,7 @@ async fn main() -> Result<()> {
             let address = Server::parse(&server.create_schema(name)).map_err(anyhow::Error::msg)?;
             anyhow::Ok(StoreOptions {
                 address: Address::Server(address),
+                data: folder.join(name),
                 capture_bytes_max: 15 * 1024 * 1024,
                 allow_unsafe_durability: false,
             })

@@ -152,33 +152,6 @@ CREATE TABLE IF NOT EXISTS thumbnail (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
   COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;
 
--- Captures of which only some parts are committed.
-CREATE TABLE IF NOT EXISTS partial (
-    spool VARBINARY(16) NOT NULL,
-    sequence BIGINT NOT NULL,
-    hash VARBINARY(32) NOT NULL,
-    device VARCHAR(64) NOT NULL,
-    total BIGINT NOT NULL,
-    parts BIGINT NOT NULL,
-    bytes BIGINT NOT NULL,
-    progress_us BIGINT NOT NULL,
-    PRIMARY KEY (spool, sequence, hash),
-    KEY partial_device (device, progress_us)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
-  COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;
-
--- Those parts. They may overlap, because a camera may divide a capture differently when it sends it again.
-CREATE TABLE IF NOT EXISTS part (
-    spool VARBINARY(16) NOT NULL,
-    sequence BIGINT NOT NULL,
-    hash VARBINARY(32) NOT NULL,
-    start BIGINT NOT NULL,
-    len BIGINT NOT NULL,
-    bytes LONGBLOB NOT NULL,
-    PRIMARY KEY (spool, sequence, hash, start)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
-  COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;
-
 -- The reasons why captures have no picture. `payload` is the camera's JSON, over which the hash is computed.
 CREATE TABLE IF NOT EXISTS tombstone (
     spool VARBINARY(16) NOT NULL,

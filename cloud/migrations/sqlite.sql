@@ -140,31 +140,6 @@ CREATE TABLE thumbnail (
     bytes BLOB NOT NULL
 );
 
--- Captures of which only some parts are committed.
-CREATE TABLE partial (
-    spool BLOB NOT NULL,
-    sequence BIGINT NOT NULL,
-    hash BLOB NOT NULL,
-    device VARCHAR(64) NOT NULL,
-    total BIGINT NOT NULL,
-    parts BIGINT NOT NULL,
-    bytes BIGINT NOT NULL,
-    progress_us BIGINT NOT NULL,
-    PRIMARY KEY (spool, sequence, hash)
-);
-CREATE INDEX partial_device ON partial (device, progress_us);
-
--- Those parts. They may overlap, because a camera may divide a capture differently when it sends it again.
-CREATE TABLE part (
-    spool BLOB NOT NULL,
-    sequence BIGINT NOT NULL,
-    hash BLOB NOT NULL,
-    start BIGINT NOT NULL,
-    len BIGINT NOT NULL,
-    bytes BLOB NOT NULL,
-    PRIMARY KEY (spool, sequence, hash, start)
-);
-
 -- The reasons why captures have no picture. `payload` is the camera's JSON, over which the hash is computed.
 CREATE TABLE tombstone (
     spool BLOB NOT NULL,

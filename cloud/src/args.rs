@@ -135,6 +135,10 @@ pub struct Args {
     /// Pause uploads while less of the disk than this is free, percent, 0 to 90 [default: 5]
     #[arg(long, env = "KEEPSAKE_CLOUD_FREE_PERCENT_MIN", value_name = "PERCENT")]
     pub free_percent_min: Option<u8>,
+
+    /// Threads that decode pictures for their thumbnails, 1 to 64 [default: half of the cores]
+    #[arg(long, env = "KEEPSAKE_CLOUD_THUMBNAIL_THREADS", value_name = "N")]
+    pub thumbnail_threads: Option<u8>,
 }
 
 fn topic_pattern(text: &str) -> Result<(String, String), String> {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use keepsake_cloud::auth::Role;
 use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp};
 use keepsake_cloud::store::address::{Address, Server};
-use keepsake_cloud::store::{Limits, PageQuery, Store, StoreError, StoreOptions};
+use keepsake_cloud::store::{
+    ClaimLimits, FinishedThumbnail, Limits, PageQuery, Store, StoreError, StoreOptions, Thumbnail,
+};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::{DeviceId, Hash, SpoolId};
 use keepsake_testkit::process::free_port;
@@ -313,7 +315,16 @@ async fn a_migration_that_died_halfway_is_finished(schema: Schema) {
     }
     let again = open(&schema.url()).await.unwrap();
     assert_eq!(stored(&again).await, [1]);
-    again.finish_thumbnail(1, Some((b"small", 0)), false).await.unwrap();
+    let small = FinishedThumbnail {
+        arrival: 1,
+        state: Thumbnail::Ready,
+        jpeg: Some(b"small".to_vec()),
+        color: None,
+        damaged: false,
+    };
+    let limits = ClaimLimits { pictures_max: 1, bytes_max: 1, attempts_max: 1 };
+    again.next_thumbnails(&[small], &[], limits).await.unwrap();
+    assert_eq!(again.thumbnail(1).await.unwrap().as_deref(), Some(b"small".as_slice()));
     let open: Option<u64> = witness.query_first("SELECT COUNT(*) FROM _sqlx_migrations WHERE NOT success").unwrap();
     assert_eq!(open, Some(0));
     again.close().await;
@@ -517,6 +528,8 @@ fn shared_schema(kind: Kind) -> Option<Schema> {
 
 fn place(url: &str) -> StoreOptions {
     StoreOptions {
+        // No test here sends a part.
+        data: "/nonexistent".into(),
         address: Address::Server(Server::parse(url).unwrap()),
         capture_bytes_max: 15 * 1024 * 1024,
         allow_unsafe_durability: false,

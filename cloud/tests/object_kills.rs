@@ -55,13 +55,12 @@ async fn victim() {
             0..4 if pictures.len() < PICTURES_MAX => {
                 let bytes: Vec<u8> = (0..random.random_range(1..60_000)).map(|_| random.random()).collect();
                 let upload = Upload {
-                    bytes: &bytes,
                     content_type: ContentType::Jpeg,
                     width: 1,
                     height: 1,
                     damaged: false,
                 };
-                let picture = store.upload(&"camera".parse().unwrap(), &upload, now_us()).await.unwrap();
+                let picture = store.upload(&"camera".parse().unwrap(), bytes.into(), upload, now_us()).await.unwrap();
                 println!("stored {}", picture.arrival);
             }
             0..6 if !pictures.is_empty() => {

@@ -62,19 +62,21 @@ mod server {
     use keepsake_testkit::servers::database::{Database, Kind, Schema};
 
     /// An empty database on a server, for one test alone.
-    pub(crate) struct Empty(Schema);
+    pub(crate) struct Empty(Schema, tempfile::TempDir);
 
     impl Empty {
         pub(crate) fn new(kind: Kind) -> Option<Self> {
             // The test runner names a thread like its test.
             let test = std::thread::current();
-            Database::shared_schema(test.name().unwrap_or("a test of the store"), kind).map(Self)
+            let schema = Database::shared_schema(test.name().unwrap_or("a test of the store"), kind)?;
+            Some(Self(schema, tempfile::tempdir().unwrap()))
         }
 
         pub(crate) fn place(&self) -> StoreOptions {
             let server = Server::parse(&self.0.url()).unwrap();
             StoreOptions {
                 address: Address::Server(server),
+                data: self.1.path().to_owned(),
                 // What fits into the packets of a MariaDB as it comes.
                 capture_bytes_max: 15 * 1024 * 1024,
                 allow_unsafe_durability: false,

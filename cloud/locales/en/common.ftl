@@ -6,6 +6,11 @@ camera = Camera
 cameras-title = Cameras
 pictures-title = Pictures
 all-cameras = All cameras
+pending-thumbnails =
+    { $count ->
+        [one] { $count } thumbnail in progress
+       *[other] { $count } thumbnails in progress
+    }
 picture-count =
     { $count ->
         [one] { $count } picture

@@ -6,6 +6,7 @@ camera = 카메라
 cameras-title = 카메라
 pictures-title = 사진
 all-cameras = 모든 카메라
+pending-thumbnails = 썸네일 { $count }개 생성 중
 picture-count = 사진 { $count }장
 save = 저장
 show = 보기

@@ -10,7 +10,7 @@ use crate::args::BytesCommand;
 use crate::commands::output::print_line;
 use crate::config::Config;
 use crate::now_us;
-use crate::objects::{BytesLocation, BytesPlace, BytesSetting, COMMIT_WITHIN, ObjectKey, read_all};
+use crate::objects::{BytesLocation, BytesPlace, BytesSetting, COMMIT_WITHIN, NewObject, read_all};
 use crate::ops::orphan_sweep;
 use crate::store::{NewBytes, Store, StoreError, StoredImage};
 
@@ -121,8 +121,9 @@ impl Mover<'_> {
 
 /// Copies pictures into a place, and reads them back.
 async fn copy(place: &BytesPlace, pictures: Vec<(StoredImage, Bytes)>) -> anyhow::Result<Vec<(StoredImage, NewBytes)>> {
-    let key = |image: &StoredImage| ObjectKey::new(image.content_type.extension(), now_us());
-    let objects = pictures.iter().map(|(image, bytes)| (key(image), bytes.clone())).collect();
+    let name = |image: &StoredImage| format!("{}.{}", image.hash.prefix(), image.content_type.extension());
+    let object = |(image, bytes): &(StoredImage, Bytes)| NewObject { name: name(image), bytes: bytes.clone() };
+    let objects = pictures.iter().map(object).collect();
     let stored = place.put_batch(objects).await;
     let mut moves = Vec::new();
     for ((image, _), stored) in pictures.into_iter().zip(stored) {

@@ -20,6 +20,7 @@ use crate::store::{Limits, Store, StoreOptions};
 pub async fn run(command: &Command, config: &Config) -> anyhow::Result<()> {
     let place = StoreOptions {
         address: config.database.clone(),
+        data: config.data.clone(),
         capture_bytes_max: config.capture_bytes_max,
         allow_unsafe_durability: config.allow_unsafe_durability,
     };

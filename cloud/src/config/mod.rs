@@ -29,6 +29,8 @@ use crate::objects::BytesSetting;
 /// Memory for messages that are received and not yet committed. Beyond it nothing more is read from the broker until
 /// there is room.
 pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Room in that memory for the pictures of third-party cameras.
+pub const EXTERNAL_QUEUE_BYTES_MAX: usize = QUEUE_BYTES_MAX / 2;
 /// Bytes that all cameras together may have in flight without a receipt; half of the queue, so that they never fill it.
 pub const WINDOW_BUDGET_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes that one camera may have in flight; the default of a camera's own setting.
@@ -55,6 +57,8 @@ const BYTES_WITH_SERVER: &str = "folder:pictures";
 /// Open HTTP connections from one address (one /64 of IPv6); beyond, new ones are closed at once. A household behind one
 /// address has a few browsers with six connections each, and its cameras. Loopback has no such limit, for reverse proxies.
 pub const CONNECTIONS_OF_ONE_MAX: usize = 64;
+/// Upper limit of the threads that decode pictures.
+const THUMBNAIL_THREADS_MAX: usize = 64;
 /// Time after which an unanswered snap or identify command expires, microseconds.
 pub const COMMAND_EXPIRY_US: i64 = 60_000_000;
 
@@ -77,6 +81,8 @@ pub struct Config {
     pub mqtt_inflight_max: u16,
     pub free_bytes_min: u64,
     pub free_percent_min: u8,
+    /// Threads that decode pictures.
+    pub thumbnail_threads: usize,
     /// Absent = loopback until there is an owner, then off.
     pub anonymous_upload: Option<AnonymousUpload>,
     /// Certificate chain and private key, PEM files; absent = plain http.
@@ -182,6 +188,16 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
     )?;
     within("mqtt-inflight-max", settings.mqtt_inflight_max.into(), 1..=1000, "1 to 1000 messages")?;
     within("free-percent-min", settings.free_percent_min.into(), 0..=90, "0 to 90 percent")?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let thumbnail_threads = settings
+        .thumbnail_threads
+        .map_or((cores / 2).clamp(1, THUMBNAIL_THREADS_MAX), usize::from);
+    within(
+        "thumbnail-threads",
+        thumbnail_threads as u64,
+        1..=THUMBNAIL_THREADS_MAX as u64,
+        "1 to 64 threads",
+    )?;
     within("hsts-days", settings.hsts_days.into(), 0..=730, "0 to 730 days")?;
     Ok(Config {
         data: data.to_owned(),
@@ -195,6 +211,7 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         mqtt_inflight_max: settings.mqtt_inflight_max,
         free_bytes_min: settings.free_bytes_min,
         free_percent_min: settings.free_percent_min,
+        thumbnail_threads,
         anonymous_upload: settings.anonymous_upload,
         tls,
         hsts_days: settings.hsts_days,

@@ -62,9 +62,8 @@ pub(crate) async fn run(
 /// Removes what is not needed any more.
 async fn clean_up(store: &Store) {
     match store.drop_stale_parts(now_us()).await {
-        Ok(0) => {}
-        Ok(dropped) => tracing::info!("dropped {dropped} captures that were never finished"),
-        Err(error) => tracing::warn!("drop old parts: {:#}", anyhow::Error::from(error)),
+        0 => {}
+        dropped => tracing::info!("dropped {dropped} captures that were never finished"),
     }
     match store.collect_garbage(now_us()).await {
         Ok(0) => {}

@@ -26,6 +26,8 @@ pub struct Metrics {
     messages: Family<OutcomeLabel, Counter>,
     pictures: Counter,
     picture_bytes: Counter,
+    thumbnails: Counter,
+    pending_thumbnails: Gauge,
     commit_failures: Counter,
     losses: Counter,
     commit: Histogram,
@@ -40,6 +42,8 @@ impl Default for Metrics {
             messages: Family::default(),
             pictures: Counter::default(),
             picture_bytes: Counter::default(),
+            thumbnails: Counter::default(),
+            pending_thumbnails: Gauge::default(),
             commit_failures: Counter::default(),
             losses: Counter::default(),
             commit: buckets(),
@@ -133,7 +137,7 @@ impl Metrics {
             CommitOutcome::UploadStored { arrival: Some(_) } => {
                 self.pictures.inc();
                 if let IngestOp::Upload { bytes, .. } = operation {
-                    self.picture_bytes.inc_by(bytes.len() as u64);
+                    self.picture_bytes.inc_by(bytes.data.len() as u64);
                 }
                 "stored"
             }
@@ -144,6 +148,21 @@ impl Metrics {
         };
         self.messages.get_or_create(&OutcomeLabel { outcome }).inc();
         self.ingest.observe(after.as_secs_f64());
+    }
+
+    /// Counts the pictures whose thumbnails were stored, or that have none.
+    pub fn record_thumbnails(&self, count: usize) {
+        self.thumbnails.inc_by(count as u64);
+    }
+
+    /// Notes the number of pictures that wait for their thumbnail.
+    pub fn set_pending_thumbnails(&self, pending: u64) {
+        self.pending_thumbnails.set(i64::try_from(pending).unwrap_or(i64::MAX));
+    }
+
+    /// Returns the number of pictures that waited for their thumbnail when they were last counted.
+    pub fn pending_thumbnails(&self) -> u64 {
+        self.pending_thumbnails.get().try_into().unwrap_or(0)
     }
 
     /// A batch was committed, or was not.
@@ -182,6 +201,12 @@ impl Metrics {
             "Bytes of pictures committed since the start",
             Unit::Bytes,
             self.picture_bytes.clone(),
+        );
+        to.register("thumbnails", "Thumbnails that were made, or found impossible", self.thumbnails.clone());
+        to.register(
+            "thumbnails_pending",
+            "Pictures that wait for their thumbnail",
+            self.pending_thumbnails.clone(),
         );
         to.register(
             "commit_failures",
@@ -273,6 +298,8 @@ mod tests {
         let metrics = Metrics::default();
         metrics.record_commit(Duration::from_millis(3), true);
         metrics.record_commit(Duration::from_millis(3), false);
+        metrics.record_thumbnails(4);
+        metrics.set_pending_thumbnails(12);
         let stored = |arrival| CommitOutcome::Stored {
             id: format!("{}-1-{}", "01".repeat(16), "00".repeat(8)).parse().unwrap(),
             arrival,
@@ -304,6 +331,8 @@ mod tests {
             "keepsake_messages_total{outcome=\"repeat\"} 1",
             "keepsake_pictures_total 1",
             "keepsake_commit_failures_total 1",
+            "keepsake_thumbnails_total 4",
+            "keepsake_thumbnails_pending 12",
             "keepsake_commit_seconds_count 1",
             "keepsake_ingest_seconds_count 2",
             "keepsake_store_up 1",

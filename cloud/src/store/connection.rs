@@ -1,6 +1,7 @@
 //! Opens connections, tells each what it must know, and looks whether the database behind it may be trusted.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -45,6 +46,8 @@ const SQLITE_TERMS: [&str; 4] = [
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     pub address: Address,
+    /// The data directory, for the parts of unfinished captures.
+    pub data: PathBuf,
     /// The largest picture that it must be able to take, bytes.
     pub capture_bytes_max: u64,
     /// Accepts commits that a power cut can undo.
@@ -56,6 +59,7 @@ impl<P: AsRef<std::path::Path>> From<P> for StoreOptions {
     fn from(folder: P) -> Self {
         Self {
             address: Address::Folder(folder.as_ref().to_owned()),
+            data: folder.as_ref().to_owned(),
             capture_bytes_max: keepsake_protocol::codec::CAPTURE_BYTES_MAX,
             allow_unsafe_durability: false,
         }

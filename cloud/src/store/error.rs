@@ -1,5 +1,6 @@
 //! The errors of the store, and how an error of the database becomes one.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub enum StoreError {
     SchemaTooOld,
     #[error("no room for a camera of a new name, there are {0}")]
     TooManyDevices(u64),
+    #[error("store a part of a picture")]
+    Parts(#[source] std::io::Error),
     /// The place for the bytes of pictures cannot be used.
     #[error("use the place for the bytes of pictures")]
     Objects(#[source] Box<crate::objects::ObjectError>),
@@ -69,6 +72,7 @@ impl StoreError {
             Self::TimedOut(_)
             | Self::UnsafeDatabase(_)
             | Self::AnotherWriter
+            | Self::Parts(_)
             | Self::Objects(_)
             | Self::LateObject
             | Self::ForeignPlace(_)
@@ -108,6 +112,9 @@ impl StoreError {
         if let Self::Objects(error) = self {
             return error.is_full();
         }
+        if let Self::Parts(error) = self {
+            return matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        }
         let Self::Database { source, .. } = self else {
             return false;
         };
@@ -138,6 +145,8 @@ impl StoreError {
     /// A plain sentence for cameras and pages, without what only the log should have.
     pub fn sentence(&self) -> String {
         match self {
+            Self::Parts(_) if self.is_full() => return "the cloud's disk has no room left".to_owned(),
+            Self::Parts(_) => return "the cloud cannot write to its data directory".to_owned(),
             Self::Objects(error) if error.is_full() => {
                 return "the cloud's folder of pictures has no room left".to_owned();
             }
@@ -152,6 +161,7 @@ impl StoreError {
                 "the cloud's place for the bytes of pictures cannot be used".to_owned()
             }
             Self::Database { .. }
+            | Self::Parts(_)
             | Self::TimedOut(_)
             | Self::Corrupt(_)
             | Self::LostBytes(_)

@@ -10,6 +10,8 @@ pub const BATCH_MESSAGES_MAX: usize = 128;
 pub struct Limits {
     /// Bytes of unfinished captures per camera; beyond, the ones without progress for longest go.
     pub part_bytes_max: u64,
+    /// Bytes of unfinished captures of all cameras; beyond, the camera with the most gives way.
+    pub part_all_bytes_max: u64,
     /// Parts of unfinished captures per camera.
     pub parts_max: u64,
     /// The time that an unfinished capture is kept without progress.
@@ -40,6 +42,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             part_bytes_max: 256 * 1024 * 1024,
+            part_all_bytes_max: 1024 * 1024 * 1024,
             parts_max: 5_000,
             part_age_max: Duration::from_secs(7 * 24 * 3600),
             quarantine_rows_max: 500,

@@ -9,6 +9,7 @@ use crate::store::connection::{Connector, StoreOptions, WriterLease};
 use crate::store::error::{ErrorContext, Result, StoreError};
 use crate::store::limits::Limits;
 use crate::store::meta;
+use crate::store::parts::Parts;
 use crate::store::places::Places;
 use crate::store::readers::{Reader, Readers};
 use crate::store::statement::{Column, Statement};
@@ -23,6 +24,7 @@ pub struct Store {
     pub(in crate::store) id: StoreId,
     pub(in crate::store) limits: Limits,
     pub(in crate::store) places: Places,
+    pub(in crate::store) parts: Parts,
 }
 
 impl Store {
@@ -51,6 +53,7 @@ impl Store {
         if let Address::Folder(folder) = &place.address {
             std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder { folder: folder.clone(), source })?;
         }
+        let parts = Parts::open(&place.data, limits.clone());
         let connector = Connector::new(place, lead)?;
         let writer = Writer::new(connector.clone());
         tokio::time::timeout(limits.unit_of_work, writer.check())
@@ -65,6 +68,7 @@ impl Store {
             id,
             limits,
             places: Places::default(),
+            parts,
         })
     }
 

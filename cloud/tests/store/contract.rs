@@ -6,7 +6,8 @@ use std::time::Duration;
 use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry};
 use keepsake_cloud::pictures::capture_time::TimeSource;
 use keepsake_cloud::store::{
-    Command, Device, Limits, PageQuery, Picture, PictureCursor, SettingsUpdate, Store, Thumbnail, Upload,
+    ClaimLimits, Command, Device, FinishedThumbnail, Limits, PageQuery, Picture, PictureCursor, SettingsUpdate, Store,
+    Thumbnail, Upload,
 };
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
@@ -87,6 +88,13 @@ impl Fresh {
 
     async fn porch(&self) -> Device {
         self.store.device(&porch(), NOW).await.unwrap().unwrap()
+    }
+
+    /// Stores thumbnails, and returns the pictures that are claimed next.
+    async fn claim(&self, finished: &[FinishedThumbnail], unread: &[i64]) -> Vec<i64> {
+        let limits = ClaimLimits { pictures_max: 10, bytes_max: 100, attempts_max: 3 };
+        let claimed = self.store.next_thumbnails(finished, unread, limits).await.unwrap();
+        claimed.iter().map(|picture| picture.arrival).collect()
     }
 
     async fn all(&self) -> Vec<Picture> {
@@ -360,7 +368,7 @@ async fn parts_cut_in_different_places_make_one_picture() {
     }
     assert_eq!(fresh.all().await, []);
     let progress = fresh.store.progress(CaptureId { spool: SPOOL, sequence: number(1) });
-    assert_eq!(progress.await.unwrap().unwrap().1, 1000);
+    assert_eq!(progress.unwrap().1, 1000);
     assert_eq!(fresh.commit(part(1, &whole, 880, 1000)).await, CommitOutcome::PartStored);
     assert_eq!(fresh.commit(part(1, &whole, 410, 610)).await, stored(1, &whole, Some(1)));
     assert_eq!(fresh.store.image(1).await.unwrap().unwrap(), whole);
@@ -433,7 +441,7 @@ async fn the_unfinished_capture_without_progress_for_longest_makes_room() {
     }
     for (sequence, kept) in [(1, false), (2, true), (3, true)] {
         let capture = CaptureId { spool: SPOOL, sequence: number(sequence) };
-        let progress = fresh.store.progress(capture).await.unwrap();
+        let progress = fresh.store.progress(capture);
         assert_eq!(progress.is_some(), kept, "{sequence}");
     }
 }
@@ -447,7 +455,7 @@ async fn a_capture_in_absurdly_many_parts_does_not_fill_the_store() {
         fresh.commit(part(1, &whole, start, start + 1)).await;
     }
     let capture = CaptureId { spool: SPOOL, sequence: number(1) };
-    let progress = fresh.store.progress(capture).await.unwrap();
+    let progress = fresh.store.progress(capture);
     assert!(progress.is_none_or(|(bytes, _)| bytes <= 10));
     // Cut sensibly it still gets in.
     fresh.commit(part(1, &whole, 0, 50)).await;
@@ -460,8 +468,8 @@ async fn what_nobody_finishes_for_a_week_is_dropped() {
     let fresh = fresh!();
     fresh.commit(part(1, &[1; 100], 0, 50)).await;
     let week = i64::try_from(Duration::from_secs(7 * 24 * 3600).as_micros()).unwrap();
-    assert_eq!(fresh.store.drop_stale_parts(NOW + week).await.unwrap(), 0);
-    assert_eq!(fresh.store.drop_stale_parts(NOW + week + 1).await.unwrap(), 1);
+    assert_eq!(fresh.store.drop_stale_parts(NOW + week).await, 0);
+    assert_eq!(fresh.store.drop_stale_parts(NOW + week + 1).await, 1);
     assert_eq!(fresh.commit(part(1, &[1; 100], 50, 100)).await, CommitOutcome::PartStored);
 }
 
@@ -774,7 +782,7 @@ async fn pages_end_anywhere_within_pictures_of_one_time() {
     for number in 1..=5 {
         // Uploads of one microsecond, of two cameras.
         let device = if number == 4 { "shed".parse().unwrap() } else { porch() };
-        fresh.store.upload(&device, b"same", UPLOAD, NOW).await.unwrap();
+        fresh.store.upload(&device, b"same".as_slice().into(), UPLOAD, NOW).await.unwrap();
     }
     assert_eq!(paged(&fresh.store, None).await, [4, 1, 3, 2, 1]);
     assert_eq!(paged(&fresh.store, Some(&porch())).await, [4, 3, 2, 1]);
@@ -946,7 +954,7 @@ async fn an_upload_gets_the_next_number_of_an_install_of_its_own() {
     let mut spools = BTreeSet::new();
     for sequence in 1..=3 {
         // The same picture twice is two uploads.
-        let picture = fresh.store.upload(&porch(), b"same", UPLOAD, NOW).await;
+        let picture = fresh.store.upload(&porch(), b"same".as_slice().into(), UPLOAD, NOW).await;
         let picture = picture.unwrap();
         assert_eq!(picture.capture.sequence, number(sequence));
         assert_eq!(picture.cause, Cause::Upload);
@@ -963,12 +971,79 @@ async fn a_picture_that_is_given_up_on_is_not_called_damaged() {
     let fresh = fresh!();
     fresh.commit(capture(1, b"one")).await;
     for _ in 0..3 {
-        let begun = fresh.store.begin_thumbnail(3).await.unwrap();
-        assert_eq!(begun.unwrap().arrival, 1);
+        assert_eq!(fresh.claim(&[], &[]).await, [1]);
     }
-    assert_eq!(fresh.store.begin_thumbnail(3).await.unwrap(), None);
+    assert!(fresh.claim(&[], &[]).await.is_empty());
     let picture = fresh.all().await.remove(0);
     assert_eq!((picture.thumbnail, picture.damaged), (Thumbnail::None, false));
+    assert_eq!(fresh.store.pending_thumbnails().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_picture_that_ended_the_program_is_claimed_alone() {
+    let fresh = fresh!();
+    for sequence in 1..=4 {
+        fresh.commit(capture(sequence, &[7; 40])).await;
+    }
+    // The newest first, until 100 bytes are reached.
+    assert_eq!(fresh.claim(&[], &[]).await, [4, 3, 2]);
+    // The program ended before it stored a result.
+    assert_eq!(fresh.claim(&[], &[]).await, [4]);
+    assert_eq!(fresh.claim(&[finished(4)], &[]).await, [3]);
+    // What could not be read was not tried.
+    assert_eq!(fresh.claim(&[], &[3]).await, [3]);
+    assert_eq!(fresh.claim(&[], &[3, 2]).await, [3, 2, 1]);
+    assert!(fresh.claim(&[finished(3), finished(2), finished(1)], &[]).await.is_empty());
+}
+
+#[tokio::test]
+async fn finished_thumbnails_are_stored_at_once_and_once() {
+    let fresh = fresh!();
+    for sequence in 1..=4 {
+        fresh.commit(capture(sequence, b"picture")).await;
+    }
+    let own = FinishedThumbnail { jpeg: None, ..finished(2) };
+    let broken = FinishedThumbnail {
+        state: Thumbnail::None,
+        jpeg: None,
+        color: None,
+        damaged: true,
+        ..finished(3)
+    };
+    assert!(fresh.store.delete(&fresh.all().await[3]).await.unwrap());
+    // Twice, as after a COMMIT whose answer was lost; the fourth was deleted meanwhile.
+    for _ in 0..2 {
+        let all = [finished(1), own.clone(), broken.clone(), finished(4)];
+        assert!(fresh.claim(&all, &[]).await.is_empty());
+    }
+    let states: Vec<_> = fresh
+        .all()
+        .await
+        .into_iter()
+        .map(|picture| (picture.thumbnail, picture.color, picture.damaged))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (Thumbnail::Ready, Some(0x0102_0301), false),
+            (Thumbnail::Ready, Some(0x0102_0302), false),
+            (Thumbnail::None, None, true)
+        ]
+    );
+    for (arrival, expected) in [(1, Some(b"small".to_vec())), (2, None), (3, None), (4, None)] {
+        assert_eq!(fresh.store.thumbnail(arrival).await.unwrap(), expected);
+    }
+}
+
+/// The thumbnail of a picture, with a colour that tells which.
+fn finished(arrival: i64) -> FinishedThumbnail {
+    FinishedThumbnail {
+        arrival,
+        state: Thumbnail::Ready,
+        jpeg: Some(b"small".to_vec()),
+        color: Some(0x0102_0300 + u32::try_from(arrival).unwrap()),
+        damaged: false,
+    }
 }
 
 /// A boot line as `device` sends it.

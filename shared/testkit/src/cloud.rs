@@ -11,7 +11,7 @@ use crate::api::Api;
 use crate::appliance::CaptureKey;
 use crate::ledger::{Audit, audit};
 use crate::program_runs::{ProgramRuns, deref_to_runs, log_level};
-use crate::store_probe::{StoreProbe, sqlite_url};
+use crate::store_probe::{StoreAddress, StoreProbe};
 use crate::{photos, programs};
 use keepsake_provision::process::free_port;
 use keepsake_provision::temp_dir;
@@ -27,8 +27,7 @@ pub struct Cloud {
     http_port: u16,
     mqtt_port: u16,
     ingest_port: Option<u16>,
-    /// The URL of its database.
-    database: String,
+    database: StoreAddress,
     flags: Vec<String>,
 }
 
@@ -41,7 +40,7 @@ impl Cloud {
         fs::create_dir_all(&data).unwrap();
         Self {
             runs: ProgramRuns::new("cloud", folder.join("cloud.log")),
-            database: sqlite_url(&data),
+            database: StoreAddress::sqlite(&data),
             data,
             http_port: free_port(),
             mqtt_port: free_port(),
@@ -73,7 +72,7 @@ impl Cloud {
     /// Stores everything in a database server, `mysql://user:password@host:port/name`.
     #[must_use]
     pub fn storing_in(mut self, url: &str) -> Self {
-        url.clone_into(&mut self.database);
+        url.clone_into(&mut self.database.url);
         self.flag(&format!("--database={url}"))
     }
 
@@ -163,7 +162,7 @@ impl Cloud {
         StoreProbe::open(&self.database).expect("open the database of the cloud")
     }
 
-    pub fn database(&self) -> &str {
+    pub fn database(&self) -> &StoreAddress {
         &self.database
     }
 

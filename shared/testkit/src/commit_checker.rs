@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use keepsake_protocol::receipt::Receipt;
 
-use crate::store_probe::StoreProbe;
+use crate::store_probe::{StoreAddress, StoreProbe};
 
 /// The longest that a database may be away: tests stop, kill and restart it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// be another one after a restore.
 #[derive(Debug)]
 pub(crate) struct CommitChecker {
-    database: String,
+    database: StoreAddress,
     store: Mutex<Option<StoreProbe>>,
     patience: Duration,
     findings: Mutex<Findings>,
@@ -28,9 +28,9 @@ struct Findings {
 }
 
 impl CommitChecker {
-    pub(crate) fn new(database: &str) -> Self {
+    pub(crate) fn new(database: &StoreAddress) -> Self {
         Self {
-            database: database.to_owned(),
+            database: database.clone(),
             store: Mutex::new(None),
             patience: PATIENCE,
             findings: Mutex::default(),
@@ -92,7 +92,6 @@ mod tests {
     use keepsake_protocol::{HashPrefix, Sequence, SpoolId, StoreId};
 
     use super::*;
-    use crate::store_probe::sqlite_url;
     use crate::store_probe::tests::with_one_picture;
     use keepsake_provision::temp_dir::TempDir;
 
@@ -109,7 +108,10 @@ mod tests {
             checker.findings.into_inner().unwrap().violations
         };
         let good = receipt(stored.sequence, stored.hash);
-        assert_eq!(violations(CommitChecker::new(&sqlite_url(&folder)), &good), Vec::<String>::new());
+        assert_eq!(
+            violations(CommitChecker::new(&StoreAddress::sqlite(&folder)), &good),
+            Vec::<String>::new()
+        );
         let elsewhere = Receipt { spool: SpoolId([9; 16]), ..good };
         for false_receipt in [
             receipt(stored.sequence + 1, stored.hash),
@@ -117,14 +119,14 @@ mod tests {
             elsewhere,
         ] {
             assert_eq!(
-                violations(CommitChecker::new(&sqlite_url(&folder)), &false_receipt).len(),
+                violations(CommitChecker::new(&StoreAddress::sqlite(&folder)), &false_receipt).len(),
                 1,
                 "{false_receipt:?}"
             );
         }
         let nowhere = CommitChecker {
             patience: Duration::from_millis(100),
-            ..CommitChecker::new(&sqlite_url(&folder.join("nowhere")))
+            ..CommitChecker::new(&StoreAddress::sqlite(&folder.join("nowhere")))
         };
         assert_eq!(violations(nowhere, &receipt(1, stored.hash)).len(), 1);
     }

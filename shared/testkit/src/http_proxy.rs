@@ -13,6 +13,7 @@ use keepsake_protocol::downlink::Down;
 use keepsake_protocol::receipt::Receipt;
 
 use crate::commit_checker::CommitChecker;
+use crate::store_probe::StoreAddress;
 use crate::tcp_proxy::TcpProxy;
 
 /// A fault in an exchange.
@@ -51,8 +52,8 @@ pub struct HttpProxy {
 }
 
 impl HttpProxy {
-    /// `cloud_port`: of the cloud's HTTP listener; `database`: the URL of the cloud's.
-    pub fn start(cloud_port: u16, database: &str) -> Self {
+    /// `cloud_port`: of the cloud's HTTP listener; `database`: of the cloud.
+    pub fn start(cloud_port: u16, database: &StoreAddress) -> Self {
         let seen = Arc::new(Observations {
             checker: CommitChecker::new(database),
             fault: Mutex::default(),

@@ -79,7 +79,7 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store_probe::sqlite_url;
+    use crate::store_probe::StoreAddress;
     use crate::store_probe::tests::{ScratchStore, caught, with_one_picture};
     use keepsake_provision::temp_dir::TempDir;
 
@@ -88,7 +88,7 @@ mod tests {
         let folder = TempDir::new("audit");
         let named = with_one_picture(&folder);
         change(&ScratchStore::open(&folder), named);
-        let store = StoreProbe::open(&sqlite_url(&folder)).unwrap();
+        let store = StoreProbe::open(&StoreAddress::sqlite(&folder)).unwrap();
         let confirmed = [&[named], confirmed].concat();
         caught(|| audit(&store, &confirmed, &photos::all(&photos::folder())))
     }

@@ -16,6 +16,7 @@ use keepsake_protocol::{Hash, codec};
 
 use crate::commit_checker::CommitChecker;
 use crate::mqtt_client::{Packet, Publication};
+use crate::store_probe::StoreAddress;
 use crate::tcp_proxy::TcpProxy;
 
 /// The observations over all connections.
@@ -35,8 +36,8 @@ pub struct MqttProxy {
 }
 
 impl MqttProxy {
-    /// `broker_port`: of the broker, which need not be up yet; `database`: the URL of the cloud's.
-    pub fn start(broker_port: u16, database: &str) -> Self {
+    /// `broker_port`: of the broker, which need not be up yet; `database`: of the cloud.
+    pub fn start(broker_port: u16, database: &StoreAddress) -> Self {
         let seen = Arc::new(Observations {
             checker: CommitChecker::new(database),
             devices: Mutex::default(),
@@ -220,7 +221,7 @@ mod tests {
 
     use super::*;
     use crate::photos;
-    use crate::store_probe::sqlite_url;
+    use crate::store_probe::StoreAddress;
     use crate::store_probe::tests::{caught, with_one_picture};
     use keepsake_provision::temp_dir::TempDir;
 
@@ -231,7 +232,7 @@ mod tests {
         with_one_picture(&folder);
         let payload = payload(&photos::all(&photos::folder())[0]);
         let broker = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = MqttProxy::start(broker.local_addr().unwrap().port(), &sqlite_url(&folder));
+        let proxy = MqttProxy::start(broker.local_addr().unwrap().port(), &StoreAddress::sqlite(&folder));
         let mut cloud = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
         let (mut broker, _) = broker.accept().unwrap();
 

@@ -12,6 +12,7 @@ use keepsake_protocol::topic::MessageKind;
 
 use crate::commit_checker::CommitChecker;
 use crate::mqtt_client::Client;
+use crate::store_probe::StoreAddress;
 use keepsake_provision::process::eventually;
 
 #[derive(Debug)]
@@ -31,8 +32,8 @@ pub struct ReceiptObserver {
 }
 
 impl ReceiptObserver {
-    /// `mqtt_port`: of the broker; `database`: the URL of the cloud's.
-    pub fn start(mqtt_port: u16, database: &str) -> Self {
+    /// `mqtt_port`: of the broker; `database`: of the cloud.
+    pub fn start(mqtt_port: u16, database: &StoreAddress) -> Self {
         let seen = Arc::new(Observations {
             checker: CommitChecker::new(database),
             receipt_count: AtomicUsize::new(0),

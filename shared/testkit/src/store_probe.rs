@@ -2,7 +2,8 @@
 //! Never writes.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keepsake_protocol::capture::FrameHeader;
@@ -16,10 +17,24 @@ use tokio::runtime::Runtime;
 /// A stopped server answers nothing: the query has failed then.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Returns the URL of the SQLite database that a cloud creates in its data directory by default, to read it.
-pub(crate) fn sqlite_url(data: &Path) -> String {
-    let file = SqliteConnectOptions::new().filename(data.join("keepsake.sqlite"));
-    file.read_only(true).to_url_lossy().into()
+/// Where a cloud stores everything.
+#[derive(Debug, Clone)]
+pub struct StoreAddress {
+    /// The URL of the database.
+    pub(crate) url: String,
+    /// The data directory.
+    pub(crate) data: PathBuf,
+}
+
+impl StoreAddress {
+    /// Returns the SQLite database that a cloud creates in its data directory by default, to read it.
+    pub(crate) fn sqlite(data: &Path) -> Self {
+        let file = SqliteConnectOptions::new().filename(data.join("keepsake.sqlite"));
+        Self {
+            url: file.read_only(true).to_url_lossy().into(),
+            data: data.to_owned(),
+        }
+    }
 }
 
 /// A stored picture with its bytes.
@@ -46,17 +61,23 @@ pub struct Tombstone {
 pub struct StoreProbe {
     runtime: Runtime,
     connection: RefCell<AnyConnection>,
+    /// The directory of the parts of unfinished captures.
+    parts: PathBuf,
 }
 
 type AnyQuery<'q> = Query<'q, Any, AnyArguments>;
 
 impl StoreProbe {
     /// Opens an existing database.
-    pub fn open(url: &str) -> sqlx::Result<Self> {
+    pub fn open(store: &StoreAddress) -> sqlx::Result<Self> {
         sqlx::any::install_default_drivers();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let connection = runtime.block_on(within(AnyConnection::connect(url)))?;
-        Ok(Self { runtime, connection: RefCell::new(connection) })
+        let connection = runtime.block_on(within(AnyConnection::connect(&store.url)))?;
+        Ok(Self {
+            runtime,
+            connection: RefCell::new(connection),
+            parts: store.data.join("parts"),
+        })
     }
 
     /// Returns the highest fate that this capture has with this hash.
@@ -81,36 +102,39 @@ impl StoreProbe {
         Ok(self.count(query.bind(message.0.to_vec()))? > 0)
     }
 
-    /// Returns whether the bytes that follow this header are committed: as a picture, or as parts of one.
+    /// Returns whether the bytes that follow this header are stored: as parts, or committed as a picture.
     pub fn has_bytes_of(&self, header: &FrameHeader) -> sqlx::Result<bool> {
-        self.run(async |connection| {
-            // In one transaction: a picture that is completed between two queries would be in neither table.
-            let mut transaction = connection.begin().await?;
-            let whole: i64 = bind_capture(
-                sqlx::query("SELECT COUNT(*) FROM fate WHERE spool = ? AND sequence = ? AND hash = ? AND fate >= 2"),
-                header,
-            )
-            .fetch_one(&mut *transaction)
-            .await?
-            .try_get(0)?;
-            if whole > 0 {
-                return Ok(true);
+        // The parts first: they are removed only after the picture is committed.
+        let capture = format!("{}-{}-{}-", header.capture.spool, header.capture.sequence.get(), header.capture.hash);
+        let mut covered = header.offset;
+        for (start, len) in self.parts_of(|name| name.starts_with(&capture)) {
+            if start <= covered {
+                covered = covered.max(start + len);
             }
-            let parts = bind_capture(
-                sqlx::query("SELECT start, len FROM part WHERE spool = ? AND sequence = ? AND hash = ? ORDER BY start"),
-                header,
-            )
-            .fetch_all(&mut *transaction)
-            .await?;
-            let mut covered = header.offset;
-            for part in parts {
-                let (start, len) = (number(&part, 0)?, number(&part, 1)?);
-                if start <= covered {
-                    covered = covered.max(start + len);
-                }
-            }
-            Ok(covered >= header.offset + header.len)
-        })
+        }
+        if covered >= header.offset + header.len {
+            return Ok(true);
+        }
+        let whole = "SELECT COUNT(*) FROM fate WHERE spool = ? AND sequence = ? AND hash = ? AND fate >= 2";
+        Ok(self.count(bind_capture(sqlx::query(whole), header))? > 0)
+    }
+
+    /// Returns start and length of the parts whose files are complete, in their order.
+    fn parts_of(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<(u64, u64)> {
+        let entries = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+        let captures = entries(self.parts.clone()).flat_map(|device| entries(device.path()));
+        let wanted = captures.filter(|capture| capture.file_name().to_str().is_some_and(&is_wanted));
+        let mut parts: Vec<(u64, u64)> = wanted
+            .flat_map(|capture| entries(capture.path()))
+            .filter_map(|file| {
+                let name = file.file_name().into_string().ok()?;
+                let mut fields = name.split('-').map(str::parse::<u64>);
+                let (start, len) = (fields.next()?.ok()?, fields.next()?.ok()?);
+                (file.metadata().ok()?.len() == len).then_some((start, len))
+            })
+            .collect();
+        parts.sort_unstable();
+        parts
     }
 
     /// Calls `each` for every stored picture, in the order of spool and sequence.
@@ -168,9 +192,9 @@ impl StoreProbe {
         self.count(sqlx::query("SELECT COUNT(*) FROM picture WHERE thumbnail = 0"))
     }
 
-    /// Returns the number of committed parts of incomplete pictures; 0 as well while the database is away.
-    pub fn part_count(&self) -> u64 {
-        self.count(sqlx::query("SELECT COUNT(*) FROM part")).unwrap_or(0)
+    /// Returns the number of stored parts of incomplete pictures.
+    pub fn part_count(&self) -> usize {
+        self.parts_of(|_| true).len()
     }
 
     fn count(&self, query: AnyQuery<'_>) -> sqlx::Result<u64> {
@@ -240,7 +264,8 @@ pub(crate) mod tests {
             let file = data.join("keepsake.sqlite");
             let new = !file.exists();
             let file = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-            let scratch = Self(StoreProbe::open(file.to_url_lossy().as_str()).unwrap());
+            let address = StoreAddress { url: file.to_url_lossy().into(), data: data.to_owned() };
+            let scratch = Self(StoreProbe::open(&address).unwrap());
             if new {
                 let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite.sql");
                 for statement in fs::read_to_string(tables).unwrap().split_terminator(";\n") {
@@ -299,7 +324,6 @@ pub(crate) mod tests {
     fn bytes_are_committed_when_all_of_them_are() {
         let folder = keepsake_provision::temp_dir::TempDir::new("store");
         let stored = with_one_picture(&folder);
-        let database = ScratchStore::open(&folder);
         let header = |sequence: u64, offset: u64, len: u64| -> FrameHeader {
             let mut header = crate::photos::frame_header(stored.spool, sequence, b"");
             header["hash"] = serde_json::json!(Hash([5; 32]));
@@ -308,12 +332,13 @@ pub(crate) mod tests {
             }
             serde_json::from_value(header).unwrap()
         };
-        for (start, len) in [(0_i64, 40_i64), (30, 30), (80, 20)] {
-            let part =
-                sqlx::query("INSERT INTO part (spool, sequence, hash, start, len, bytes) VALUES (?, 2, ?, ?, ?, X'')");
-            database.execute(part.bind(stored.spool.0.to_vec()).bind(vec![5_u8; 32]).bind(start).bind(len));
+        let capture = format!("{}-2-{}-100", stored.spool, Hash([5; 32]));
+        let capture = folder.join("parts/porch").join(capture);
+        fs::create_dir_all(&capture).unwrap();
+        for (start, len, written) in [(0, 40, 40), (30, 30, 30), (60, 10, 9), (80, 20, 20)] {
+            fs::write(capture.join(format!("{start}-{len}-00c0ffee")), vec![0; written]).unwrap();
         }
-        let store = StoreProbe::open(&sqlite_url(&folder)).unwrap();
+        let store = StoreProbe::open(&StoreAddress::sqlite(&folder)).unwrap();
         for (offset, len, committed) in [
             (0, 60, true),
             (40, 20, true),

@@ -35,6 +35,8 @@ pub(crate) struct System {
     warnings: Vec<String>,
     free_bytes: Option<u64>,
     quarantined: u64,
+    /// Pictures that wait for their thumbnail.
+    thumbnails_pending: u64,
     capture_bytes_max: u64,
 }
 
@@ -77,6 +79,7 @@ pub(crate) async fn system(State(state): State<AppState>) -> HttpResult<Json<Sys
         warnings: warnings(&state),
         free_bytes: hold.free_bytes,
         quarantined: state.store.quarantine_count().await?,
+        thumbnails_pending: state.metrics.pending_thumbnails(),
         capture_bytes_max: state.config.capture_bytes_max,
     }))
 }

@@ -128,15 +128,19 @@ pub(crate) async fn thumbnail(
 ) -> HttpResult<Response> {
     let picture = find(&state, &id).await?;
     if picture.thumbnail != Thumbnail::Ready {
-        return Err(Problem::not_found("small version of this picture, or not yet"));
+        return Err(Problem::not_found("thumbnail of this picture, or not yet"));
     }
     let etag = format!("\"{}-small\"", picture.hash);
     if let Some(unchanged) = unchanged(&headers, &etag) {
         return Ok(unchanged);
     }
-    let bytes = state.store.thumbnail(picture.arrival).await?;
-    let bytes = bytes.ok_or_else(|| Problem::not_found("small version of this picture"))?;
-    Ok(sent(bytes, "image/jpeg", &etag))
+    if let Some(jpeg) = state.store.thumbnail(picture.arrival).await? {
+        return Ok(sent(jpeg, "image/jpeg", &etag));
+    }
+    // A small picture serves as its own thumbnail.
+    let bytes = state.store.image(picture.arrival).await?;
+    let bytes = bytes.ok_or_else(|| Problem::not_found("such picture"))?;
+    Ok(sent(bytes, picture.content_type.as_str(), &etag))
 }
 
 /// Row and bytes go, the fate stays `deleted`: whatever a camera brings of it later is not stored again.

@@ -76,16 +76,12 @@ async fn keep(state: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<P
         let why = format!("Uploads are paused: {reason}.");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
-    // Only the size of the picture is wanted here; its small version is made after the commit, like all others.
+    // Only the size of the picture is wanted here; its thumbnail is made after the commit, like all others.
     let decoded = state.decoder.decode(image.to_vec(), content_type).await;
-    let small = decoded.small.as_ref();
-    let upload = Upload {
-        content_type,
-        width: small.map_or(0, |small| small.width),
-        height: small.map_or(0, |small| small.height),
-        damaged: decoded.damaged,
-    };
-    let picture = state.store.upload(device, &image, upload, now_us()).await?;
+    let size = decoded.thumbnail.as_ref().map(|thumbnail| (thumbnail.width, thumbnail.height));
+    let (width, height) = size.unwrap_or((0, 0));
+    let upload = Upload { content_type, width, height, damaged: decoded.damaged };
+    let picture = state.store.upload(device, image, upload, now_us()).await?;
     state.live.publish(ChangeEvent::Pictures);
     state.live.publish(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
     state.thumbnails.notify_one();

@@ -202,7 +202,7 @@ async fn command_view(store: &store::Store, command: store::Command) -> HttpResu
     if let Some(capture) = command.capture.filter(|_| command.command == CommandKind::Snap) {
         stored = store.pictures_of(capture).await?.first().map(|picture| (picture.id(), picture.stored_us));
         if stored.is_none() {
-            uploading = store.progress(capture).await?;
+            uploading = store.progress(capture);
         }
     }
     Ok(templates::CommandView { command, uploading, stored })
@@ -231,6 +231,7 @@ async fn gallery_view(state: &AppState, asked: &GalleryQuery) -> HttpResult<temp
     Ok(templates::GalleryView {
         cameras: cameras.into_iter().map(|(device, _)| device).collect(),
         total: store.picture_count(device.as_ref()).await?,
+        pending_thumbnails: state.metrics.pending_thumbnails(),
         newer: cursor(pictures.first(), newer),
         older: cursor(pictures.last(), older),
         pictures,

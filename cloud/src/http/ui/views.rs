@@ -109,6 +109,8 @@ pub struct GalleryView {
     pub pictures: Vec<Picture>,
     /// The number of pictures with this filter.
     pub total: u64,
+    /// The number of pictures of all cameras that wait for their thumbnail.
+    pub pending_thumbnails: u64,
     /// Value of `?after=` that leads to the 100 pictures next to these on the newer side; absent on the first page.
     pub newer: Option<PictureCursor>,
     /// Value of `?before=` that leads to older ones; absent on the last page.

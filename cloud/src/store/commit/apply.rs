@@ -11,16 +11,17 @@ use keepsake_protocol::{CaptureId, DeviceId, Hash};
 use sqlx::AnyConnection;
 
 use crate::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry, picture_id};
+use crate::objects::DurableObject;
 use crate::store::bind::Key;
-use crate::store::commit::part::PartOutcome;
 use crate::store::commit::picture_batch::{Dedup, NewPicture, Number};
 use crate::store::commit::totals::BatchTotals;
 use crate::store::commit::upload::Upload;
 use crate::store::commit::{
-    boot_clock, capture_order, device, event, fate, inventory, part, picture_batch, quarantine, spool, tombstone,
+    boot_clock, capture_order, device, event, fate, inventory, picture_batch, quarantine, spool, tombstone,
 };
 use crate::store::error::Result;
 use crate::store::open::Store;
+use crate::store::parts::{BatchParts, PartOutcome, part_key};
 use crate::store::query::commands;
 
 /// The time after which a camera may offer again what this cloud has no room for, seconds.
@@ -34,16 +35,20 @@ impl Store {
     /// committed again.
     pub async fn commit(&self, operations: &[IngestOp], now_us: i64) -> Result<Vec<CommitOutcome>> {
         self.with_timeout(async {
+            let mut parts = self.put_parts(operations, now_us).await?;
             let mut tx = self.begin("begin a batch").await?;
-            match self.apply_all(&mut tx, operations, now_us).await {
+            match self.apply_all(&mut tx, operations, &mut parts, now_us).await {
                 Ok(outcomes) => {
                     tx.commit("commit a batch").await?;
+                    self.parts.remove(parts.settled).await;
+                    self.delete_objects(parts.objects.into_values()).await;
                     Ok(outcomes)
                 }
                 Err(error) => {
                     if error.is_race() {
                         tx.rollback().await;
                     }
+                    self.delete_objects(parts.objects.into_values().chain(parts.named)).await;
                     Err(error)
                 }
             }
@@ -55,6 +60,7 @@ impl Store {
         &self,
         tx: &mut AnyConnection,
         operations: &[IngestOp],
+        parts: &mut BatchParts,
         now_us: i64,
     ) -> Result<Vec<CommitOutcome>> {
         let mut speakers = BTreeMap::new();
@@ -67,6 +73,7 @@ impl Store {
         let mut rest = operations;
         while let Some(operation) = rest.first() {
             if operation.device().is_some_and(|device| rejected.contains(device)) {
+                parts.settled.extend(part_key(operation));
                 outcomes.push(self.reject_for_space(tx, operation, now_us).await?);
                 rest = &rest[1..];
                 continue;
@@ -78,7 +85,20 @@ impl Store {
                 .map_while(new_picture)
                 .collect();
             if pictures.is_empty() {
-                outcomes.push(self.apply(tx, &mut totals, operation, now_us).await?);
+                let outcome = match (operation, parts.outcomes.remove(&outcomes.len())) {
+                    (IngestOp::Capture { device, header, .. }, Some(part)) => {
+                        let object = parts.objects.get(&outcomes.len());
+                        self.apply_part(tx, &mut totals, device, header, (part, object), now_us).await?
+                    }
+                    _ => self.apply(tx, operation, now_us).await?,
+                };
+                if let CommitOutcome::Stored { arrival: Some(_), .. } = outcome {
+                    parts.named.extend(parts.objects.remove(&outcomes.len()));
+                }
+                if !matches!(outcome, CommitOutcome::PartStored) {
+                    parts.settled.extend(part_key(operation));
+                }
+                outcomes.push(outcome);
                 rest = &rest[1..];
                 continue;
             }
@@ -96,17 +116,8 @@ impl Store {
         Ok(outcomes)
     }
 
-    async fn apply(
-        &self,
-        tx: &mut AnyConnection,
-        totals: &mut BatchTotals,
-        operation: &IngestOp,
-        now_us: i64,
-    ) -> Result<CommitOutcome> {
+    async fn apply(&self, tx: &mut AnyConnection, operation: &IngestOp, now_us: i64) -> Result<CommitOutcome> {
         match operation {
-            IngestOp::Capture { device, header, bytes } => {
-                self.apply_part(tx, totals, device, header, bytes, now_us).await
-            }
             IngestOp::Tombstone { device, tombstone, hash, payload } => {
                 spool::touch_spool(tx, device, tombstone.spool, tombstone.last().next(), now_us).await?;
                 tombstone::insert(tx, device, tombstone, *hash, payload, now_us).await?;
@@ -123,7 +134,7 @@ impl Store {
             }
             IngestOp::Inventory { device, inventory } => {
                 spool::touch_spool(tx, device, inventory.spool, inventory.next, now_us).await?;
-                let (stored, want) = inventory::answer_inventory(tx, inventory).await?;
+                let (stored, want) = inventory::answer_inventory(tx, &self.parts, inventory).await?;
                 Ok(CommitOutcome::InventoryAnswered(Receipt {
                     stored,
                     want,
@@ -139,7 +150,9 @@ impl Store {
                 commands::record_stage(tx, device, reply, now_us).await?;
                 Ok(CommitOutcome::ReplyStored)
             }
-            IngestOp::Upload { .. } => unreachable!("a whole picture is stored with its batch"),
+            IngestOp::Capture { .. } | IngestOp::Upload { .. } => {
+                unreachable!("whole pictures and parts are stored with their batch")
+            }
             IngestOp::Quarantine(entry) => {
                 quarantine::insert(tx, entry, now_us, &self.limits).await?;
                 Ok(CommitOutcome::Quarantined)
@@ -150,14 +163,14 @@ impl Store {
         }
     }
 
-    /// Stores a part, or the picture that it completes.
+    /// Notes that a part is here, or stores the picture that it completes.
     async fn apply_part(
         &self,
         tx: &mut AnyConnection,
         totals: &mut BatchTotals,
         device: &DeviceId,
         header: &FrameHeader,
-        bytes: &[u8],
+        (part, object): (PartOutcome, Option<&DurableObject>),
         now_us: i64,
     ) -> Result<CommitOutcome> {
         let record = &header.capture;
@@ -166,13 +179,14 @@ impl Store {
         if fate::is_settled(tx, Key::of(record)).await? {
             return Ok(CommitOutcome::Stored { id, arrival: None });
         }
-        match part::insert(tx, device, header, bytes, now_us, &self.limits).await? {
+        match part {
             PartOutcome::Unfinished => Ok(CommitOutcome::PartStored),
             PartOutcome::Whole(whole) => {
                 let whole = NewPicture {
                     device,
                     hash: record.hash,
                     bytes: &whole,
+                    object,
                     number: Number::OfCamera(header),
                 };
                 let new = picture_batch::insert(tx, totals, &[whole], now_us).await?.pop().flatten();
@@ -234,7 +248,7 @@ impl Store {
                 topic: format!("an upload of {device}"),
                 reason: REASON.to_owned(),
                 hash: *hash,
-                bytes: bytes.clone(),
+                bytes: bytes.data.clone(),
             };
             quarantine::insert(tx, &entry, now_us, &self.limits).await?;
             return Ok(CommitOutcome::Quarantined);
@@ -252,7 +266,8 @@ fn new_picture(operation: &IngestOp) -> Option<NewPicture<'_>> {
         IngestOp::Capture { device, header, bytes } if header.is_whole() => Some(NewPicture {
             device,
             hash: header.capture.hash,
-            bytes,
+            bytes: &bytes.data,
+            object: bytes.object.as_ref(),
             number: Number::OfCamera(header),
         }),
         IngestOp::Upload {
@@ -266,7 +281,8 @@ fn new_picture(operation: &IngestOp) -> Option<NewPicture<'_>> {
         } => Some(NewPicture {
             device,
             hash: *hash,
-            bytes,
+            bytes: &bytes.data,
+            object: bytes.object.as_ref(),
             number: Number::OfCloud {
                 upload: Upload {
                     content_type: *content_type,

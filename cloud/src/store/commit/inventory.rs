@@ -7,9 +7,10 @@ use keepsake_protocol::status::SpoolInventory;
 use keepsake_protocol::{DeviceId, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::bind::{Key, id, sequence, to_bigint};
-use crate::store::commit::{fate, part, tombstone};
+use crate::store::bind::{id, sequence, to_bigint};
+use crate::store::commit::{fate, tombstone};
 use crate::store::error::Result;
+use crate::store::parts::Parts;
 use crate::store::statement::sql;
 
 /// A card that has been silent for so long while another speaks in its place was replaced, microseconds.
@@ -77,6 +78,7 @@ pub(crate) async fn replace(
 /// Returns the captures of an inventory page that are here, and the missing bytes of the unfinished ones.
 pub(crate) async fn answer_inventory(
     tx: &mut AnyConnection,
+    parts: &Parts,
     have: &Inventory,
 ) -> Result<(Vec<(Sequence, HashPrefix)>, Vec<ResendRequest>)> {
     /// Captures this close together are looked up by one query.
@@ -94,16 +96,14 @@ pub(crate) async fn answer_inventory(
         let mut known = fate::settled(tx, have.spool, span).await?;
         known.extend(tombstone::within(tx, have.spool, span).await?);
         known.sort_unstable();
-        let unfinished = part::unfinished(tx, have.spool, span).await?;
+        let unfinished = parts.unfinished(have.spool, span);
         for entry in window {
             if known.binary_search(entry).is_ok() {
                 stored.push(*entry);
-            } else if let Some((_, _, hash)) =
+            } else if let Some((_, _, missing)) =
                 unfinished.iter().find(|(sequence, prefix, _)| (*sequence, *prefix) == *entry)
             {
-                let key = Key { spool: have.spool, sequence: entry.0, hash: *hash };
-                let ranges = part::missing(tx, key).await?;
-                want.push(ResendRequest { sequence: entry.0, ranges });
+                want.push(ResendRequest { sequence: entry.0, ranges: missing.clone() });
             }
         }
     }

@@ -8,7 +8,6 @@ pub(crate) mod device;
 pub(crate) mod event;
 pub(crate) mod fate;
 pub(crate) mod inventory;
-pub(crate) mod part;
 pub(crate) mod picture;
 pub(crate) mod picture_batch;
 pub(crate) mod quarantine;

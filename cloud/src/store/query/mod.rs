@@ -9,6 +9,6 @@ pub(crate) mod sessions;
 pub(crate) mod settings;
 mod space;
 pub(crate) mod spools;
-mod thumbnails;
+pub(crate) mod thumbnails;
 pub(crate) mod tokens;
 pub(crate) mod users;

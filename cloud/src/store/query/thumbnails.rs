@@ -1,70 +1,214 @@
-//! Table `thumbnail`: the queue of pictures that need one, and the results.
+//! Table `thumbnail`: the pictures that need one, and the results.
 
+use std::collections::HashSet;
+
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use crate::store::address::Address;
+use crate::store::bind::from_bigint;
 use crate::store::error::Result;
 use crate::store::open::Store;
 use crate::store::picture::{Picture, Thumbnail};
 use crate::store::query::pictures::{read, select};
-use crate::store::statement::sql;
+use crate::store::statement::{Bind, Statement, sql};
+
+/// The result of decoding one picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedThumbnail {
+    pub arrival: i64,
+    /// Ready or none.
+    pub state: Thumbnail,
+    /// JPEG; absent when there is none, or when the picture itself serves as its thumbnail.
+    pub jpeg: Option<Vec<u8>>,
+    /// The average colour, 0xRRGGBB.
+    pub color: Option<u32>,
+    /// The bytes do not decode.
+    pub damaged: bool,
+}
+
+/// The limits of one claim.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimLimits {
+    pub pictures_max: u32,
+    /// The claim ends with the picture that reaches this size, bytes of all its pictures.
+    pub bytes_max: u64,
+    /// A picture that was claimed this often without a result gets no thumbnail.
+    pub attempts_max: u32,
+}
 
 impl Store {
-    /// Returns the picture that arrived last of those without a thumbnail, and counts the attempt: if decoding it kills
-    /// the program, it is not tried for ever. Pictures that were tried `attempts_max` times get no thumbnail; they are
-    /// not marked as damaged, because the program may have ended for any reason.
-    pub async fn begin_thumbnail(&self, attempts_max: u32) -> Result<Option<Picture>> {
+    /// Stores finished thumbnails, and claims the pictures that arrived last of those without one, in one transaction.
+    ///
+    /// A claim counts as an attempt: if decoding a picture kills the program, it is not tried for ever. Such a picture
+    /// is not marked as damaged, because the program may have ended for any reason. A picture whose last attempt had no
+    /// result is claimed alone, so that it costs no other picture an attempt.
+    ///
+    /// `unread`: pictures whose bytes could not be read; their attempts do not count.
+    pub async fn next_thumbnails(
+        &self,
+        finished: &[FinishedThumbnail],
+        unread: &[i64],
+        limits: ClaimLimits,
+    ) -> Result<Vec<Picture>> {
         self.with_timeout(async {
-            let mut tx = self.begin("begin a thumbnail").await?;
-            sql("UPDATE picture SET thumbnail = ? WHERE thumbnail = ? AND thumbnail_attempts >= ?")
-                .bind((Thumbnail::None.column(), Thumbnail::Pending.column(), attempts_max))
-                .execute(&mut *tx, "give up on thumbnails")
-                .await?;
-            let row = select("WHERE thumbnail = ? ORDER BY arrival DESC LIMIT 1")
-                .bind(Thumbnail::Pending.column())
-                .fetch_optional(&mut *tx, "find a picture without a thumbnail")
-                .await?;
-            let picture = row.as_ref().map(read).transpose()?;
-            if let Some(picture) = &picture {
-                sql("UPDATE picture SET thumbnail_attempts = thumbnail_attempts + 1 WHERE arrival = ?")
-                    .bind(picture.arrival)
-                    .execute(&mut *tx, "note an attempt at a thumbnail")
-                    .await?;
-            }
-            tx.commit("commit the attempt at a thumbnail").await?;
-            Ok(picture)
+            let mut tx = self.begin("begin thumbnails").await?;
+            finish(&mut tx, finished).await?;
+            update(&mut tx, "thumbnail_attempts = 0", unread).await?;
+            // Another connection may be inserting or claiming the newest ones; they are not waited for.
+            let lock = match self.connector.address() {
+                Address::Folder(_) => "",
+                Address::Server(_) => " FOR UPDATE SKIP LOCKED",
+            };
+            let claimed = claim(&mut tx, lock, limits).await?;
+            update(&mut tx, "thumbnail_attempts = thumbnail_attempts + 1", &claimed).await?;
+            let pictures = read_claimed(&mut tx, &claimed).await?;
+            tx.commit("commit thumbnails").await?;
+            Ok(pictures)
         })
         .await
     }
 
-    /// Stores the thumbnail of a picture with its average colour, or that there is none, and whether the bytes are
-    /// damaged.
-    pub async fn finish_thumbnail(&self, arrival: i64, made: Option<(&[u8], u32)>, damaged: bool) -> Result<()> {
-        self.with_timeout(async {
-            let mut tx = self.begin("begin keeping a thumbnail").await?;
-            sql("DELETE FROM thumbnail WHERE arrival = ?")
-                .bind(arrival)
-                .execute(&mut *tx, "replace a thumbnail")
-                .await?;
-            if let Some((bytes, _)) = made {
-                sql("INSERT INTO thumbnail (arrival, bytes) VALUES (?, ?)")
-                    .bind((arrival, bytes))
-                    .execute(&mut *tx, "keep a thumbnail")
-                    .await?;
+    /// Returns the number of pictures that wait for their thumbnail.
+    pub async fn pending_thumbnails(&self) -> Result<u64> {
+        let pending: Option<i64> = sql(COUNT)
+            .bind(Thumbnail::Pending.column())
+            .value(self, "count the pictures without a thumbnail")
+            .await?;
+        Ok(pending.map_or(0, from_bigint))
+    }
+}
+
+const COUNT: &str = "SELECT COUNT(*) FROM picture WHERE thumbnail = ?";
+/// One range of an index, however many pictures wait.
+const PENDING: &str =
+    "SELECT arrival, bytes, thumbnail_attempts FROM picture WHERE thumbnail = ? ORDER BY arrival DESC LIMIT ?";
+
+/// Stores the results of pictures that still exist.
+async fn finish(tx: &mut AnyConnection, finished: &[FinishedThumbnail]) -> Result<()> {
+    if finished.is_empty() {
+        return Ok(());
+    }
+    let existing = with_marks("SELECT arrival FROM picture WHERE arrival IN (", finished.len(), "?", ")");
+    let existing: Vec<i64> = bind_all(existing, finished.iter().map(|one| one.arrival))
+        .scalars(&mut *tx, "look for pictures with a new thumbnail")
+        .await?;
+    let existing: HashSet<i64> = existing.into_iter().collect();
+    let finished: Vec<_> = finished.iter().filter(|one| existing.contains(&one.arrival)).collect();
+    let jpegs: Vec<_> = finished.iter().filter_map(|one| Some((one.arrival, one.jpeg.as_deref()?))).collect();
+    if !jpegs.is_empty() {
+        // Replaces, because the commit of an earlier try may have succeeded although it reported an error.
+        bind_all(
+            with_marks("REPLACE INTO thumbnail (arrival, bytes) VALUES ", jpegs.len(), "(?, ?)", ""),
+            jpegs,
+        )
+        .execute(&mut *tx, "store thumbnails")
+        .await?;
+    }
+    if finished.is_empty() {
+        return Ok(());
+    }
+    let whens = |column: &str, end: &str| {
+        format!("{column} = CASE arrival{} END{end}", " WHEN ? THEN ?".repeat(finished.len()))
+    };
+    let (state, damaged, color) = (whens("thumbnail", ", "), whens("damaged", ", "), whens("color", ""));
+    let head = format!("UPDATE picture SET {state}{damaged}{color} WHERE arrival IN (");
+    let statement = with_marks(&head, finished.len(), "?", ")");
+    let statement = bind_all(statement, finished.iter().map(|one| (one.arrival, one.state.column())));
+    let statement = bind_all(statement, finished.iter().map(|one| (one.arrival, one.damaged)));
+    let statement = bind_all(statement, finished.iter().map(|one| (one.arrival, one.color.map(i64::from))));
+    bind_all(statement, finished.iter().map(|one| one.arrival))
+        .execute(tx, "note the results of thumbnails")
+        .await?;
+    Ok(())
+}
+
+/// Returns the pictures to decode next, newest first, and gives up on those that were tried too often.
+async fn claim(tx: &mut AnyConnection, lock: &str, limits: ClaimLimits) -> Result<Vec<i64>> {
+    let statement = format!("{PENDING}{lock}");
+    let mut claimed = Vec::new();
+    loop {
+        let rows = sql(AssertSqlSafe(statement.clone()))
+            .bind((Thumbnail::Pending.column(), limits.pictures_max))
+            .fetch_all(&mut *tx, "find pictures without a thumbnail")
+            .await?;
+        let (mut given_up, mut bytes) = (Vec::new(), 0);
+        for row in &rows {
+            let (arrival, attempts): (i64, i64) = (row.get(0), row.get(2));
+            if attempts >= i64::from(limits.attempts_max) {
+                given_up.push(arrival);
+                continue;
             }
-            sql("UPDATE picture SET thumbnail = ?, damaged = ?, color = ? WHERE arrival = ?")
-                .bind((
-                    if made.is_some() {
-                        Thumbnail::Ready
-                    } else {
-                        Thumbnail::None
-                    }
-                    .column(),
-                    damaged,
-                    made.map(|(_, color)| i64::from(color)),
-                    arrival,
-                ))
-                .execute(&mut *tx, "note a thumbnail")
-                .await?;
-            tx.commit("commit a thumbnail").await
-        })
-        .await
+            let alone = attempts > 0;
+            if bytes >= limits.bytes_max || (alone && !claimed.is_empty()) {
+                break;
+            }
+            claimed.push(arrival);
+            bytes += from_bigint(row.get(1));
+            if alone {
+                break;
+            }
+        }
+        update(tx, &format!("thumbnail = {}", Thumbnail::None.column()), &given_up).await?;
+        if !claimed.is_empty() || given_up.is_empty() {
+            return Ok(claimed);
+        }
+    }
+}
+
+async fn read_claimed(tx: &mut AnyConnection, claimed: &[i64]) -> Result<Vec<Picture>> {
+    if claimed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rest = format!("WHERE arrival IN ({}) ORDER BY arrival DESC", marks("?", claimed.len()));
+    let rows = bind_all(select(&rest), claimed.iter().copied())
+        .fetch_all(tx, "read pictures without a thumbnail")
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+async fn update(tx: &mut AnyConnection, set: &str, arrivals: &[i64]) -> Result<()> {
+    if arrivals.is_empty() {
+        return Ok(());
+    }
+    let head = format!("UPDATE picture SET {set} WHERE arrival IN (");
+    bind_all(with_marks(&head, arrivals.len(), "?", ")"), arrivals.iter().copied())
+        .execute(tx, "note attempts at thumbnails")
+        .await?;
+    Ok(())
+}
+
+fn marks(mark: &str, count: usize) -> String {
+    vec![mark; count].join(", ")
+}
+
+fn with_marks(head: &str, count: usize, mark: &str, tail: &str) -> Statement {
+    sql(AssertSqlSafe(format!("{head}{}{tail}", marks(mark, count))))
+}
+
+fn bind_all<V: Bind>(statement: Statement, values: impl IntoIterator<Item = V>) -> Statement {
+    values.into_iter().fold(statement, Statement::bind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::limits::Limits;
+
+    #[tokio::test]
+    async fn pictures_are_claimed_and_counted_by_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Limits::default()).await.unwrap();
+        for (statement, expected) in [
+            (PENDING, "SEARCH picture USING INDEX picture_thumbnail (thumbnail=?)"),
+            (COUNT, "SEARCH picture USING COVERING INDEX picture_thumbnail (thumbnail=?)"),
+        ] {
+            let explain = format!("EXPLAIN QUERY PLAN {statement}");
+            let plan = sqlx::query(AssertSqlSafe(explain))
+                .fetch_all(&mut *store.reader().await.unwrap())
+                .await
+                .unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            assert_eq!(plan, [expected]);
+        }
     }
 }

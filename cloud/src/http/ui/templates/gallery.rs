@@ -33,6 +33,9 @@ pub fn gallery_page(page: &PageContext, view: &GalleryView) -> Markup {
                 button.button type="submit" { (t!(lang, "show")) }
             }
             p { (t!(lang, "picture-count", count = view.total)) }
+            @if view.pending_thumbnails > 0 {
+                p { (t!(lang, "pending-thumbnails", count = view.pending_thumbnails)) }
+            }
         }
         // live.js fills and shows it; it never moves what is being looked at.
         a #news .pill href=(address(device, None)) hidden {}
@@ -134,6 +137,7 @@ pub(super) mod tests {
             device: None,
             pictures: Vec::new(),
             total: 0,
+            pending_thumbnails: 0,
             newer: None,
             older: None,
         };
@@ -174,6 +178,7 @@ pub(super) mod tests {
             device: None,
             pictures,
             total: 12_431,
+            pending_thumbnails: 210,
             newer: None,
             older: Some(cursor(901)),
         }
