@@ -5,7 +5,7 @@
 //! into actions. Everything between them is a bounded channel (P4).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -22,14 +22,16 @@ use crate::button;
 use crate::button::press_or_hold::Gesture;
 use crate::capture;
 use crate::capture::pipeline::{CaptureOutcome, CaptureSettings, Pipeline};
+use crate::capture::thread::CaptureRequests;
 use crate::engine::command_log::CommandLog;
 use crate::engine::{Engine, Exit, State};
+use crate::error::display_chain;
 use crate::hardware::open::Hardware;
 use crate::light::handle::LightHandle;
 use crate::light::indicator::LightEvent;
 use crate::settings::effective::EffectiveSettings;
 use crate::settings::{Config, Scheme};
-use crate::spool::{self, Spool};
+use crate::spool::{self, Spool, SpoolError};
 use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::{Event, EventWriter};
 use crate::time::clock::{Clock, boottime_us};
@@ -41,6 +43,13 @@ use crate::upload::rate_limiter::RateLimiter;
 
 /// The time within which a clean stop has to end.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// The pauses before a spool that the card refused is opened again. Then the program ends, and the service manager tries on.
+const OPEN_SPOOL_AGAIN_AFTER: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
 
 /// The input from which the parts are built.
 pub(crate) struct Start {
@@ -52,6 +61,8 @@ pub(crate) struct Start {
     /// The settings had an error and fallback settings are used: fault 1.
     pub config_has_errors: bool,
     pub recent_warnings: RecentWarnings,
+    /// Where the connection's tasks run.
+    pub connection: tokio::runtime::Handle,
 }
 
 /// Runs the camera until `stop` resolves or a restart is requested, then stops it cleanly and returns which. Fails only if
@@ -75,7 +86,6 @@ struct App {
     outcomes: mpsc::Receiver<CaptureOutcome>,
     transport: Transport,
     capture_thread: std::thread::JoinHandle<()>,
-    stopping: Arc<AtomicBool>,
     light: LightHandle,
     spool: Arc<Mutex<Spool>>,
 }
@@ -94,9 +104,9 @@ impl App {
         let (current_spool, current_spool_changes) = watch::channel(spool.lock().spool_id());
 
         let capture_bytes_max = Arc::new(AtomicU64::new(keepsake_protocol::codec::CAPTURE_BYTES_MAX));
-        let stopping = Arc::new(AtomicBool::new(false));
-        let heartbeat_us = Arc::new(AtomicU64::new(boottime_us()));
+        let busy_since_us = Arc::new(AtomicU64::new(boottime_us()));
         let (requests, requests_out) = sync_channel(capture::thread::REQUESTS_MAX);
+        let requests: CaptureRequests = Arc::new(Mutex::new(Some(requests)));
         let (outcomes_in, outcomes) = mpsc::channel(capture::thread::REQUESTS_MAX);
         let capture_settings = Arc::new(Mutex::new(CaptureSettings::new(&config, start.settings.version())));
         let pipeline = Pipeline {
@@ -114,17 +124,17 @@ impl App {
             light: light.clone(),
             requests: requests.clone(),
             hold_actions: hold_actions_in,
-            stopping: stopping.clone(),
             events: events.clone(),
             presses: 0,
         }
         .spawn()?;
         let capture_thread =
-            capture::thread::spawn(pipeline, light.clone(), requests_out, outcomes_in, heartbeat_us.clone())?;
+            capture::thread::spawn(pipeline, light.clone(), requests_out, outcomes_in, busy_since_us.clone())?;
 
         // Known from earlier boots, if the clock is not set yet.
         let known_us = journal.history().latest_known_us().filter(|_| !now.synchronised);
-        let (transport, transport_events) = Transport::start(&config, &device, known_us, current_spool_changes);
+        let (transport, transport_events) =
+            Transport::start(&start.connection, &config, &device, known_us, current_spool_changes);
 
         let mut engine = Engine {
             drain: Drain::new(drain::Limits::from(&config)).with_jitter(rand::random()),
@@ -134,14 +144,14 @@ impl App {
             clock,
             light: light.clone(),
             events: events.clone(),
-            capture_requests: Some(requests),
+            capture_requests: requests,
             hold_actions,
             commands,
             journal,
             capture_bytes_max,
             current_spool,
             device: device.clone(),
-            camera_heartbeat_us: heartbeat_us,
+            capture_busy_since_us: busy_since_us,
             settings: start.settings,
             capture_settings,
             recent_warnings: start.recent_warnings,
@@ -150,15 +160,7 @@ impl App {
         engine.reload_drain();
         engine.report_warnings();
         engine.set_fault(FaultCode::Config, start.config_has_errors);
-        let app = Self {
-            engine,
-            outcomes,
-            transport,
-            capture_thread,
-            stopping,
-            light,
-            spool,
-        };
+        let app = Self { engine, outcomes, transport, capture_thread, light, spool };
         Ok((app, transport_events))
     }
 
@@ -174,7 +176,6 @@ impl App {
     }
 
     async fn stop(mut self) {
-        self.stopping.store(true, Ordering::Relaxed);
         // The presses already felt are finished; a camera that hangs is not waited for.
         let publisher = self.engine.finish(&mut self.outcomes, STOP_WITHIN).await;
         drop(self.capture_thread);
@@ -197,7 +198,19 @@ fn open_clock(config: &Config) -> anyhow::Result<Clock> {
 fn open_spool(config: &Config, fingerprint: &str, now: &ClockReading, events: &EventWriter) -> anyhow::Result<Spool> {
     let limits = spool::Limits::from(&config.spool);
     let known_time_us = now.synchronised.then_some(now.wall_us);
-    let spool = Spool::open(&config.spool.dir, limits, fingerprint, known_time_us)?;
+    let mut pauses = OPEN_SPOOL_AGAIN_AFTER.into_iter();
+    let spool = loop {
+        match Spool::open(&config.spool.dir, limits.clone(), fingerprint, known_time_us) {
+            Err(error @ SpoolError::Disk(_)) => {
+                let Some(pause) = pauses.next() else {
+                    return Err(error.into());
+                };
+                warn(events, &format!("the spool cannot be opened, trying again: {}", display_chain(&error)));
+                std::thread::sleep(pause);
+            }
+            opened => break opened?,
+        }
+    };
     for warning in spool.warnings() {
         warn(events, warning);
     }
@@ -234,6 +247,7 @@ struct Transport {
 
 impl Transport {
     fn start(
+        runtime: &tokio::runtime::Handle,
         config: &Config,
         device: &DeviceId,
         known_us: Option<i64>,
@@ -249,8 +263,8 @@ impl Transport {
             reconnect: Backoff::from_secs(config.backoff.reconnect_initial_s, config.backoff.reconnect_max_s),
         };
         let task = match config.cloud.url.scheme {
-            Scheme::Mqtt | Scheme::Mqtts => tokio::spawn(mqtt::run(settings, events_in, stops)),
-            Scheme::Http | Scheme::Https => tokio::spawn(http::run(settings, events_in, stops)),
+            Scheme::Mqtt | Scheme::Mqtts => runtime.spawn(mqtt::run(settings, events_in, stops)),
+            Scheme::Http | Scheme::Https => runtime.spawn(http::run(settings, events_in, stops)),
         };
         (Self { task, stop }, events)
     }

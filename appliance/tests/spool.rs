@@ -439,5 +439,87 @@ fn a_newest_file_that_cannot_be_read_does_not_stop_the_camera() {
     fs::create_dir(&files[1]).unwrap();
     let spool = open(root.path());
     assert_eq!(spool.next().get(), 3, "its number is used");
+    assert!(!spool.pending()[1].tombstone, "an error of the card gives nothing up");
+    assert!(
+        spool.warnings().iter().any(|warning| warning.contains("cannot be read")),
+        "{:?}",
+        spool.warnings()
+    );
+}
+
+/// Returns the only file of `torn/`.
+fn torn_file(root: &Path) -> PathBuf {
+    let mut files = fs::read_dir(root.join("torn")).unwrap();
+    let file = files.next().unwrap().unwrap().path();
+    assert!(files.next().is_none());
+    file
+}
+
+#[test]
+fn a_whole_file_comes_back_from_torn_and_its_tombstone_goes() {
+    let (root, mut spool) = new_spool();
+    press(&mut spool, &[1; 500]);
+    let second = press(&mut spool, &[2; 500]);
+    let file = frame_files(root.path(), &spool).remove(1);
+    drop(spool);
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..100]).unwrap();
+    let spool = open(root.path());
     assert!(spool.pending()[1].tombstone);
+    drop(spool);
+    fs::write(torn_file(root.path()), &whole).unwrap();
+    for _ in 0..2 {
+        let mut spool = open(root.path());
+        assert_eq!(spool.pending()[1], second);
+        assert_eq!(spool.read(second.key, 0, 500).unwrap().1, [2; 500]);
+        assert_eq!(fs::read_dir(root.path().join("torn")).unwrap().count(), 0);
+        assert_eq!((frame_files(root.path(), &spool).len(), spool.next().get()), (2, 3));
+    }
+}
+
+#[test]
+fn a_number_with_a_whole_file_is_never_given_up() {
+    // What a failed removal leaves: a torn file, and a whole one of the same number; once with a tombstone, too.
+    for buried in [false, true] {
+        let (root, mut spool) = new_spool();
+        press(&mut spool, b"one");
+        if buried {
+            spool.append_tombstone(no_camera()).unwrap();
+        }
+        let folder = frame_files(root.path(), &spool)[0].parent().unwrap().to_owned();
+        drop(spool);
+        let elsewhere = TempDir::new().unwrap();
+        let mut other = open(elsewhere.path());
+        press(&mut other, b"one");
+        let whole = press(&mut other, b"two");
+        let file = frame_files(elsewhere.path(), &other).remove(1);
+        fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
+        fs::write(folder.join("0000000002_0000000000000000_99.jpg"), b"torn").unwrap();
+        for _ in 0..2 {
+            let spool = open(root.path());
+            let pending = spool.pending()[1];
+            assert_eq!((pending.tombstone, pending.hash), (false, whole.hash), "{buried}");
+            assert_eq!((spool.pending().len(), spool.next().get()), (2, 3));
+        }
+    }
+}
+
+#[test]
+fn a_picture_that_made_room_does_not_come_back() {
+    let root = TempDir::new().unwrap();
+    let small = Limits { bytes_max: 3 * (1000 + 1024), ..limits() };
+    let mut spool = Spool::open(root.path(), small, "this board", None).unwrap();
+    take(&mut spool, &[1; 1000], Cause::Interval).unwrap();
+    let file = frame_files(root.path(), &spool).remove(0);
+    let evicted = fs::read(&file).unwrap();
+    for number in 2..4 {
+        press(&mut spool, &[number; 1000]);
+    }
+    press(&mut spool, &[4; 400]);
+    drop(spool);
+    // A power cut between the tombstone and the removal.
+    fs::write(&file, evicted).unwrap();
+    let spool = open(root.path());
+    assert!(spool.pending()[0].tombstone);
+    assert!(!file.exists());
 }

@@ -29,7 +29,7 @@ use crate::ingest::windows::Windows;
 use crate::ingest::worker::IngestWorker;
 use crate::mqtt::session::{BrokerAddress, Filter, MqttLogin, MqttSession};
 use crate::mqtt::{broker_probe, session};
-use crate::ops::backpressure::Backpressure;
+use crate::ops::backpressure::{self, Backpressure};
 use crate::ops::event_bus::EventBus;
 use crate::ops::health_watch;
 use crate::ops::metrics::Metrics;
@@ -45,6 +45,9 @@ const SUBSCRIBE_WAIT: Duration = Duration::from_secs(30);
 /// The first and the longest wait before a database that does not answer is tried again.
 const STORE_WAIT_MIN: Duration = Duration::from_millis(200);
 const STORE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The files beside a SQLite database that opening it makes, bytes.
+const OPEN_BYTES_MIN: u64 = 256 * 1024;
+const DISK_FULL: &str = "the disk of the cloud's database is full";
 /// Open requests may take this long to end.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 
@@ -333,7 +336,8 @@ async fn accept_cameras(
     std::future::pending().await
 }
 
-/// Opens the store. A server that is away, or not fit to be trusted yet, is waited for; who asks meanwhile is told.
+/// Opens the store. A server that is away, or not fit to be trusted yet, is waited for, and so is room on a full disk;
+/// who asks meanwhile is told.
 async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::Tls>) -> anyhow::Result<Store> {
     let place = StoreOptions {
         address: config.database.clone(),
@@ -341,8 +345,8 @@ async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::T
         capture_bytes_max: config.capture_bytes_max,
         allow_unsafe_durability: config.allow_unsafe_durability,
     };
-    let waits = matches!(place.address, Address::Server(_));
-    let (reason, reasons) = watch::channel("the cloud has not reached its database yet".to_owned());
+    let is_server = matches!(place.address, Address::Server(_));
+    let (reason, mut reasons) = watch::channel("the cloud has not reached its database yet".to_owned());
     let opened = CancellationToken::new();
     let attempts = async {
         let mut wait = STORE_WAIT_MIN;
@@ -359,9 +363,14 @@ async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::T
                 }
                 Err(error) => error,
             };
-            let sentence = error.sentence();
+            let is_full = error.is_full() || !is_server && disk_is_full(&config.data);
+            let sentence = if is_full {
+                DISK_FULL.to_owned()
+            } else {
+                error.sentence()
+            };
             let error = anyhow::Error::from(error).context(format!("open the store {}", place.address));
-            if !waits {
+            if !is_server && !is_full {
                 return Err(error);
             }
             let said = format!("{error:#}");
@@ -382,12 +391,11 @@ async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::T
         }
     };
     let waiting = async {
-        if waits {
-            http::not_ready::wait(listener, tls, reasons, opened.clone()).await;
-        } else {
-            // A file is there at once or not at all, so the first request can wait.
-            std::future::pending::<()>().await;
+        if !is_server {
+            // A file is there at once, so the first request can wait, or there is a reason.
+            let _ = reasons.changed().await;
         }
+        http::not_ready::wait(listener, tls, reasons, opened.clone()).await;
     };
     let store = tokio::select! {
         store = attempts => store,
@@ -397,6 +405,11 @@ async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::T
     // Connections that are still open belong to the one who could only say no.
     opened.cancel();
     store
+}
+
+/// Returns true if the disk of the data directory has no room for the files that opening a database makes.
+fn disk_is_full(folder: &std::path::Path) -> bool {
+    backpressure::disk_space(folder).is_ok_and(|(free, _)| free < OPEN_BYTES_MIN)
 }
 
 /// Returns the address where the first owner is created. With a wildcard address, only the operator knows which address a browser can reach.

@@ -3,6 +3,8 @@
 mod harness;
 
 use harness::{Camera, Cloud, eventually, photograph, request_bytes};
+use keepsake_cloud::args::{Args, BytesCommand, Command};
+use keepsake_cloud::config::Config;
 use keepsake_protocol::Hash;
 use keepsake_protocol::event::TombstoneReason;
 use keepsake_protocol::topic::MessageKind;
@@ -28,11 +30,50 @@ async fn newest(cloud: &Cloud) -> String {
     listed["pictures"][0]["id"].as_str().unwrap().to_owned()
 }
 
+/// Moves the bytes of all pictures of a running cloud.
+async fn move_bytes(cloud: &Cloud, to: &str) {
+    let args = ["cloud", "--data", cloud.folder.path().to_str().unwrap()];
+    let config = Config::load(&<Args as clap::Parser>::parse_from(args)).unwrap();
+    let command = BytesCommand::Move { to: Some(to.to_owned()), keep_days: 0, rate: None };
+    keepsake_cloud::commands::run(&Command::Bytes(command), &config).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_of_a_picture_can_be_asked_for() {
+async fn a_part_of_a_picture_can_be_asked_for_wherever_its_bytes_are() {
     let (cloud, _porch) = with_pictures(1).await;
-    let whole = photograph(1);
+    for place in ["database", "folder:pictures", "folder:elsewhere"] {
+        move_bytes(&cloud, place).await;
+        ask_for_parts(&cloud).await;
+    }
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_bytes_are_never_sent_and_are_counted() {
+    let (cloud, _porch) = with_pictures(1).await;
     let path = format!("/api/v1/pictures/{}/image", newest(&cloud).await);
+    move_bytes(&cloud, "folder:pictures").await;
+    let file = harness::files(&cloud.folder.path().join("pictures"), "jpg").remove(0);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let changed = cloud.get(&path).await;
+    std::fs::remove_file(&file).unwrap();
+    let missing = cloud.get(&path).await;
+    for (status, body) in [changed, missing] {
+        assert_eq!(status, 404, "{body}");
+        assert!(body.contains("missing or damaged"), "{body}");
+    }
+    let (_, metrics) = cloud.get("/metrics").await;
+    assert!(metrics.contains("keepsake_lost_reads_total 2\n"), "{metrics}");
+}
+
+async fn ask_for_parts(cloud: &Cloud) {
+    let whole = photograph(1);
+    let path = format!("/api/v1/pictures/{}/image", newest(cloud).await);
+    let (status, head, bytes) = request_bytes(cloud.ready.http, "HEAD", &path, "", b"").await;
+    assert_eq!((status, bytes.len()), (200, 0));
+    assert!(head.contains(&format!("content-length: {}", whole.len())), "{head}");
     let total = whole.len();
     let etag = format!("\"{}\"", Hash::of(&whole));
     let last = format!("bytes={}-", total - 7);
@@ -62,7 +103,6 @@ async fn a_part_of_a_picture_can_be_asked_for() {
     let (status, head, _) = request_bytes(cloud.ready.http, "GET", &path, &headers, b"").await;
     assert_eq!(status, 416);
     assert!(head.contains(&format!("content-range: bytes */{total}")), "{head}");
-    cloud.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

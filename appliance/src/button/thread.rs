@@ -1,8 +1,5 @@
 //! The thread that waits for the button, and passes on what was pressed or held.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::button::press_or_hold::{Action, Gesture, HoldAction};
 use crate::capture::pipeline::CaptureRequest;
+use crate::capture::thread::CaptureRequests;
 use crate::error::display_chain;
 use crate::hardware::Button;
 use crate::light::handle::LightHandle;
@@ -20,17 +18,16 @@ use crate::time::clock::boottime_us;
 /// Capacity of the channel for hold actions; one is carried out before a person can request the next.
 pub(crate) const HOLD_ACTIONS_MAX: usize = 4;
 
-/// The interval at which the thread checks whether the program stops.
-const STOP_CHECK_EVERY: Duration = Duration::from_millis(500);
+/// The wait for a touch, after which the thread waits again: any length will do.
+const WAIT: Duration = Duration::from_secs(3600);
 
 /// Waits for the button, lights up, and hands over what a touch means.
 pub(crate) struct ButtonThread {
     pub(crate) button: Box<dyn Button>,
     pub(crate) gesture: Gesture,
     pub(crate) light: LightHandle,
-    pub(crate) requests: SyncSender<CaptureRequest>,
+    pub(crate) requests: CaptureRequests,
     pub(crate) hold_actions: mpsc::Sender<HoldAction>,
-    pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) events: EventWriter,
     pub(crate) presses: u64,
 }
@@ -48,10 +45,7 @@ impl ButtonThread {
     fn wait_once(&mut self) -> bool {
         let due_us = self.gesture.deadline_us();
         let due = due_us.map(|due| Duration::from_micros(due.saturating_sub(boottime_us())));
-        let touched = self.button.wait(due.map_or(STOP_CHECK_EVERY, |due| due.min(STOP_CHECK_EVERY)));
-        if self.stopping.load(Ordering::Relaxed) {
-            return false;
-        }
+        let touched = self.button.wait(due.unwrap_or(WAIT));
         let actions = match touched {
             Ok(Some(touch)) => self.gesture.on_edge(touch.down, touch.at_boottime_us),
             Ok(None) => self.gesture.on_timeout(boottime_us()).into_iter().collect(),
@@ -69,12 +63,15 @@ impl ButtonThread {
     fn perform(&mut self, action: Action) -> bool {
         match action {
             Action::Press { at_us } => {
+                let Some(requests) = self.requests.lock().clone() else {
+                    return false;
+                };
                 self.presses += 1;
                 let number = self.presses;
                 self.light.pressed(number, at_us);
                 let at_boottime_us = at_us;
                 let job = CaptureRequest::Press { number, at_boottime_us };
-                self.requests.send(job).is_ok()
+                requests.send(job).is_ok()
             }
             Action::Show(stage) => {
                 self.light.send(LightEvent::Hold(stage));

@@ -39,12 +39,17 @@ pub(super) fn run(settings: &Settings, events: bool, recent_warnings: RecentWarn
     }
     let settings_in_effect = EffectiveSettings::open(loaded.clone(), device.clone(), now);
     let hardware = Hardware::open(settings_in_effect.config())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        // One for the engine, one for the connection; what blocks has threads of its own.
-        .worker_threads(2)
+    // One thread each: the engine may wait for the card, and a timer of the one does not wake the other.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("start the runtime")?;
+        .context("start the runtime of the engine")?;
+    let connection = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("connection")
+        .enable_all()
+        .build()
+        .context("start the runtime of the connection")?;
     let start = Start {
         config_has_errors: loaded.file_has_errors(),
         settings: settings_in_effect,
@@ -52,6 +57,7 @@ pub(super) fn run(settings: &Settings, events: bool, recent_warnings: RecentWarn
         device,
         events: event_writer.clone(),
         recent_warnings,
+        connection: connection.handle().clone(),
     };
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;
@@ -65,6 +71,7 @@ pub(super) fn run(settings: &Settings, events: bool, recent_warnings: RecentWarn
     event_writer.flush();
     // A thread may still wait for a camera that hangs, or for a line from the keyboard.
     runtime.shutdown_background();
+    connection.shutdown_background();
     match outcome? {
         Exit::Shutdown => Ok(ExitCode::SUCCESS),
         Exit::Restart => Err(re_exec(&program.context("ask for the name of this program")?)),

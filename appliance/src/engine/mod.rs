@@ -16,8 +16,7 @@ mod uploads;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -30,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::button::press_or_hold::HoldAction;
 use crate::capture::pipeline::{CaptureOutcome, CaptureRequest, CaptureSettings};
+use crate::capture::thread::{CaptureRequests, busy_for};
 use crate::engine::command_log::CommandLog;
 use crate::error::display_chain;
 use crate::light::handle::LightHandle;
@@ -39,7 +39,7 @@ use crate::settings::effective::EffectiveSettings;
 use crate::spool::{Key, Spool};
 use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::{Event, EventWriter};
-use crate::time::clock::{Clock, boottime_us};
+use crate::time::clock::Clock;
 use crate::time::journal::Journal;
 use crate::transport::{Publisher, TransportEvent};
 use crate::upload::drain::Drain;
@@ -55,8 +55,12 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 const JOURNAL_WAIT_MIN: Duration = Duration::from_secs(30);
 /// The broker acknowledges nothing for longer than this although something waits for it: the connection is dead.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
-/// The press thread says that it lives at least this often, unless the camera hangs.
-const HEARTBEAT_WITHIN: Duration = Duration::from_secs(60);
+/// A restart that is wanted waits for answers to presses for this long at most.
+const RESTART_WITHIN: Duration = Duration::from_secs(20);
+/// One picture takes this long at most, unless the camera hangs.
+const CAPTURE_WITHIN: Duration = Duration::from_secs(60);
+/// The time between two looks for something to publish, when it is not known that there will be something.
+const NOTHING_DUE: Duration = Duration::from_secs(3600);
 
 /// A capture of this run that has no receipt yet.
 struct UnconfirmedCapture {
@@ -96,8 +100,7 @@ pub(crate) struct Engine {
     pub(crate) clock: Clock,
     pub(crate) light: LightHandle,
     pub(crate) events: EventWriter,
-    /// Gone while stopping.
-    pub(crate) capture_requests: Option<SyncSender<CaptureRequest>>,
+    pub(crate) capture_requests: CaptureRequests,
     /// Actions chosen by holding the button.
     pub(crate) hold_actions: mpsc::Receiver<HoldAction>,
     pub(crate) commands: CommandLog,
@@ -107,8 +110,8 @@ pub(crate) struct Engine {
     /// The spool in whose name to connect from the next connection on.
     pub(crate) current_spool: watch::Sender<SpoolId>,
     pub(crate) device: DeviceId,
-    /// CLOCK_BOOTTIME, microseconds, when the thread that takes pictures last said that it lives.
-    pub(crate) camera_heartbeat_us: Arc<AtomicU64>,
+    /// CLOCK_BOOTTIME, microseconds, since when the thread that takes pictures works on one; see [`busy_for`].
+    pub(crate) capture_busy_since_us: Arc<AtomicU64>,
     pub(crate) settings: EffectiveSettings,
     pub(crate) capture_settings: Arc<Mutex<CaptureSettings>>,
     pub(crate) recent_warnings: RecentWarnings,
@@ -125,6 +128,9 @@ pub(crate) struct State {
     /// When what waits in the journal is sent again, and the wait after that.
     journal_due: (Duration, Duration),
     restart_due: bool,
+    restart_wanted_at: Option<tokio::time::Instant>,
+    /// Why the spool could not be reopened the last time.
+    reopen_error: Option<String>,
 }
 
 /// The connection to the cloud, and what is known of the cloud.
@@ -142,6 +148,8 @@ struct CloudConnection {
     inventory_requests: u32,
     cloud_started: Option<u64>,
     uploads_paused: bool,
+    /// Another cloud than ours has answered since ours did.
+    paused_by_foreign: bool,
 }
 
 /// The last reports of the state.
@@ -171,7 +179,7 @@ impl Engine {
         let mut capture_interval_s = self.settings.config().capture_interval_s;
         let mut interval = interval_of(capture_interval_s);
         loop {
-            if self.state.restart_due {
+            if self.is_ready_to_restart() {
                 tracing::info!("restarting");
                 self.events.emit(&Event::Restarting);
                 return Ok(Exit::Restart);
@@ -195,9 +203,18 @@ impl Engine {
                 }
                 () = tokio::time::sleep_until(self.began + wake_at) => {}
             }
-            // Reading a part may wait for the card; the connection has a task of its own and does not.
-            tokio::task::block_in_place(|| self.pump());
+            // Reading a part may wait for the card; the connection has a thread of its own and does not.
+            self.pump();
         }
+    }
+
+    /// Returns true when a restart is wanted and every press has its answer, which nobody could give after it.
+    fn is_ready_to_restart(&mut self) -> bool {
+        if !self.state.restart_due {
+            return false;
+        }
+        let wanted_at = *self.state.restart_wanted_at.get_or_insert_with(tokio::time::Instant::now);
+        self.light.has_answered_all() || wanted_at.elapsed() >= RESTART_WITHIN
     }
 
     /// Takes in what still comes of presses that were felt already, and nothing new. Returns the connection.
@@ -206,7 +223,7 @@ impl Engine {
         outcomes: &mut mpsc::Receiver<CaptureOutcome>,
         patience: Duration,
     ) -> Option<Arc<dyn Publisher>> {
-        self.capture_requests = None;
+        self.capture_requests.lock().take();
         let finish = async {
             while let Some(outcome) = outcomes.recv().await {
                 self.on_outcome(outcome);
@@ -217,7 +234,7 @@ impl Engine {
         }
         let spool = self.spool.lock().spool_id();
         let now = self.clock.now();
-        tokio::task::block_in_place(|| self.journal.close(&now, spool));
+        self.journal.close(&now, spool);
         self.state.connection.publisher
     }
 
@@ -229,7 +246,7 @@ impl Engine {
 
     /// Returns false if the camera has too much to do already.
     fn request_capture(&self, request: CaptureRequest) -> bool {
-        self.capture_requests.as_ref().is_some_and(|jobs| jobs.try_send(request).is_ok())
+        self.capture_requests.lock().as_ref().is_some_and(|jobs| jobs.try_send(request).is_ok())
     }
 
     /// Returns the span that names a capture in every log line about it, on the camera and in the cloud.
@@ -244,7 +261,7 @@ impl Engine {
     /// When there may be something to publish although nothing happened.
     fn wake_at(&self) -> Duration {
         let now = self.now();
-        let wake_at = self.drain.wake_at(now).unwrap_or(TICK + now);
+        let wake_at = self.drain.wake_at(now).unwrap_or(now + NOTHING_DUE);
         let free_at = self.rate_limiter.free_at();
         if free_at > now { wake_at.min(free_at) } else { wake_at }
     }
@@ -272,8 +289,7 @@ impl Engine {
             self.publish_status();
         }
         // Only the loops that do the work feed the watchdog: this one, and the one that takes pictures.
-        let quiet_us = boottime_us().saturating_sub(self.camera_heartbeat_us.load(Ordering::Relaxed));
-        if Duration::from_micros(quiet_us) < HEARTBEAT_WITHIN {
+        if busy_for(&self.capture_busy_since_us) < CAPTURE_WITHIN {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         }
     }
@@ -320,7 +336,7 @@ impl Engine {
                 spool: None,
             };
             let spool = self.spool.lock().spool_id();
-            tokio::task::block_in_place(|| self.journal.record_fault(fault, spool));
+            self.journal.record_fault(fault, spool);
             self.state.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
             self.send_journal();
         }

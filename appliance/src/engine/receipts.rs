@@ -25,6 +25,7 @@ impl Engine {
             return;
         }
         self.confirm_connection();
+        self.end_foreign_pause();
         self.drain.cloud_responded();
         if let Some(window) = receipt.window {
             self.drain.grant_window(window, self.now());
@@ -35,7 +36,7 @@ impl Engine {
         }
         if !receipt.events.is_empty() {
             let now = self.clock.now();
-            if tokio::task::block_in_place(|| self.journal.confirm(&receipt.events, &now)) {
+            if self.journal.confirm(&receipt.events, &now) {
                 self.state.journal_due.1 = JOURNAL_WAIT_MIN;
             }
         }

@@ -16,7 +16,7 @@ impl Engine {
     pub(super) fn check_clock(&mut self) {
         let spool = self.spool.lock().spool_id();
         let now = self.clock.now();
-        if tokio::task::block_in_place(|| self.journal.observe(&now, spool)) {
+        if self.journal.observe(&now, spool) {
             tracing::info!("the clock is synchronised: capture times of this boot are corrected");
             self.state.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
         }

@@ -24,7 +24,7 @@ impl Engine {
             facts: &self.facts(),
         });
         let path = &config.status_file;
-        let written = tokio::task::block_in_place(|| replace_privately(path, text.as_bytes()));
+        let written = replace_privately(path, text.as_bytes());
         if let Err(error) = written {
             // The camera goes on without it.
             tracing::warn!(%error, path = %path.display(), "write the status file (status_file)");

@@ -125,9 +125,10 @@ impl Engine {
             return;
         };
         if !self.is_our_cloud(cloud.store) {
-            self.drain.pause(true);
+            self.pause_for_foreign_cloud();
             return;
         }
+        self.state.connection.paused_by_foreign = false;
         let bytes_max = cloud.capture_bytes_max.min(keepsake_protocol::codec::CAPTURE_BYTES_MAX);
         self.capture_bytes_max.store(bytes_max, Ordering::Relaxed);
         let is_mqtt = matches!(self.settings.config().cloud.url.scheme, Scheme::Mqtt | Scheme::Mqtts);
@@ -150,6 +151,23 @@ impl Engine {
         {
             self.drain.restart_inventory(self.now());
             self.send_inventory();
+        }
+    }
+
+    /// Hands nothing over while another cloud answers in place of ours, and asks ours whether it is still there: the
+    /// other one may be gone, and only its message be left on the broker.
+    fn pause_for_foreign_cloud(&mut self) {
+        self.drain.pause(true);
+        if !std::mem::replace(&mut self.state.connection.paused_by_foreign, true) {
+            self.send_inventory();
+        }
+    }
+
+    /// Our cloud has answered: what another one said is of no importance.
+    pub(super) fn end_foreign_pause(&mut self) {
+        if std::mem::take(&mut self.state.connection.paused_by_foreign) {
+            tracing::info!("the cloud of this camera answers again");
+            self.drain.pause(self.state.connection.uploads_paused);
         }
     }
 

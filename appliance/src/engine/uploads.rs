@@ -105,17 +105,25 @@ impl Engine {
         }
     }
 
-    /// After a failed fsync nobody knows what is on the card but the card.
+    /// Reads from the card what only the card knows after a failed flush. While that fails, presses are refused.
     pub(super) fn reopen_spool(&mut self) {
         let now_us = self.known_time_us();
-        let reopened = tokio::task::block_in_place(|| self.spool.lock().reopen(now_us));
+        let reopened = self.spool.lock().reopen(now_us);
         match reopened {
             Ok(()) => {
                 tracing::warn!("reopened the spool after the card failed");
+                self.state.reopen_error = None;
                 self.state.unconfirmed.clear();
                 self.reload_drain();
             }
-            Err(error) => tracing::error!(error = display_chain(&error), "reopen the spool"),
+            Err(error) => {
+                // It is tried every second, and a dead card gives the same answer each time.
+                let text = Some(display_chain(&error));
+                if self.state.reopen_error != text {
+                    tracing::error!(error = text, "reopen the spool: no picture can be saved until the card works");
+                    self.state.reopen_error = text;
+                }
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Instant;
 
@@ -35,7 +36,14 @@ enum Input {
 pub(crate) struct LightHandle {
     inputs: SyncSender<Input>,
     status: Arc<Mutex<LedStatus>>,
+    presses: Arc<PressCounts>,
     thread: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
+}
+
+#[derive(Default)]
+struct PressCounts {
+    felt: AtomicU64,
+    answered: AtomicU64,
 }
 
 impl LightHandle {
@@ -43,23 +51,37 @@ impl LightHandle {
     pub(crate) fn start(led: Box<dyn Led>, settings: &LightSettings, events: &EventWriter) -> io::Result<Self> {
         let (inputs, to_handle) = sync_channel(EVENTS_MAX);
         let status = Arc::new(Mutex::new(LedStatus::default()));
+        let presses = Arc::new(PressCounts::default());
         let light = Light {
             indicator: Indicator::new(),
             player: Player::new(led, settings, Instant::now()),
             began: Instant::now(),
             unlit: BTreeMap::new(),
             status: Arc::clone(&status),
+            presses: Arc::clone(&presses),
+            handled: 0,
             events: events.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("light".to_owned())
             .spawn(move || light.run(&to_handle))?;
-        Ok(Self { inputs, status, thread: Arc::new(Mutex::new(Some(thread))) })
+        Ok(Self {
+            inputs,
+            status,
+            presses,
+            thread: Arc::new(Mutex::new(Some(thread))),
+        })
     }
 
     /// Turns the LED on at once for a press that was felt.
     pub(crate) fn pressed(&self, press: u64, at_boottime_us: u64) {
+        self.presses.felt.fetch_add(1, Ordering::SeqCst);
         let _ = self.inputs.send(Input::Pressed(press, at_boottime_us));
+    }
+
+    /// Returns true when every press so far has been answered to the end.
+    pub(crate) fn has_answered_all(&self) -> bool {
+        self.presses.answered.load(Ordering::SeqCst) == self.presses.felt.load(Ordering::SeqCst)
     }
 
     pub(crate) fn send(&self, event: LightEvent) {
@@ -94,6 +116,9 @@ struct Light {
     /// Presses for which the LED is not on yet, with the moment they were felt.
     unlit: BTreeMap<u64, u64>,
     status: Arc<Mutex<LedStatus>>,
+    presses: Arc<PressCounts>,
+    /// Presses that the indicator has been told.
+    handled: u64,
     events: EventWriter,
 }
 
@@ -105,6 +130,7 @@ impl Light {
                 Ok(Input::Event(event)) => self.indicator.handle(self.began.elapsed(), event),
                 Ok(Input::Pressed(press, at_us)) => {
                     self.unlit.insert(press, at_us);
+                    self.handled += 1;
                     self.indicator.handle(self.began.elapsed(), LightEvent::Pressed(press));
                 }
                 Ok(Input::Settings(settings)) => self.player.configure(&settings, Instant::now()),
@@ -121,6 +147,9 @@ impl Light {
         for answer in self.indicator.take_feedback() {
             self.events
                 .emit(&Event::Answer { answer: answer.pattern.name(), presses: &answer.presses });
+        }
+        if self.indicator.has_answered_all() {
+            self.presses.answered.store(self.handled, Ordering::SeqCst);
         }
         let begun = self.player.show(pattern, now);
         self.player.advance(now);

@@ -2,9 +2,9 @@
 //! presses come out.
 //!
 //! A press turns the LED on at once and is answered: one long = in the cloud, two short = safe on the card, five short
-//! = not taken. Presses whose answers would overlap form one group with one answer, so that a long never hides a press
-//! that is not in the cloud: [`Pattern::Stored`] is shown only when every press of the group is stored. The bound of
-//! the wait for an answer is [`FEEDBACK_WITHIN`].
+//! = not taken. Presses whose answers would overlap form one group. Those without a picture are answered first and
+//! once; all others get one answer, so that a long never hides a press that is not in the cloud: [`Pattern::Stored`] is
+//! shown only when every press of the group is stored. The bound of the wait for an answer is [`FEEDBACK_WITHIN`].
 
 use std::time::Duration;
 
@@ -52,8 +52,9 @@ pub(crate) enum LightEvent {
     Hold(Option<HoldStage>),
 }
 
-/// The answer to these presses. Every press is in exactly one answer, which has at least begun. An answer that was cut
-/// short by another press is shown again for all of them together, but reported only for those to which it is new.
+/// The answer to these presses. Every press is in exactly one answer, which has at least begun. A long or two short that
+/// was cut short by another press is shown again for all of them together, but reported only for those to which it is
+/// new; five short are not, because the press after them may be a good one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PressFeedback {
     /// [`Pattern::Stored`], [`Pattern::Saved`] or [`Pattern::Failed`].
@@ -119,6 +120,10 @@ impl PressState {
             Self::Saved | Self::Stored | Self::Failed(_) => true,
         }
     }
+
+    fn is_failed(self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
 }
 
 #[derive(Debug)]
@@ -134,6 +139,11 @@ impl Indicator {
             conditions: Conditions { starting: true, ..Conditions::default() },
             ..Self::default()
         }
+    }
+
+    /// Returns true when no press waits for its answer or for the end of it.
+    pub(crate) fn has_answered_all(&self) -> bool {
+        self.group.members.is_empty()
     }
 
     /// Handles an event at `now`.
@@ -185,13 +195,16 @@ impl Indicator {
             return;
         }
         // An answer that is being shown is cut short: the person watches for the answer to the press just made.
-        group.showing = None;
+        if group.showing.take().is_some_and(|showing| is_failed(showing.pattern)) {
+            group.forget_failed();
+        }
         // Presses come faster than answers can be shown: the old ones are at least reported.
         if group.is_overdue(now) {
-            self.begin_feedback(now);
+            let (first, rest) = (group.feedback_pattern(), group.pattern_of_good());
+            self.report(now, first);
+            self.report(now, rest);
         }
         let group = &mut self.group;
-        group.showing = None;
         group.last_press_at = now;
         group.members.push(Member {
             press,
@@ -230,7 +243,7 @@ impl Indicator {
             PressState::Stored => None,
             PressState::Capturing | PressState::Captured | PressState::Saved => Some(Pattern::Saved),
         };
-        if !matches!(group.dropped, Some(Pattern::Failed { .. })) {
+        if !group.dropped.is_some_and(is_failed) {
             group.dropped = word.or(group.dropped);
         }
         if !member.has_feedback {
@@ -251,21 +264,27 @@ impl Indicator {
         }
     }
 
-    /// Presses that are still being saved are left for the next one.
     fn begin_feedback(&mut self, now: Duration) {
         let answer = self.group.feedback_pattern();
-        let group = &mut self.group;
-        group.showing = Some(Showing { pattern: answer, until: now + answer.rhythm().length() });
-        let presses = group
-            .members
-            .iter_mut()
-            .filter(|member| !member.has_feedback && member.state.is_settled())
+        self.group.showing = Some(Showing { pattern: answer, until: now + answer.rhythm().length() });
+        self.report(now, answer);
+    }
+
+    /// Reports an answer to the failed presses, or to all others. Those that are still being saved are left for the next.
+    fn report(&mut self, now: Duration, pattern: Pattern) {
+        let is_answered = |member: &&mut Member| {
+            !member.has_feedback && member.state.is_settled() && member.state.is_failed() == is_failed(pattern)
+        };
+        let answered = self.group.members.iter_mut().filter(is_answered);
+        let presses: Vec<u64> = answered
             .map(|member| {
                 member.has_feedback = true;
                 member.press
             })
             .collect();
-        self.feedback.push(PressFeedback { pattern: answer, presses, at: now });
+        if !presses.is_empty() {
+            self.feedback.push(PressFeedback { pattern, presses, at: now });
+        }
     }
 
     /// Drops what has ended by `now`.
@@ -275,10 +294,13 @@ impl Indicator {
         }
         let group = &mut self.group;
         if let Some(over) = group.showing.take_if(|showing| showing.until <= now) {
-            group.members.retain(|member| !member.has_feedback);
-            // Presses that overlap a failed one get its answer, even if they are answered later.
-            let failed = matches!(over.pattern, Pattern::Failed { .. });
-            group.dropped = (failed && !group.members.is_empty()).then_some(over.pattern);
+            if is_failed(over.pattern) {
+                group.forget_failed();
+            }
+            if !is_failed(over.pattern) || group.oldest_without_feedback().is_none() {
+                group.members.retain(|member| !member.has_feedback);
+                group.dropped = None;
+            }
         }
         self.decide(now);
     }
@@ -367,19 +389,36 @@ impl Group {
         self.members.iter().all(|m| m.state.is_settled()) && !waits_for_the_cloud
     }
 
-    /// The one answer to all presses of the group, as things are.
+    /// The next answer to the group, as things are: to the failed presses if there are any.
     fn feedback_pattern(&self) -> Pattern {
         let failed = self.members.iter().rev().find_map(|member| match member.state {
             PressState::Failed(fault) => Some(Pattern::Failed { fault: Some(fault) }),
             PressState::Capturing | PressState::Captured | PressState::Saved | PressState::Stored => None,
         });
-        let all_stored = self.members.iter().all(|m| m.state == PressState::Stored);
-        match (failed, self.dropped) {
-            (Some(failed), _) | (None, Some(failed @ Pattern::Failed { .. })) => failed,
-            (None, None) if all_stored => Pattern::Stored,
-            (None, _) => Pattern::Saved,
+        let dropped = self.dropped.filter(|dropped| is_failed(*dropped));
+        failed.or(dropped).unwrap_or_else(|| self.pattern_of_good())
+    }
+
+    /// The one answer to all presses that have not failed.
+    fn pattern_of_good(&self) -> Pattern {
+        let mut good = self.members.iter().filter(|member| !member.state.is_failed());
+        if self.dropped.is_none() && good.all(|member| member.state == PressState::Stored) {
+            Pattern::Stored
+        } else {
+            Pattern::Saved
         }
     }
+
+    /// Drops the failed presses, because the light has shown their answer.
+    fn forget_failed(&mut self) {
+        self.members.retain(|member| !(member.state.is_failed() && member.has_feedback));
+        // Others may have been dropped before them, and a long would hide these.
+        self.dropped = self.dropped.map(|_| Pattern::Saved);
+    }
+}
+
+fn is_failed(pattern: Pattern) -> bool {
+    matches!(pattern, Pattern::Failed { .. })
 }
 
 #[cfg(test)]
@@ -554,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_never_follows_when_one_of_the_group_failed() {
+    fn a_good_press_that_cuts_off_five_short_gets_its_own_answer() {
         check(
             &[
                 (1000, Pressed(1)),
@@ -565,8 +604,57 @@ mod tests {
                 (1900, Saved(2)),
                 (2300, Stored(2)),
             ],
-            &[(1500, CAMERA), (1800, Pattern::Capturing), (2200, CAMERA), (10_299, CAMERA)],
-            &[(CAMERA, &[1]), (CAMERA, &[2])],
+            &[
+                (1500, CAMERA),
+                (1800, Pattern::Capturing),
+                (2200, Pattern::Ready),
+                (2300, Pattern::Stored),
+            ],
+            &[(CAMERA, &[1]), (Pattern::Stored, &[2])],
+        );
+    }
+
+    #[test]
+    fn a_long_never_hides_a_failed_press_of_the_group() {
+        check(
+            &[
+                &[(1000, Pressed(1)), (1100, Failed(1, FaultCode::Camera))],
+                &saved(2, [1200, 1210, 1220])[..],
+                &[(1250, Stored(2))],
+            ]
+            .concat(),
+            &[(1600, CAMERA), (9699, CAMERA), (9700, Pattern::Stored), (11_700, Pattern::Ready)],
+            &[(CAMERA, &[1]), (Pattern::Stored, &[2])],
+        );
+    }
+
+    #[test]
+    fn a_failed_press_leaves_its_mark_on_none_of_the_good_ones_after_it() {
+        let mut indicator = ready();
+        indicator.handle(ms(0), Pressed(0));
+        indicator.handle(ms(10), Failed(0, FaultCode::Camera));
+        let mut now = 0;
+        for (press, gap) in (1..).zip([500, 600, 1000, 2000, 4000, 6000, 8000]) {
+            for at in (now..now + gap).step_by(50) {
+                indicator.view(ms(at));
+            }
+            now += gap;
+            for event in [Pressed(press), Captured(press), Saved(press), Stored(press)] {
+                indicator.handle(ms(now), event);
+            }
+        }
+        indicator.view(ms(now + 400));
+        let answers: Vec<(Pattern, Vec<u64>)> = indicator
+            .take_feedback()
+            .into_iter()
+            .map(|answer| (answer.pattern, answer.presses))
+            .collect();
+        let (failed, good): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(pattern, _)| is_failed(*pattern));
+        assert_eq!(failed, [(CAMERA, vec![0])]);
+        assert!(good.iter().all(|(pattern, _)| *pattern == Pattern::Stored), "{good:?}");
+        assert_eq!(
+            good.into_iter().flat_map(|(_, presses)| presses).collect::<Vec<_>>(),
+            [1, 2, 3, 4, 5, 6, 7]
         );
     }
 
@@ -580,8 +668,8 @@ mod tests {
                 (4000, Captured(2)),
                 (4100, Saved(2)),
             ],
-            &[(3999, Pattern::Capturing), (4100, CARD)],
-            &[(CARD, &[1, 2])],
+            &[(3999, Pattern::Capturing), (4100, CARD), (20_000, Pattern::Ready)],
+            &[(CARD, &[1]), (Pattern::Saved, &[2])],
         );
     }
 
@@ -621,6 +709,8 @@ mod tests {
         }
         // The first failed, and the light does not forget it.
         assert_eq!(indicator.view(ms(1000)).0, CAMERA);
+        // The others may not be told that all is stored.
+        assert_eq!(indicator.view(ms(10_000)).0, Pattern::Saved);
         let mut answered: Vec<u64> = indicator.take_feedback().into_iter().flat_map(|a| a.presses).collect();
         answered.sort_unstable();
         assert_eq!(answered, (0..many).collect::<Vec<_>>());
@@ -708,6 +798,8 @@ mod tests {
         pressed_at: Vec<Duration>,
         settled_at: Vec<Option<Duration>>,
         answered: Vec<Option<(Pattern, Duration)>>,
+        /// The answers that the light has shown, and when they began.
+        shown: Vec<(Pattern, Duration)>,
     }
 
     impl Watch {
@@ -732,6 +824,12 @@ mod tests {
         fn look(&mut self) {
             let (pattern, _) = self.indicator.view(self.now);
             let group = &self.indicator.group;
+            if let Some(showing) = &group.showing {
+                let begun = showing.until - showing.pattern.rhythm().length();
+                if self.shown.last().is_none_or(|(_, last)| *last != begun) {
+                    self.shown.push((pattern, begun));
+                }
+            }
             if pattern == Pattern::Stored {
                 for member in &group.members {
                     assert!(self.stored.contains(&member.press), "long, but not all are stored");
@@ -753,7 +851,7 @@ mod tests {
                         Pattern::Saved => {
                             assert!(!self.open.contains(&press) && !self.failed.contains(&press));
                         }
-                        Pattern::Failed { .. } => assert!(!self.failed.is_empty()),
+                        Pattern::Failed { .. } => assert!(self.failed.contains(&press)),
                         _ => panic!("{:?} is no answer", answer.pattern),
                     }
                 }
@@ -822,8 +920,6 @@ mod tests {
             }
             watch.pass(watch.now + ms(60_000));
             prop_assert!(watch.indicator.group.members.is_empty(), "the light goes back to the state");
-            let mut shown: Vec<_> = watch.answered.iter().flatten().collect();
-            shown.sort_by_key(|(_, at)| *at);
             for press in 0..watch.answered.len() {
                 let Some((_, at)) = watch.answered[press] else {
                     return Err(TestCaseError::fail(format!("press {press} got no answer")));
@@ -833,7 +929,7 @@ mod tests {
                 let due = watch.pressed_at[press] + FEEDBACK_WITHIN;
                 let mut latest = due.max(settled + PRESS_SHOWN_FOR);
                 // An answer to others that is being shown is not interrupted by one that is due.
-                for (answer, begun) in &shown {
+                for (answer, begun) in &watch.shown {
                     if (*begun..*begun + answer.rhythm().length()).contains(&latest) {
                         latest = *begun + answer.rhythm().length();
                     }

@@ -18,7 +18,7 @@ impl Spool {
     ///
     /// # Errors
     /// [`SpoolError::Full`] and a first [`SpoolError::Disk`]: nothing was written, no number was used.
-    /// After a failed fsync every call says [`SpoolError::Poisoned`] until the spool is opened again.
+    /// After a failed flush every call says [`SpoolError::Poisoned`] until the spool is opened again.
     pub fn append(&mut self, new: &NewCapture<'_>) -> Result<Appended, SpoolError> {
         self.check_not_poisoned()?;
         let total = new.bytes.len() as u64;
@@ -82,7 +82,7 @@ impl Spool {
         match write_durably(&folder, name, chunks) {
             Ok(()) => {}
             Err(WriteError::Write(source)) => return Err(SpoolError::Disk(source)),
-            Err(WriteError::Sync(source)) => {
+            Err(WriteError::Unknown(source)) => {
                 self.poisoned = true;
                 self.poisoned_by = Some((spool_id, *name));
                 return Err(SpoolError::Disk(source));
@@ -112,6 +112,7 @@ impl Spool {
         let total = json.len() as u64;
         let (free, _) = self.space().map_err(SpoolError::Disk)?;
         if free < total + TOMBSTONE_FLOOR {
+            self.unmet_bytes.get_or_insert(total);
             return Err(SpoolError::Full { needed: total });
         }
         let name = FileName {

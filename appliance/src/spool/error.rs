@@ -14,10 +14,10 @@ pub enum SpoolError {
     /// No room by policy; nothing was written, nothing was lost.
     #[error("the card is full: {needed} bytes needed, and only pictures without a receipt are left to remove")]
     Full { needed: u64 },
-    /// The disk refused. Unless it was a failed fsync, nothing was written.
+    /// The disk refused. Unless the spool is poisoned now, nothing was written.
     #[error("the card failed")]
     Disk(#[source] io::Error),
-    /// A failed fsync earlier: what the disk holds is unknown until it is opened again.
+    /// A file was not written completely earlier: what the disk holds is unknown until the spool is opened again.
     #[error("the card failed before: reopen the spool")]
     Poisoned,
     /// No such capture any more.

@@ -13,7 +13,7 @@ use super::scan::frames;
 pub struct SpoolFile {
     pub spool_id: SpoolId,
     pub name: String,
-    folder: PathBuf,
+    path: PathBuf,
     parsed: FileName,
 }
 
@@ -21,8 +21,8 @@ impl SpoolFile {
     /// Reads all of it and compares its hash.
     pub fn verify(&self) -> Result<(), ReadError> {
         match self.parsed.kind {
-            FileKind::Picture(_) => CaptureReader::open(&self.folder, &self.parsed)?.verify(),
-            FileKind::Tombstone { .. } => read_tombstone(&self.folder, &self.parsed).map(drop),
+            FileKind::Picture(_) => CaptureReader::open(&self.path, &self.parsed)?.verify(),
+            FileKind::Tombstone { .. } => read_tombstone(&self.path, &self.parsed).map(drop),
         }
     }
 }
@@ -36,13 +36,14 @@ pub fn files(root: &Path) -> io::Result<Vec<SpoolFile>> {
             continue;
         };
         for entry in fs::read_dir(&folder)? {
-            let Some(name) = entry?.file_name().to_str().map(str::to_owned) else {
+            let path = entry?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
                 continue;
             };
             let Some(parsed) = FileName::parse(&name) else {
                 continue;
             };
-            found.push(SpoolFile { spool_id, name, folder: folder.clone(), parsed });
+            found.push(SpoolFile { spool_id, name, path, parsed });
         }
     }
     found.sort_by_key(|file| (file.spool_id, file.parsed.sequence));
@@ -59,7 +60,7 @@ pub fn export(root: &Path, to: &Path) -> io::Result<u64> {
             continue;
         };
         let read =
-            CaptureReader::open(&file.folder, &file.parsed).and_then(|mut reader| reader.read(0, file.parsed.total));
+            CaptureReader::open(&file.path, &file.parsed).and_then(|mut reader| reader.read(0, file.parsed.total));
         let bytes = match read {
             Ok(bytes) => bytes,
             Err(ReadError::Io { source, .. }) => return Err(source),

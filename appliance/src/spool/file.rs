@@ -7,17 +7,20 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use keepsake_protocol::capture::{CaptureMetadata, ContentType};
 use keepsake_protocol::{Hash, HashPrefix, Sequence};
 use sha2::{Digest, Sha256};
 
-use crate::durable_file::sync_folder;
+use crate::durable_file::{self, sync_folder};
 
 /// Magic, length of the record, the record as JSON, zeros, CRC-32 of all before. A record of ours is below 800 bytes.
 pub(super) const TRAILER_BYTES: u64 = 1024;
 const TRAILER_LEN: usize = 1024;
 const MAGIC: [u8; 4] = *b"KSR1";
+/// The pauses before a file that could not be read is read again.
+const READ_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
 
 /// The kind of a file in the spool, by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,33 +103,69 @@ impl std::fmt::Display for FileName {
 pub(super) enum WriteError {
     /// Nothing is left behind; the disk may merely be full.
     Write(io::Error),
-    /// The content of the disk is unknown now: a failed fsync is never tried again.
-    Sync(io::Error),
+    /// What the disk has of the file is unknown now: a flush failed, or what was written could not be removed. Its
+    /// number is used up.
+    Unknown(io::Error),
 }
 
 /// Writes a new file and returns once it would survive a power cut: file first, then its directory (P1).
 ///
 /// # Errors
-/// [`WriteError::Write`]: there is no such file. [`WriteError::Sync`]: unknown; reopen the spool.
+/// [`WriteError::Write`]: there is no such file. [`WriteError::Unknown`]: reopen the spool.
 pub(super) fn write_durably(folder: &Path, name: &FileName, chunks: &[&[u8]]) -> Result<(), WriteError> {
     let path = folder.join(name.to_string());
-    let written = OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {
-        for chunk in chunks {
-            file.write_all(chunk)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(WriteError::Write)?;
+    if let Err(source) = chunks.iter().try_for_each(|chunk| file.write_all(chunk)) {
+        // Its number has not left the process, so nobody can miss this file.
+        return Err(match std::fs::remove_file(&path) {
+            Ok(()) => WriteError::Write(source),
+            Err(_) => WriteError::Unknown(source),
+        });
+    }
+    file.sync_data().and_then(|()| sync_folder(folder)).map_err(WriteError::Unknown)
+}
+
+/// Makes a whole file durable whose flush has failed, by writing it again: asked to flush once more, the kernel may take
+/// for written what is not. On a full card the file stays as it is.
+pub(super) fn write_again(path: &Path) -> io::Result<()> {
+    match std::fs::read(path).and_then(|bytes| durable_file::replace(path, &bytes)) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            tracing::warn!(path = %path.display(), "no room to write a capture again: a power cut may lose it");
+            Ok(())
         }
-        Ok(file)
-    });
-    let file = match written {
-        Ok(file) => file,
-        Err(source) => {
-            // Its number has not left the process, so nobody can miss this file.
-            if source.kind() != io::ErrorKind::AlreadyExists {
-                let _ = std::fs::remove_file(&path);
-            }
-            return Err(WriteError::Write(source));
-        }
-    };
-    file.sync_data().and_then(|()| sync_folder(folder)).map_err(WriteError::Sync)
+        done => done,
+    }
+}
+
+/// The condition of a file in the spool.
+pub(super) enum Condition {
+    Whole,
+    /// Its length, its trailer or its hash says so.
+    Torn,
+    /// It says nothing of the file: a bad place on the card, or too few descriptors.
+    Unreadable(ReadError),
+}
+
+/// Reads the whole file at `path`, again if that fails, and compares it with its name.
+pub(super) fn inspect(path: &Path, name: &FileName) -> Condition {
+    let mut pauses = READ_AGAIN_AFTER.into_iter();
+    loop {
+        let read = match name.kind {
+            FileKind::Picture(_) => CaptureReader::open(path, name).and_then(|mut reader| reader.verify()),
+            FileKind::Tombstone { .. } => read_tombstone(path, name).map(drop),
+        };
+        return match read {
+            Ok(()) => Condition::Whole,
+            Err(ReadError::Damaged { .. }) => Condition::Torn,
+            Err(error @ ReadError::Io { .. }) => match pauses.next() {
+                Some(pause) => {
+                    std::thread::sleep(pause);
+                    continue;
+                }
+                None => Condition::Unreadable(error),
+            },
+        };
+    }
 }
 
 /// The trailer of one record, [`TRAILER_BYTES`] long.
@@ -174,8 +213,9 @@ pub(super) struct CaptureReader {
 }
 
 impl CaptureReader {
-    pub(super) fn open(folder: &Path, name: &FileName) -> Result<Self, ReadError> {
-        let path = folder.join(name.to_string());
+    /// Opens the file at `path` and compares its record with its name.
+    pub(super) fn open(path: &Path, name: &FileName) -> Result<Self, ReadError> {
+        let path = path.to_owned();
         let opened = File::open(&path).and_then(|mut file| {
             let mut trailer = [0; TRAILER_LEN];
             file.seek(SeekFrom::Start(name.total))?;
@@ -234,8 +274,8 @@ impl CaptureReader {
 }
 
 /// The bytes of a tombstone, exactly as they are sent.
-pub(super) fn read_tombstone(folder: &Path, name: &FileName) -> Result<Vec<u8>, ReadError> {
-    let path = folder.join(name.to_string());
+pub(super) fn read_tombstone(path: &Path, name: &FileName) -> Result<Vec<u8>, ReadError> {
+    let path = path.to_owned();
     let bytes = std::fs::read(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
     if Hash::of(&bytes).prefix() == name.hash {
         Ok(bytes)

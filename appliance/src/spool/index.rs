@@ -6,10 +6,12 @@
 //! row is gone is *unknown*, and the cloud is asked (`up/have`), never guessed.
 
 use std::collections::HashMap;
+use std::ffi::c_ulong;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
+use std::time::{Duration, Instant};
 
 use keepsake_protocol::{CaptureId, HashPrefix, Sequence, SpoolId};
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WAITING_MAX: usize = 4096;
 /// sled's default would be 1 GiB, more than a small Pi has.
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+/// Writes that come within this time are flushed together. A power cut costs questions to the cloud, not captures.
+const FLUSH_AFTER: Duration = Duration::from_secs(5);
+/// The time by which sled's idle threads may be late.
+const TIMER_SLACK_NS: u64 = 60_000_000_000;
 const GENERATION: &[u8] = b"generation";
 
 /// The entry of one capture in the index.
@@ -166,8 +172,11 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
     std::thread::Builder::new()
         .name("index".to_owned())
         .spawn(move || {
+            // The seven threads of sled inherit it. They look for work once a second for ever, and may as well be late.
+            let _ = nix::sys::prctl::set_timerslack(TIMER_SLACK_NS.try_into().unwrap_or(c_ulong::MAX));
             let opened = catch_unwind(AssertUnwindSafe(|| open(&folder, expected)));
-            let (db, rows, generation) = match opened {
+            let _ = nix::sys::prctl::set_timerslack(0);
+            let (db, file, rows, generation) = match opened {
                 Ok(Ok(opened)) => opened,
                 Ok(Err(why)) => {
                     let _ = results.send(Err(why));
@@ -180,7 +189,7 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
             };
             if results.send(Ok((rows, generation))).is_ok() {
                 // sled releases its lock when it is dropped; only then is it closed.
-                let closed = catch_unwind(AssertUnwindSafe(|| serve(db, &to_write)));
+                let closed = catch_unwind(AssertUnwindSafe(|| serve(db, &file, &to_write)));
                 if let Ok(Some(done)) = closed {
                     let _ = done.send(());
                 }
@@ -193,14 +202,14 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
     Ok((writes, rows, generation))
 }
 
-fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), Failure> {
+fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, File, Rows, u64), Failure> {
     let existed = folder.exists();
     let db = sled::Config::new()
         .path(folder)
         .cache_capacity(CACHE_BYTES)
         .mode(sled::Mode::LowSpace)
-        // The only real fsync of sled is in this thread of its own (docs/decisions/0001-spool.md).
-        .flush_every_ms(Some(500))
+        // sled's own flusher would flush the card twice a second for ever. `serve` flushes when there is something.
+        .flush_every_ms(None)
         .open()
         .map_err(Failure::while_doing("open sled"))?;
     let stored = db.get(GENERATION).map_err(Failure::while_doing("read its generation"))?;
@@ -226,27 +235,43 @@ fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), F
     db.insert(GENERATION, &generation.to_be_bytes())
         .map_err(Failure::while_doing("write its generation"))?;
     db.flush().map_err(Failure::while_doing("flush"))?;
-    Ok((db, rows, generation))
+    let file = File::open(folder.join("db")).map_err(|error| Failure::while_doing("open its file")(error.into()))?;
+    Ok((db, file, rows, generation))
 }
 
-/// Returns whom to tell once sled is dropped.
+/// Writes until it is told to close, and flushes [`FLUSH_AFTER`] the first write since the last flush. Returns whom to
+/// tell once sled is dropped.
 #[expect(clippy::needless_pass_by_value, reason = "sled is closed by being dropped here")]
-fn serve(db: sled::Db, to_write: &Receiver<Write>) -> Option<SyncSender<()>> {
-    while let Ok(write) = to_write.recv() {
-        let written = match write {
-            Write::Put(key, value) => db.insert(key, value).map(drop),
-            Write::Remove(key) => db.remove(key).map(drop),
-            Write::Close(done) => {
+fn serve(db: sled::Db, file: &File, to_write: &Receiver<Write>) -> Option<SyncSender<()>> {
+    let mut flush_at: Option<Instant> = None;
+    loop {
+        let next = match flush_at {
+            None => to_write.recv().map_err(RecvTimeoutError::from),
+            Some(at) => to_write.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        let wrote = next.is_ok();
+        let done = match next {
+            Ok(Write::Put(key, value)) => db.insert(key, value).map(drop),
+            Ok(Write::Remove(key)) => db.remove(key).map(drop),
+            Ok(Write::Close(done)) => {
                 let _ = db.flush();
                 return Some(done);
             }
+            Err(RecvTimeoutError::Timeout) => {
+                flush_at = None;
+                // sled's flush leaves the file in the cache of the kernel.
+                db.flush().and_then(|_| Ok(file.sync_all()?))
+            }
+            Err(RecvTimeoutError::Disconnected) => return None,
         };
-        if let Err(error) = written {
+        if let Err(error) = done {
             tracing::warn!(%error, "write the index");
             return None;
         }
+        if wrote {
+            flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+        }
     }
-    None
 }
 
 /// Keeps one broken index for inspection.

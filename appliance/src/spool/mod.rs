@@ -37,7 +37,7 @@ use nix::fcntl::Flock;
 
 use crate::durable_file;
 pub use error::SpoolError;
-use file::{CaptureReader, FileName, ReadError, read_tombstone};
+use file::{CaptureReader, Condition, FileName, ReadError, read_tombstone};
 use identity::Identity;
 use index::{Index, Row};
 pub use types::{Appended, Key, Limits, NewCapture, NewTombstone, PendingCapture, SpoolChange};
@@ -78,7 +78,7 @@ pub struct Spool {
     warnings: Vec<String>,
     /// Bytes that found no room the last time.
     unmet_bytes: Option<u64>,
-    /// The file of a failed fsync: what the disk has of it is unknown.
+    /// The file that was not written completely: what the disk has of it is unknown.
     poisoned_by: Option<(SpoolId, FileName)>,
     poisoned: bool,
     fingerprint: String,
@@ -91,12 +91,15 @@ impl Spool {
     /// last time starts a new spool id.
     ///
     /// Reads names and lengths, not frames, but for the newest file of each spool id, which a power cut may have torn:
-    /// torn files are moved to `torn/` and become tombstones. What a person should know is in [`Spool::warnings`].
+    /// torn files are moved to `torn/` and become tombstones, and whole ones come back from there. What a person should know is in [`Spool::warnings`].
     ///
     /// # Errors
-    /// [`SpoolError::InUse`]: exit. [`SpoolError::Disk`]: the folder cannot be used.
+    /// [`SpoolError::InUse`]: exit. [`SpoolError::Disk`]: the folder cannot be used now; nothing was given up, and it may
+    /// be tried again.
     pub fn open(root: &Path, limits: Limits, fingerprint: &str, now_us: Option<i64>) -> Result<Self, SpoolError> {
-        Self::open_locked(root, limits, fingerprint, now_us, scan::lock(root)?)
+        let lock = scan::lock(root)?;
+        let scan = scan::open(root, fingerprint, &|_, _| false)?;
+        Self::open_scanned(root, limits, fingerprint, now_us, lock, scan)
     }
 
     /// Other bounds from the next capture on; what is above them goes when room is made.
@@ -104,8 +107,8 @@ impl Spool {
         self.limits = limits;
     }
 
-    /// Opens it again after a failed fsync. The file that could not be made durable is set aside: asked again, the disk
-    /// may claim that all is well with it. All keys may change.
+    /// Opens it again after a file was not written completely. If the file is whole, it is written again: asked to flush
+    /// once more, the disk may claim that all is well with it. All keys may change.
     ///
     /// # Errors
     /// The same as [`Spool::open`]; the spool stays unusable and this may be tried again.
@@ -113,11 +116,13 @@ impl Spool {
         self.index.close();
         self.poisoned = true;
         if let Some((spool_id, name)) = self.poisoned_by {
-            match scan::set_torn_aside(&self.root, &self.folder(spool_id), &name) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(SpoolError::Disk(error));
+            let path = self.folder(spool_id).join(name.to_string());
+            match file::inspect(&path, &name) {
+                Condition::Whole => file::write_again(&path).map_err(SpoolError::Disk)?,
+                Condition::Unreadable(ReadError::Io { source, .. }) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(SpoolError::Disk(source));
                 }
-                Ok(()) | Err(_) => self.poisoned_by = None,
+                Condition::Torn | Condition::Unreadable(_) => {}
             }
         }
         let lock = match self.lock.take() {
@@ -125,18 +130,26 @@ impl Spool {
             None => scan::lock(&self.root)?,
         };
         let (root, limits, fingerprint) = (self.root.clone(), self.limits.clone(), self.fingerprint.clone());
-        *self = Self::open_locked(&root, limits, &fingerprint, now_us, lock)?;
+        let scan = scan::open(&root, &fingerprint, &|spool_id, name| self.is_durable(spool_id, name))?;
+        *self = Self::open_scanned(&root, limits, &fingerprint, now_us, lock, scan)?;
         Ok(())
     }
 
-    fn open_locked(
+    /// Returns whether this file has been made durable by this process.
+    fn is_durable(&self, spool_id: SpoolId, name: &FileName) -> bool {
+        let key = self.key_of(CaptureId { spool: spool_id, sequence: name.sequence });
+        let entry = key.and_then(|key| self.captures.get(&key));
+        self.poisoned_by == Some((spool_id, *name)) || entry.is_some_and(|entry| entry.name == *name)
+    }
+
+    fn open_scanned(
         root: &Path,
         limits: Limits,
         fingerprint: &str,
         now_us: Option<i64>,
         lock: Flock<File>,
+        scan: scan::Scan,
     ) -> Result<Self, SpoolError> {
-        let scan = scan::open(root, fingerprint)?;
         let mut opened = Index::open(root);
         let mut warnings = scan.warnings;
         warnings.append(&mut opened.warnings);
@@ -168,8 +181,11 @@ impl Spool {
                 spool.captures.insert(Key { generation, sequence: name.sequence }, entry);
             }
         }
-        spool.remove_orphan_rows(&opened.rows)?;
-        spool.tidy(now_us)?;
+        spool.bring_back_whole_files();
+        spool.remove_orphan_rows(&opened.rows);
+        if let Err(error) = spool.tidy(now_us) {
+            tracing::warn!(error = crate::error::display_chain(&error), "tidy the spool");
+        }
         for (spool_id, name) in scan.torn {
             match spool.set_aside(spool_id, name, TombstoneReason::PowerLostWhileSaving) {
                 Ok(_) => {}
@@ -233,13 +249,13 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Gone`]; [`SpoolError::Damaged`]: something took its place; [`SpoolError::Disk`].
     pub fn read(&mut self, key: Key, offset: u64, len: u64) -> Result<(CaptureMetadata, Vec<u8>), SpoolError> {
-        let (folder, entry) = self.find(key)?;
+        let (path, entry) = self.find(key)?;
         let (name, verified) = (entry.name, entry.verified);
         if name.is_tombstone() {
             // It was given up since it was queued.
             return Err(SpoolError::Damaged { change: SpoolChange::Pending(self.to_pending(key, entry)) });
         }
-        let read = CaptureReader::open(&folder, &name).and_then(|mut reader| {
+        let read = CaptureReader::open(&path, &name).and_then(|mut reader| {
             if !verified {
                 reader.verify()?;
             }
@@ -259,8 +275,8 @@ impl Spool {
 
     /// The bytes of a waiting tombstone, to be sent as they are.
     pub fn read_tombstone(&mut self, key: Key) -> Result<Vec<u8>, SpoolError> {
-        let (folder, entry) = self.find(key)?;
-        read_tombstone(&folder, &entry.name).map_err(|error| self.handle_read_error(key, error))
+        let (path, entry) = self.find(key)?;
+        read_tombstone(&path, &entry.name).map_err(|error| self.handle_read_error(key, error))
     }
 
     /// Notes how often a capture was tried; the index may forget it.
@@ -278,7 +294,8 @@ impl Spool {
         self.index.close();
     }
 
-    /// After a failed fsync: what the disk holds is unknown until the spool is opened again.
+    /// Returns true after a file was not written completely: what the disk holds is unknown until the spool is opened
+    /// again.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned
     }
@@ -325,10 +342,11 @@ impl Spool {
         })
     }
 
+    /// Returns the file of a capture, and what is known of it.
     fn find(&self, key: Key) -> Result<(PathBuf, &Entry), SpoolError> {
         let entry = self.captures.get(&key).ok_or(SpoolError::Gone)?;
         let generation = self.generations.get(key.generation as usize).ok_or(SpoolError::Gone)?;
-        Ok((self.folder(generation.id), entry))
+        Ok((self.folder(generation.id).join(entry.name.to_string()), entry))
     }
 
     fn to_pending(&self, key: Key, entry: &Entry) -> PendingCapture {
@@ -343,9 +361,8 @@ impl Spool {
     }
 
     fn remove(&mut self, key: Key) -> Result<(), SpoolError> {
-        let (folder, entry) = self.find(key)?;
-        let name = entry.name;
-        std::fs::remove_file(folder.join(name.to_string())).map_err(SpoolError::Disk)?;
+        let (path, _) = self.find(key)?;
+        std::fs::remove_file(path).map_err(SpoolError::Disk)?;
         self.drop_entry(key);
         Ok(())
     }
@@ -403,7 +420,7 @@ impl Spool {
     }
 
     /// Rows of captures whose file is gone: fine when they had a receipt, a loss when not.
-    fn remove_orphan_rows(&mut self, rows: &index::Rows) -> Result<(), SpoolError> {
+    fn remove_orphan_rows(&mut self, rows: &index::Rows) {
         let mut lost = 0;
         for ((id, hash), row) in rows {
             self.index.remove(*id, *hash);
@@ -416,9 +433,40 @@ impl Spool {
         if lost > 0 {
             self.warnings.push(format!("{lost} captures that were waiting are gone from the card"));
             self.identity.lost += lost;
-            self.identity.write(&self.root).map_err(SpoolError::Disk)?;
+            if let Err(error) = self.identity.write(&self.root) {
+                tracing::warn!(%error, "note the captures that are gone");
+            }
         }
-        Ok(())
+    }
+
+    /// Takes whole pictures back from `torn/` in the place of the tombstones that gave them up.
+    fn bring_back_whole_files(&mut self) {
+        for (spool_id, name, path) in scan::whole_in_torn(&self.root) {
+            let Some(key) = self.key_of(CaptureId { spool: spool_id, sequence: name.sequence }) else {
+                continue;
+            };
+            let Some((tombstone, entry)) = self.find(key).ok().filter(|(_, entry)| entry.name.is_tombstone()) else {
+                continue;
+            };
+            if entry.name.last() > name.sequence {
+                continue;
+            }
+            let target = self.folder(spool_id).join(name.to_string());
+            let returned = std::fs::read(&path)
+                .and_then(|bytes| durable_file::replace(&target, &bytes))
+                .and_then(|()| std::fs::remove_file(tombstone));
+            if let Err(error) = returned {
+                self.warnings
+                    .push(format!("capture {} in torn/ is whole and stays there: {error}", name.sequence));
+                continue;
+            }
+            let _ = std::fs::remove_file(path);
+            self.drop_entry(key);
+            self.bytes += name.file_bytes();
+            let entry = Entry { name, row: Row::default(), verified: false, cause: None };
+            self.captures.insert(key, entry);
+            self.warnings.push(format!("capture {} is whole and came back from torn/", name.sequence));
+        }
     }
 }
 

@@ -50,8 +50,8 @@ impl Spool {
     pub fn queue(&self) -> Queue {
         let pending = || self.captures.iter().filter(|(_, entry)| entry.is_pending());
         let oldest = pending().find(|(_, entry)| !entry.name.is_tombstone()).and_then(|(key, entry)| {
-            let folder = self.folder(self.generations.get(key.generation as usize)?.id);
-            Some(CaptureReader::open(&folder, &entry.name).ok()?.record().pressed)
+            let (path, _) = self.find(*key).ok()?;
+            Some(CaptureReader::open(&path, &entry.name).ok()?.record().pressed)
         });
         Queue {
             waiting: pending().count() as u64,

@@ -50,10 +50,10 @@ impl Spool {
         Ok(())
     }
 
-    /// Returns true if what did not fit last would fit now, once what has a receipt has made room.
+    /// Returns true if something did not fit last and would fit now, once what has a receipt has made room.
     pub fn has_room_again(&self) -> bool {
         let Some(needed) = self.unmet_bytes else {
-            return true;
+            return false;
         };
         let removable = self.captures.values().filter(|entry| !entry.is_pending());
         let gain: u64 = removable.map(|entry| entry.name.file_bytes()).sum();
@@ -83,10 +83,9 @@ impl Spool {
     /// Removes by policy until `needed` bytes fit: with a receipt, of the interval, of commands, of the button if the
     /// owner chose so.
     pub(super) fn make_room(&mut self, needed: u64) -> Result<Vec<SpoolChange>, SpoolError> {
-        self.unmet_bytes = Some(needed);
-        let changes = self.try_to_make_room(needed)?;
-        self.unmet_bytes = None;
-        Ok(changes)
+        let made = self.try_to_make_room(needed);
+        self.unmet_bytes = matches!(made, Err(SpoolError::Full { .. })).then_some(needed);
+        made
     }
 
     fn try_to_make_room(&mut self, needed: u64) -> Result<Vec<SpoolChange>, SpoolError> {
@@ -131,9 +130,9 @@ impl Spool {
     }
 
     fn cause_of(&mut self, key: Key) -> Option<Cause> {
-        let (folder, entry) = self.find(key).ok()?;
+        let (path, entry) = self.find(key).ok()?;
         if entry.cause.is_none() {
-            let cause = CaptureReader::open(&folder, &entry.name).ok()?.record().cause;
+            let cause = CaptureReader::open(&path, &entry.name).ok()?.record().cause;
             self.captures.get_mut(&key)?.cause = Some(cause);
         }
         self.captures.get(&key)?.cause
@@ -141,9 +140,8 @@ impl Spool {
 
     /// Replaces a waiting picture by a tombstone: the tombstone is durable before the picture goes.
     fn evict(&mut self, key: Key) -> Result<SpoolChange, SpoolError> {
-        let (folder, entry) = self.find(key)?;
-        let name = entry.name;
-        let record = CaptureReader::open(&folder, &name).ok().map(|reader| reader.record().clone());
+        let (path, entry) = self.find(key)?;
+        let record = CaptureReader::open(&path, &entry.name).ok().map(|reader| reader.record().clone());
         let tombstone = Tombstone {
             spool: self.generations[key.generation as usize].id,
             sequence: key.sequence,
@@ -154,7 +152,7 @@ impl Spool {
             pressed: record.map(|record| record.pressed),
         };
         let pending = self.store_tombstone(&tombstone)?;
-        std::fs::remove_file(folder.join(name.to_string())).map_err(SpoolError::Disk)?;
+        std::fs::remove_file(path).map_err(SpoolError::Disk)?;
         Ok(SpoolChange::Pending(pending))
     }
 
@@ -197,8 +195,7 @@ impl Spool {
             return Ok(());
         }
         let joined = Tombstone { through: Some(last.last()), command: None, ..first.clone() };
-        let (folder, entry) = self.find(*first_key)?;
-        let first_file = folder.join(entry.name.to_string());
+        let (first_file, _) = self.find(*first_key)?;
         changes.push(SpoolChange::Pending(self.store_tombstone(&joined)?));
         std::fs::remove_file(first_file).map_err(SpoolError::Disk)?;
         for (key, _) in &run[1..] {

@@ -1,6 +1,7 @@
 //! Errors of places.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::objects::key::ObjectKey;
 
@@ -14,6 +15,14 @@ pub enum ObjectError {
         #[source]
         source: std::io::Error,
     },
+    #[error("{what} the bucket of S3")]
+    S3 {
+        what: &'static str,
+        #[source]
+        source: Arc<object_store::Error>,
+    },
+    #[error("no more bytes of object {key} have arrived for a long time")]
+    TimedOut { key: ObjectKey },
     /// There is no such object, or it is shorter than its row says.
     #[error("object {key} is missing")]
     Missing { key: ObjectKey },
@@ -39,6 +48,8 @@ impl ObjectError {
                 path: path.clone(),
                 source: std::io::Error::new(source.kind(), source.to_string()),
             },
+            Self::S3 { what, source } => Self::S3 { what, source: source.clone() },
+            Self::TimedOut { key } => Self::TimedOut { key: key.clone() },
             Self::Missing { key } => Self::Missing { key: key.clone() },
             Self::Changed { key } => Self::Changed { key: key.clone() },
             Self::Marker { .. } | Self::Interrupted => Self::Interrupted,
@@ -55,7 +66,12 @@ impl ObjectError {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match self {
             Self::File { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge),
-            Self::Missing { .. } | Self::Changed { .. } | Self::Marker { .. } | Self::Interrupted => false,
+            Self::S3 { .. }
+            | Self::TimedOut { .. }
+            | Self::Missing { .. }
+            | Self::Changed { .. }
+            | Self::Marker { .. }
+            | Self::Interrupted => false,
         }
     }
 }

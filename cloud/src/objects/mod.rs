@@ -8,6 +8,7 @@ mod folder;
 mod key;
 mod location;
 mod name;
+mod s3;
 pub mod verify;
 
 use std::ops::Range;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use keepsake_protocol::StoreId;
 
 use crate::objects::folder::Folder;
+use crate::objects::s3::S3;
 
 pub use crate::objects::error::ObjectError;
 pub use crate::objects::key::ObjectKey;
@@ -79,6 +81,7 @@ impl PlaceMarker {
 #[derive(Debug, Clone)]
 pub enum ObjectStore {
     Folder(Arc<Folder>),
+    S3(Arc<S3>),
 }
 
 impl ObjectStore {
@@ -90,6 +93,7 @@ impl ObjectStore {
         match setting {
             BytesSetting::Database => Ok(None),
             BytesSetting::Folder(root) => Ok(Some(Self::Folder(Arc::new(Folder::new(root.clone()))))),
+            BytesSetting::S3(location) => Ok(Some(Self::S3(Arc::new(S3::new(location)?)))),
         }
     }
 
@@ -98,6 +102,7 @@ impl ObjectStore {
     pub async fn put_batch(&self, objects: Vec<(ObjectKey, Bytes)>) -> Vec<Result<()>> {
         match self {
             Self::Folder(folder) => folder.put_batch(objects).await,
+            Self::S3(s3) => s3.put_batch(objects).await,
         }
     }
 
@@ -108,6 +113,7 @@ impl ObjectStore {
     pub async fn get(&self, key: &ObjectKey, range: Range<u64>) -> Result<ByteStream> {
         match self {
             Self::Folder(folder) => folder.get(key, range).await,
+            Self::S3(s3) => s3.get(key, range).await,
         }
     }
 
@@ -118,6 +124,7 @@ impl ObjectStore {
     pub async fn length(&self, key: &ObjectKey) -> Result<Option<u64>> {
         match self {
             Self::Folder(folder) => folder.length(key).await,
+            Self::S3(s3) => s3.length(key).await,
         }
     }
 
@@ -128,6 +135,7 @@ impl ObjectStore {
     pub async fn delete(&self, keys: &[ObjectKey]) -> Result<()> {
         match self {
             Self::Folder(folder) => folder.delete(keys).await,
+            Self::S3(s3) => s3.delete(keys).await,
         }
     }
 
@@ -135,6 +143,7 @@ impl ObjectStore {
     pub fn list(&self) -> BoxStream<'static, Result<ListedObject>> {
         match self {
             Self::Folder(folder) => folder.list(),
+            Self::S3(s3) => s3.list(),
         }
     }
 
@@ -145,6 +154,7 @@ impl ObjectStore {
     pub async fn marker(&self) -> Result<Option<PlaceMarker>> {
         let bytes = match self {
             Self::Folder(folder) => folder.read_marker().await?,
+            Self::S3(s3) => s3.read_marker().await?,
         };
         let parse = |bytes: Vec<u8>| {
             serde_json::from_slice(&bytes).map_err(|source| ObjectError::Marker { place: self.to_string(), source })
@@ -160,6 +170,7 @@ impl ObjectStore {
         let bytes = serde_json::to_vec(marker).expect("ids are JSON");
         match self {
             Self::Folder(folder) => folder.write_marker(bytes).await,
+            Self::S3(s3) => s3.write_marker(bytes).await,
         }
     }
 
@@ -185,6 +196,7 @@ impl ObjectStore {
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Folder(folder) => Some(folder.root()),
+            Self::S3(_) => None,
         }
     }
 }
@@ -193,6 +205,7 @@ impl std::fmt::Display for ObjectStore {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Folder(folder) => write!(formatter, "folder:{}", folder.root().display()),
+            Self::S3(s3) => s3.location().fmt(formatter),
         }
     }
 }
@@ -249,5 +262,14 @@ impl DurableObject {
 
     pub fn location(&self) -> BytesLocation {
         BytesLocation::Object { place: self.place, key: self.key.clone() }
+    }
+}
+
+#[cfg(test)]
+impl DurableObject {
+    /// As if it was begun earlier.
+    pub(crate) fn begun_before(mut self, by: Duration) -> Self {
+        self.begun = Instant::now().checked_sub(by).expect("the computer runs for longer");
+        self
     }
 }

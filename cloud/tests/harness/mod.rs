@@ -411,3 +411,20 @@ pub(crate) fn photograph(number: u32) -> Vec<u8> {
     bytes.extend_from_slice(&number.to_be_bytes());
     bytes
 }
+
+/// Returns the files below `folder` with this extension.
+pub(crate) fn files(folder: &Path, extension: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry};
+use keepsake_cloud::objects::{BytesSetting, ObjectKey, read_all};
 use keepsake_cloud::pictures::capture_time::TimeSource;
 use keepsake_cloud::store::{
-    ClaimLimits, Command, Device, FinishedThumbnail, Limits, PageQuery, Picture, PictureCursor, SettingsUpdate, Store,
+    ClaimLimits, Command, Device, FinishedThumbnail, Limits, NewBytes, PageQuery, Picture, PictureCursor, SettingsUpdate, Store,
     Thumbnail, Upload,
 };
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
@@ -318,6 +319,57 @@ async fn what_a_camera_without_numbers_sends_again_within_a_day_is_a_repeat() {
     let outcome = fresh.commit_at(upload(&porch, b"one", true), NOW + DAY).await;
     assert_eq!(outcome, repeat);
     assert_eq!(fresh.all().await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_picture_names_its_bytes_wherever_they_are_moved() {
+    let fresh = fresh!();
+    let root = tempfile::tempdir().unwrap();
+    let folder = BytesSetting::Folder(root.path().join("pictures"));
+    let place = fresh.store.open_place(&folder).await.unwrap().unwrap();
+    assert_eq!(fresh.store.open_place(&folder).await.unwrap().unwrap().id, place.id);
+    for sequence in 1..=2 {
+        fresh.commit(capture(sequence, b"one")).await;
+    }
+    let images = fresh.store.stored_images_after(0, 10).await.unwrap();
+    let key = || ObjectKey::new("jpg", NOW);
+    let batch = vec![(key(), b"one".as_slice().into()), (key(), b"one".as_slice().into())];
+    let mut moves = Vec::new();
+    for (image, object) in images.iter().zip(place.put_batch(batch).await) {
+        moves.push((image.clone(), NewBytes::Object(object.unwrap())));
+    }
+    assert_eq!(fresh.store.relocate(&moves, NOW).await.unwrap(), 2);
+    let moved = fresh.store.stored_images_after(0, 10).await.unwrap();
+    for (moved, (_, new)) in moved.iter().zip(&moves) {
+        let NewBytes::Object(object) = new else { unreachable!() };
+        assert_eq!(moved.location, object.location());
+        assert_eq!(fresh.store.image(moved.arrival).await.unwrap().unwrap(), b"one");
+        let part = fresh.store.open_image(moved, 1..3).await.unwrap();
+        assert_eq!(read_all(part).await.unwrap(), b"ne");
+        assert_eq!(fresh.store.unnamed(place.id, &[object.key.clone(), key()]).await.unwrap().len(), 1);
+    }
+
+    // Moved meanwhile: what the second move has stored is not named.
+    let again = [(images[0].clone(), NewBytes::Database(b"one".as_slice().into()))];
+    assert_eq!(fresh.store.relocate(&again, NOW).await.unwrap(), 0);
+    let back = [(moved[0].clone(), NewBytes::Database(b"one".as_slice().into()))];
+    assert_eq!(fresh.store.relocate(&back, NOW).await.unwrap(), 1);
+    assert_eq!(fresh.store.image(1).await.unwrap().unwrap(), b"one");
+    let part = fresh
+        .store
+        .open_image(&fresh.store.stored_images_after(0, 1).await.unwrap()[0], 1..3)
+        .await
+        .unwrap();
+    assert_eq!(read_all(part).await.unwrap(), b"ne");
+
+    let second = fresh.all().await.remove(1);
+    assert!(fresh.store.delete(&second).await.unwrap());
+    // Its own object is gone; the one that was moved back is due now.
+    assert_eq!(fresh.store.collect_garbage(NOW).await.unwrap(), 1);
+    for (_, new) in moves {
+        let NewBytes::Object(object) = new else { unreachable!() };
+        assert_eq!(place.objects.length(&object.key).await.unwrap(), None);
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,13 @@
 //! P1, P4: a full card is a state with a policy: presses are answered, nothing hangs, no confirmed picture is
 //! removed, and receipts make space again.
 
-use keepsake_testkit::appliance::can_mount_small_cards;
-use keepsake_testkit::{Appliance, Cloud, SOON, TempDir, capture_keys, count, not_run};
+use std::fs;
+use std::sync::Arc;
+
+use keepsake_testkit::api::Api;
+use keepsake_testkit::appliance::{can_mount_small_cards, on_a_small_card};
+use keepsake_testkit::process::{Program, free_port};
+use keepsake_testkit::{Appliance, Cloud, SOON, TempDir, capture_keys, count, eventually, not_run, programs};
 use serde_json::Value;
 
 const CARD_MIB: u32 = 12;
@@ -100,13 +105,60 @@ fn a_camera_starts_without_a_free_byte_on_its_card() {
     assert_eq!(saved, [2], "and its number is not wasted: {output}");
 }
 
-fn camera_with_a_small_card(folder: &TempDir, cloud: &Cloud) -> Option<Appliance> {
-    if let Err(why) = can_mount_small_cards(folder) {
+/// A cloud that does not start cannot tell why. With room again it works without intervention.
+#[test]
+fn a_cloud_starts_on_a_full_disk_and_tells_why_it_is_not_ready() {
+    let folder = TempDir::new("full-cloud");
+    if small_cards_are_missing(&folder) {
+        return;
+    }
+    let (disk, room, port) = (folder.join("disk"), folder.join("room"), free_port());
+    fs::create_dir(&disk).unwrap();
+    // The disk vanishes with the process that mounted it, so all starts happen inside one.
+    let script = r#"
+        run="$cloud --data $disk --listen 127.0.0.1:$port --mqtt-listen 127.0.0.1:0 --free-bytes-min=1 --free-percent-min=0"
+        $run > "$disk.out" & first=$!
+        until grep -q ready "$disk.out"; do sleep 0.1; done
+        kill $first
+        wait $first
+        dd if=/dev/zero of="$disk/everything" bs=4096 2>/dev/null
+        (until test -e "$room"; do sleep 0.1; done; rm "$disk/everything") &
+        exec $run
+    "#;
+    let mut command = on_a_small_card(8, &disk);
+    command
+        .args(["sh", "-c", script])
+        .env("cloud", programs::cloud())
+        .env("port", port.to_string())
+        .envs([("disk", &disk), ("room", &room)]);
+    let cloud = Program::start(command, &Arc::default(), &folder.join("cloud.log"));
+    let api = Api::new(&format!("127.0.0.1:{port}"));
+    let why = eventually("the reason on /readyz", SOON, || {
+        let (status, body) = api.get("/readyz").ok()?;
+        (status == 503).then(|| String::from_utf8_lossy(&body).into_owned())
+    });
+    assert!(why.contains("the disk of the cloud's database is full"), "{why}");
+    fs::write(&room, "").unwrap();
+    eventually("ready once there is room", SOON, || {
+        api.get("/readyz").ok().filter(|(status, _)| *status == 200)
+    });
+    assert!(cloud.stop(SOON).success());
+}
+
+fn small_cards_are_missing(folder: &TempDir) -> bool {
+    let missing = can_mount_small_cards(folder);
+    if let Err(why) = &missing {
         not_run(
             "a full card",
             format!("no small file system can be mounted ({why})"),
             "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1) or run the tests as root",
         );
+    }
+    missing.is_err()
+}
+
+fn camera_with_a_small_card(folder: &TempDir, cloud: &Cloud) -> Option<Appliance> {
+    if small_cards_are_missing(folder) {
         return None;
     }
     let camera = Appliance::new(folder, "porch", &cloud.mqtt_url())

@@ -115,6 +115,8 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
         window: None,
         message_bytes_max: None,
     };
+    // Only the other cloud answers.
+    intruder.withhold(true);
     intruder.inject("keepsake/v1/porch/down/cloud", &codec::encode(&info));
     camera.expect_event(since, SOON, &json!({"event": "warning"}));
     let saved = camera.press_and_save(1, SOON)[0];
@@ -132,8 +134,14 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
 
     // The right cloud is back, and gets the pictures that were kept for it.
     cloud.stop();
+    intruder.withhold(false);
     cloud.start();
     camera.expect_stored(&[saved, next], SOON);
+
+    // What another cloud has left on the broker holds no camera whose own cloud answers.
+    intruder.inject("keepsake/v1/porch/down/cloud", &codec::encode(&info));
+    camera.press_and_store(1, SOON);
+    cloud.api().wait_for_device("porch", SOON, |device| device["faults"] == json!([]));
     cloud.audit(&camera.saved());
 }
 

@@ -1,6 +1,7 @@
 //! A simulated camera: the real program with a line on standard input as its button, and the events it prints.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -51,6 +52,7 @@ pub struct Appliance {
     card_mib: Option<u32>,
     /// The file with the time of its clocks, instead of this machine's.
     clock: Option<PathBuf>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 deref_to_runs!(Appliance);
@@ -74,6 +76,7 @@ impl Appliance {
             .into(),
             card_mib: None,
             clock: None,
+            environment: Vec::new(),
         }
     }
 
@@ -101,6 +104,16 @@ impl Appliance {
     /// Changes a setting from the next start on.
     pub fn change(&mut self, setting: &str) {
         self.settings.push(setting.to_owned());
+    }
+
+    /// Replaces the variables of its environment from the next start on.
+    pub fn set_environment(&mut self, variables: &[(&'static str, OsString)]) {
+        self.environment = variables.to_vec();
+    }
+
+    /// Connects to another cloud from the next start on.
+    pub fn connect_to(&mut self, cloud: &str) {
+        cloud.clone_into(&mut self.cloud);
     }
 
     #[must_use]
@@ -180,6 +193,7 @@ impl Appliance {
         if let Some(clock) = &self.clock {
             command.env("KEEPSAKE_SIMULATED_CLOCK", clock);
         }
+        command.envs(self.environment.iter().cloned());
         command
     }
 
@@ -294,7 +308,7 @@ pub fn can_mount_small_cards(folder: &Path) -> Result<(), String> {
 
 /// Returns a command whose arguments run in a mount namespace of their own, where `folder` is a small file system.
 /// Users other than root get a user namespace for that.
-fn on_a_small_card(mib: u32, folder: &Path) -> Command {
+pub fn on_a_small_card(mib: u32, folder: &Path) -> Command {
     // SAFETY: geteuid(2) takes nothing and cannot fail.
     let root = unsafe { libc::geteuid() } == 0;
     let mut command = Command::new("unshare");

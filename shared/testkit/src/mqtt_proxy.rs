@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -70,11 +71,13 @@ impl MqttProxy {
     }
 }
 
-/// A compromised broker for one camera: it forwards everything, and sometimes adds a message.
+/// A compromised broker for one camera: it forwards everything, sometimes adds a message, and can withhold those of the
+/// cloud.
 #[derive(Debug)]
 pub struct HostileBroker {
     proxy: TcpProxy,
     cameras: Arc<Mutex<Vec<TcpStream>>>,
+    withholds: Arc<AtomicBool>,
 }
 
 impl HostileBroker {
@@ -82,16 +85,26 @@ impl HostileBroker {
     pub fn start(broker_port: u16) -> Self {
         let cameras: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         let connected = Arc::clone(&cameras);
+        let withholds = Arc::new(AtomicBool::new(false));
+        let withholding = Arc::clone(&withholds);
         let proxy = TcpProxy::start(broker_port, move |camera, broker| {
             connected.lock().unwrap().push(camera.try_clone()?);
             let to_camera = |packet: &Packet| {
                 // Whole packets, one at a time, so that additions come in between.
                 let _one_at_a_time = connected.lock().unwrap();
+                if withholding.load(Ordering::SeqCst) && packet.publication().is_some() {
+                    return Ok(());
+                }
                 packet.write(camera)
             };
             forward_packets(camera, broker, to_camera, |packet| packet.write(broker))
         });
-        Self { proxy, cameras }
+        Self { proxy, cameras, withholds }
+    }
+
+    /// Withholds every message for the camera from now on, or no longer.
+    pub fn withhold(&self, withholds: bool) {
+        self.withholds.store(withholds, Ordering::SeqCst);
     }
 
     pub fn port(&self) -> u16 {

@@ -99,3 +99,39 @@ async fn replace(tx: &mut AnyConnection, image: &StoredImage, new: &NewBytes, du
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use keepsake_protocol::capture::ContentType;
+
+    use super::*;
+    use crate::objects::{BytesSetting, COMMIT_WITHIN, ObjectKey};
+    use crate::store::commit::upload::Upload;
+    use crate::store::limits::Limits;
+
+    #[tokio::test]
+    async fn an_object_that_was_begun_too_long_ago_is_never_named() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path(), Limits::default()).await.unwrap();
+        let place = store.open_place(&BytesSetting::Folder(root.path().join("a"))).await.unwrap().unwrap();
+        let upload = Upload {
+            bytes: b"one",
+            content_type: ContentType::Jpeg,
+            width: 1,
+            height: 1,
+            damaged: false,
+        };
+        store.upload(&"camera".parse().unwrap(), &upload, 1).await.unwrap();
+        let image = store.stored_images_after(0, 1).await.unwrap().remove(0);
+        let objects = vec![(ObjectKey::new("jpg", 1), Bytes::from_static(b"one"))];
+        let object = place.put_batch(objects).await.remove(0).unwrap();
+        let late = NewBytes::Object(object.clone().begun_before(COMMIT_WITHIN));
+        let refused = store.relocate(&[(image.clone(), late)], 1).await;
+        assert!(matches!(refused, Err(StoreError::LateObject)), "{refused:?}");
+        assert_eq!(store.stored_images_after(0, 1).await.unwrap(), [image.clone()]);
+        let recent = NewBytes::Object(object.begun_before(COMMIT_WITHIN - Duration::from_secs(60)));
+        assert_eq!(store.relocate(&[(image, recent)], 1).await.unwrap(), 1);
+    }
+}

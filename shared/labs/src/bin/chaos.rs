@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use keepsake_labs::card;
 use keepsake_labs::chaos::{self, Fault, Plan, Transport, flood};
 use keepsake_provision::servers::database::Kind;
 use keepsake_provision::servers::mosquitto::Persistence;
@@ -34,6 +35,15 @@ struct Arguments {
     /// Instead, let 20 cameras with 150 pictures each upload through one broker with its default limits
     #[arg(long)]
     flood: bool,
+    /// Instead, make calls on the camera's card fail, in this many runs
+    #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    card: Option<u64>,
+    /// The seed of the first of these runs; the others have the next numbers
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    card_seed: u64,
+    /// How many of these runs go on at the same time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    card_parallel: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,7 +69,9 @@ impl Database {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let all_well = if arguments.flood {
+    let all_well = if let Some(runs) = arguments.card {
+        fail_cards(&arguments, runs)
+    } else if arguments.flood {
         flood(&arguments)
     } else {
         inject(&arguments)
@@ -106,6 +118,23 @@ fn inject(arguments: &Arguments) -> bool {
     print_table(arguments, &rows);
     println!("\nWith {}.", versions.join("; "));
     all_well
+}
+
+/// Returns whether Keepsake has kept its promises.
+fn fail_cards(arguments: &Arguments, runs: u64) -> bool {
+    let seeds: Vec<u64> = (arguments.card_seed..arguments.card_seed.saturating_add(runs)).collect();
+    let parallel = usize::try_from(arguments.card_parallel).expect("a few runs");
+    let folder = TempDir::new("chaos-card");
+    let mut counts = card::run(&seeds, parallel, &folder);
+    let violations = std::mem::take(&mut counts.violations);
+    for violation in &violations {
+        println!("{violation}\n");
+    }
+    println!("{counts:?}, {} violations", violations.len());
+    if !violations.is_empty() {
+        println!("the files are kept in {}", folder.keep().display());
+    }
+    violations.is_empty()
 }
 
 /// Returns whether Keepsake has lost nothing.
