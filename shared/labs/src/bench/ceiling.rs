@@ -27,8 +27,8 @@ const BATCHES_AHEAD: usize = 2;
 pub enum Bytes {
     /// A file for each picture: all written and fsynced, then their folder.
     Files,
-    /// A file for all pictures of a batch: written and fsynced, then its folder.
-    Batches,
+    /// One file for all pictures: appended, and one fdatasync for each batch.
+    Segment,
 }
 
 /// A row like the cloud's for a picture: its keys, its metadata as text, and where its bytes are.
@@ -84,8 +84,8 @@ fn insert(connection: &mut Conn, batch: Range<usize>) -> Result<()> {
 /// Makes the bytes of a batch durable.
 fn write(folder: &Path, bytes: Bytes, batch: Range<usize>, picture: &[u8]) -> Result<()> {
     match bytes {
-        Bytes::Batches => {
-            let mut file = File::create(folder.join(format!("{}.batch", batch.start)))?;
+        Bytes::Segment => {
+            let mut file = File::options().create(true).append(true).open(folder.join("segment"))?;
             for _ in batch {
                 file.write_all(picture)?;
             }
@@ -108,8 +108,8 @@ fn write(folder: &Path, bytes: Bytes, batch: Range<usize>, picture: &[u8]) -> Re
                 let threads: Vec<_> = (0..FSYNC_THREADS).map(|_| scope.spawn(write_files)).collect();
                 threads.into_iter().try_for_each(|one| one.join().expect("a write does not panic"))
             })?;
+            File::open(folder)?.sync_all()?;
         }
     }
-    File::open(folder)?.sync_all()?;
     Ok(())
 }

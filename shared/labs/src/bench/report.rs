@@ -22,7 +22,7 @@ const INTRODUCTION: &str = "# Performance\n\
     - **native**: our cameras (`KSF1` messages, a window of 4 MiB), until the last receipt. **third-party**: JPEGs or \
     base64 on a topic, until the last commit.\n\
     - **bare writer**: the same bytes and rows in batches as large as the cloud's, and nothing else: a file for each picture, or one \
-    for each batch. **broker alone**: our cameras, and a subscriber that only acknowledges.\n\
+    file for all. **broker alone**: our cameras, and a subscriber that only acknowledges.\n\
     - Processor time: all processes but the generator of the load.\n";
 
 /// Writes the page and its charts from all results in `results`.

@@ -39,7 +39,7 @@ pub fn run(plan: &Plan, command: &str) -> Result<StepResult> {
         let mut stores = Vec::new();
         for (name, stored, pending) in [("few", FEW, 0), ("many", plan.count(MANY), plan.count(PENDING))] {
             server.database.create_schema(name);
-            let mut store = Grown::new(&folder.join(name), server.database.url(name))?;
+            let mut store = Grown::new(&folder.join(name), &server.database.url(name))?;
             store.upload(plan.count(FEW))?;
             store.wait_for_thumbnails()?;
             store.cloud.stop();
@@ -73,7 +73,7 @@ pub fn thumbnails(plan: &Plan, command: &str) -> Result<StepResult> {
         for _ in 0..plan.repetitions {
             let folder = TempDir::new("bench-thumbnails");
             let schema = server.new_schema();
-            let store = Grown::new(&folder, server.database.url(&schema))?;
+            let store = Grown::new(&folder, &server.database.url(&schema))?;
             let start = Instant::now();
             let ingest = store.upload(plan.count(WITH_THUMBNAILS))?;
             store.wait_for_thumbnails()?;
@@ -96,9 +96,9 @@ struct Grown {
 }
 
 impl Grown {
-    fn new(folder: &std::path::Path, database_url: String) -> Result<Self> {
+    fn new(folder: &std::path::Path, database_url: &str) -> Result<Self> {
         let broker = start_broker(folder)?;
-        let cloud = cloud(folder, Some(&broker), Some(&database_url)).started();
+        let cloud = cloud(folder, Some(&broker), Some(database_url)).started();
         Ok(Self { cloud, broker })
     }
 

@@ -76,7 +76,7 @@ impl Contender {
         Self::Native,
         Self::Broker,
         Self::Ceiling(Bytes::Files),
-        Self::Ceiling(Bytes::Batches),
+        Self::Ceiling(Bytes::Segment),
     ];
 
     fn name(self) -> &'static str {
@@ -87,7 +87,7 @@ impl Contender {
             Self::Native => "native",
             Self::Broker => "broker alone",
             Self::Ceiling(Bytes::Files) => "bare writer, a file a picture",
-            Self::Ceiling(Bytes::Batches) => "bare writer, a file a batch",
+            Self::Ceiling(Bytes::Segment) => "bare writer, one file",
         }
     }
 }
@@ -161,15 +161,15 @@ fn record_ratios(result: &mut StepResult, kind: Kind, case: &Case, rates: &[(Con
         0.5,
     );
     ratio(
-        "native : bare writer, a file a batch",
-        native / rate(Contender::Ceiling(Bytes::Batches)),
+        "native : bare writer, one file",
+        native / rate(Contender::Ceiling(Bytes::Segment)),
         0.5,
     );
     for (name, value) in [
         ("third-party : lab", third_party / lab),
         ("third-party, base64 : lab", rate(Contender::ThirdPartyBase64) / lab),
         ("bare writer, a file a picture : lab", rate(Contender::Ceiling(Bytes::Files)) / lab),
-        ("bare writer, a file a batch : lab", rate(Contender::Ceiling(Bytes::Batches)) / lab),
+        ("bare writer, one file : lab", rate(Contender::Ceiling(Bytes::Segment)) / lab),
         ("broker alone : lab", rate(Contender::Broker) / lab),
     ] {
         result.record(&group, name, "×", value);
@@ -279,7 +279,7 @@ impl CloudRun {
         }
         let took = start.elapsed();
         let after = pids.map(|(_, pid)| cpu_time(pid));
-        let thumbnails = cpu_time_of_threads(self.cloud.pid(), THUMBNAIL_THREADS) - thumbnails_before;
+        let thumbnails = cpu_time_of_threads(self.cloud.pid(), THUMBNAIL_THREADS).saturating_sub(thumbnails_before);
         let stored = store.picture_count();
         ensure!(stored == count as u64, "{stored} pictures stored instead of {count}");
         self.cloud.kill();
@@ -294,7 +294,7 @@ impl CloudRun {
 }
 
 /// The start of the names of the threads that make thumbnails.
-const THUMBNAIL_THREADS: &str = "thumbnail";
+const THUMBNAIL_THREADS: &str = "decode";
 
 fn a_picture_ms(time: Duration, count: usize) -> f64 {
     time.as_secs_f64() * 1e3 / as_float(count)
