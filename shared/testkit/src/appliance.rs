@@ -294,7 +294,7 @@ pub fn can_mount_small_cards(folder: &Path) -> Result<(), String> {
 
 /// Returns a command whose arguments run in a mount namespace of their own, where `folder` is a small file system.
 /// Users other than root get a user namespace for that.
-fn on_a_small_card(mib: u32, folder: &Path) -> Command {
+pub(crate) fn on_a_small_card(mib: u32, folder: &Path) -> Command {
     // SAFETY: geteuid(2) takes nothing and cannot fail.
     let root = unsafe { libc::geteuid() } == 0;
     let mut command = Command::new("unshare");
