@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::token::SetupCode;
 use crate::broker::embedded;
 use crate::broker::embedded::LocalBroker;
-use crate::config::Config;
 use crate::config::secret::{PasswordSource, SecretText};
+use crate::config::{Config, EXTERNAL_QUEUE_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::data_dir;
 use crate::downlink::Downlink;
 use crate::downlink::announcer::Announcer;
@@ -33,6 +33,7 @@ use crate::ops::backpressure::Backpressure;
 use crate::ops::event_bus::EventBus;
 use crate::ops::health_watch;
 use crate::ops::metrics::Metrics;
+use crate::ops::orphan_sweep;
 use crate::ops::systemd;
 use crate::pictures::thumbnail;
 use crate::pictures::thumbnail::Decoder;
@@ -158,14 +159,14 @@ async fn start_services(
 ) -> (http::AppState, JoinSet<()>) {
     let broker = session_target(&config, own_broker);
     let queues = [Arc::new(Queue::default()), Arc::new(Queue::default())];
-    let sessions = start_sessions(&config, store, &broker, &queues, stop);
-    let [frames, control] = &sessions;
+    let [frames, control] = start_sessions(store, &broker, &queues, stop);
+    let external = start_external_session(&config, store, &broker, &queues[0], stop);
     let backpressure = Backpressure::default();
     let outboxes = Outboxes::default();
     let (broker_warnings, message_bytes_max) = if config.external_broker.is_none() {
         broker_probe::of_embedded_broker(embedded::MESSAGE_BYTES_MAX)
     } else {
-        broker_probe::start(broker.clone(), store.id(), frames, stop.clone())
+        broker_probe::start(broker.clone(), store.id(), &frames, stop.clone())
     };
     let announcer = Announcer::new(
         store.clone(),
@@ -182,7 +183,7 @@ async fn start_services(
         announcer,
         decoder,
         thumbnails: Arc::default(),
-        sessions,
+        sessions: [frames, control.clone()].into_iter().chain(external).collect(),
         broker_warnings,
         queues,
         metrics: Metrics::default(),
@@ -196,28 +197,23 @@ async fn start_services(
         streams: http::AppState::streams(),
     };
     health_watch::check_disk_space(&state.config, store, &state.backpressure).await;
-    let tasks = start_tasks(&state);
+    let tasks = start_tasks(&state, &control);
     (state, tasks)
 }
 
 /// Starts the MQTT sessions: one for pictures, one for everything else, so that pictures delay nothing.
 fn start_sessions(
-    config: &Config,
     store: &Store,
     broker: &BrokerAddress,
     [pictures, words]: &[Arc<Queue>; 2],
     stop: &CancellationToken,
 ) -> [MqttSession; 2] {
-    let external = config.external.filters().map(|filter| Filter {
-        filter: filter.to_owned(),
-        // Without it, the pictures of Keepsake's own cameras still arrive.
-        required: false,
-    });
     let frames = MqttSession::start(
         &session::client_id("frames", store.id()),
-        Filter::of_every_device(&[MessageKind::Frame]).into_iter().chain(external).collect(),
+        Filter::of_every_device(&[MessageKind::Frame]),
         broker.clone(),
         pictures.clone(),
+        QUEUE_BYTES_MAX,
         stop.clone(),
     );
     let control = MqttSession::start(
@@ -225,17 +221,44 @@ fn start_sessions(
         Filter::of_every_device(&[MessageKind::Have, MessageKind::Status, MessageKind::Event, MessageKind::Reply]),
         broker.clone(),
         words.clone(),
+        QUEUE_BYTES_MAX,
         stop.clone(),
     );
     [frames, control]
 }
 
+/// Starts the session for pictures of third-party cameras, if there can be any. No window bounds them, so they have a
+/// part of the queue, and wait at the broker without delaying other pictures.
+fn start_external_session(
+    config: &Config,
+    store: &Store,
+    broker: &BrokerAddress,
+    pictures: &Arc<Queue>,
+    stop: &CancellationToken,
+) -> Option<MqttSession> {
+    let filters: Vec<Filter> = config
+        .external
+        .filters()
+        // Without one of them, the others still arrive.
+        .map(|filter| Filter { filter: filter.to_owned(), required: false })
+        .collect();
+    (!filters.is_empty()).then(|| {
+        MqttSession::start(
+            &session::client_id("external", store.id()),
+            filters,
+            broker.clone(),
+            pictures.clone(),
+            EXTERNAL_QUEUE_BYTES_MAX,
+            stop.clone(),
+        )
+    })
+}
+
 /// Starts the work in the background: ingest, announcements, thumbnails and the health watch.
-fn start_tasks(state: &http::AppState) -> JoinSet<()> {
+fn start_tasks(state: &http::AppState, control: &MqttSession) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let external = Arc::new(state.config.external.clone());
     let [pictures, words] = &state.queues;
-    let [_, control] = &state.sessions;
     let windows = Arc::new(Windows::new(pictures.clone()));
     for (queue, waits_for_space) in [(pictures, true), (words, false)] {
         let worker = IngestWorker {
@@ -264,6 +287,7 @@ fn start_tasks(state: &http::AppState) -> JoinSet<()> {
         state.thumbnails.clone(),
         state.stop.clone(),
     ));
+    tasks.spawn(orphan_sweep::run(state.store.clone(), state.stop.clone()));
     tasks.spawn(health_watch::run(
         state.config.clone(),
         state.store.clone(),

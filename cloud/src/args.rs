@@ -157,6 +157,32 @@ pub enum Command {
     /// Manage API tokens of programs and cameras
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Move or check the bytes of pictures
+    #[command(subcommand)]
+    Bytes(BytesCommand),
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum BytesCommand {
+    /// Move the bytes of all pictures to another place, while the cloud runs or not; after an interruption, run it again
+    Move {
+        /// database, folder:PATH or s3://BUCKET/PREFIX [default: the setting bytes]
+        #[arg(long, value_name = "PLACE")]
+        to: Option<String>,
+        /// Days after which the old bytes are deleted, 0 to 365; until then a backup of the database from before the
+        /// move can be restored
+        #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(0..=365))]
+        keep_days: u16,
+        /// Speed limit, 1 to 10000 MiB a second [default: none]
+        #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        rate: Option<u32>,
+    },
+    /// Look for pictures without bytes and for objects without pictures
+    Check {
+        /// Read all bytes and compare them with their hashes, instead of only their lengths
+        #[arg(long)]
+        read: bool,
+    },
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -17,7 +17,7 @@ pub mod http;
 pub mod ingest;
 mod mqtt;
 pub mod objects;
-mod ops;
+pub mod ops;
 pub mod pictures;
 pub mod store;
 

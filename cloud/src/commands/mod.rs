@@ -1,7 +1,8 @@
-//! `cloud user …` and `cloud token …`: manages users and API tokens from a shell on the server, whether the cloud runs or not.
+//! `cloud user …`, `cloud token …` and `cloud bytes …`: manages users, API tokens and the bytes of pictures from a shell on the server, whether the cloud runs or not.
 //!
 //! Access that always works: anyone who can write the database decides who owns it.
 
+mod bytes;
 mod output;
 mod token;
 mod user;
@@ -29,6 +30,7 @@ pub async fn run(command: &Command, config: &Config) -> anyhow::Result<()> {
     let done = match command {
         Command::User(command) => user::run(command, &store).await,
         Command::Token(command) => token::run(command, &store).await,
+        Command::Bytes(command) => bytes::run(command, &store, config).await,
     };
     store.close().await;
     done

@@ -29,6 +29,8 @@ use crate::objects::BytesSetting;
 /// Memory for messages that are received and not yet committed. Beyond it nothing more is read from the broker until
 /// there is room.
 pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Room in that memory for the pictures of third-party cameras.
+pub const EXTERNAL_QUEUE_BYTES_MAX: usize = QUEUE_BYTES_MAX / 2;
 /// Bytes that all cameras together may have in flight without a receipt; half of the queue, so that they never fill it.
 pub const WINDOW_BUDGET_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes that one camera may have in flight; the default of a camera's own setting.

@@ -29,7 +29,7 @@ pub struct AppState {
     pub announcer: Announcer,
     pub decoder: Decoder,
     pub thumbnails: Arc<Notify>,
-    pub sessions: [MqttSession; 2],
+    pub sessions: Vec<MqttSession>,
     /// Warnings about an external broker.
     pub broker_warnings: BrokerWarnings,
     /// The queue of pictures, and the queue of all other messages.

@@ -32,6 +32,8 @@ impl IngestWorker {
         let (mut races, mut race_wait) = (0, RACE_WAIT_MIN);
         let (mut retried, mut full) = (false, false);
         loop {
+            // Nothing to do, unless the store was away for so long that the objects are too old.
+            self.store_bytes(operations).await;
             let began = Instant::now();
             let committed = self.store.commit(operations, now_us()).await;
             self.metrics.record_commit(began.elapsed(), committed.is_ok());

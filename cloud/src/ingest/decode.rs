@@ -104,7 +104,7 @@ fn decode_frame(device: DeviceId, message: &Message, capture_bytes_max: u64) -> 
         return Err("the bytes do not have the hash their header claims".to_owned());
     }
     let bytes = message.payload.slice_ref(frame.bytes);
-    Ok(IngestOp::Capture { device, header: frame.header, bytes })
+    Ok(IngestOp::Capture { device, header: frame.header, bytes: bytes.into() })
 }
 
 fn decode_inventory(device: DeviceId, message: &Message) -> Result<IngestOp, String> {
@@ -227,7 +227,7 @@ mod tests {
         };
         let (right, wrong) = (Hash::of(bytes), Hash::of(b"another"));
         let taken = |message: &Message, bytes_max: u64| match decode(message, bytes_max) {
-            IngestOp::Capture { bytes, .. } => format!("capture of {}", bytes.len()),
+            IngestOp::Capture { bytes, .. } => format!("capture of {}", bytes.data.len()),
             IngestOp::Quarantine(suspect) => suspect.reason,
             IngestOp::TooLarge { reason, .. } => reason,
             IngestOp::Tombstone { .. }

@@ -121,7 +121,7 @@ impl ExternalTopics {
                 IngestOp::Upload {
                     device,
                     hash: Hash::of(&bytes),
-                    bytes,
+                    bytes: bytes.into(),
                     content_type,
                     width,
                     height,
@@ -349,7 +349,7 @@ mod tests {
             .collect();
         let taken = |payload: &[u8]| match topics.decode(&message("camera/porch/image", payload), false, 100) {
             Some(IngestOp::Upload { bytes, hash, .. }) => {
-                assert_eq!((&bytes[..], hash), (JPEG, Hash::of(JPEG)));
+                assert_eq!((&bytes.data[..], hash), (JPEG, Hash::of(JPEG)));
                 None
             }
             Some(IngestOp::Quarantine(suspect)) => {

@@ -7,6 +7,7 @@ pub mod operation;
 pub mod queue;
 pub(crate) mod receipts;
 mod respond;
+mod store_bytes;
 mod window_budget;
 pub mod windows;
 pub mod worker;

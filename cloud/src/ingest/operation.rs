@@ -10,6 +10,8 @@ use keepsake_protocol::status::Status;
 use keepsake_protocol::{CaptureId, DeviceId, Hash, HashPrefix, SpoolId};
 use tracing::Span;
 
+use crate::objects::{DurableObject, NewObject};
+
 /// A received message, from any sender.
 #[derive(Debug, Clone)]
 pub struct Message {
@@ -26,7 +28,7 @@ pub enum IngestOp {
     Capture {
         device: DeviceId,
         header: FrameHeader,
-        bytes: Bytes,
+        bytes: PictureBytes,
     },
     Tombstone {
         device: DeviceId,
@@ -61,7 +63,7 @@ pub enum IngestOp {
     Upload {
         device: DeviceId,
         hash: Hash,
-        bytes: Bytes,
+        bytes: PictureBytes,
         content_type: ContentType,
         /// Pixels; 0 = unknown.
         width: u32,
@@ -76,6 +78,20 @@ pub enum IngestOp {
         id: PictureId,
         reason: String,
     },
+}
+
+/// The bytes of a picture.
+#[derive(Debug, Clone)]
+pub struct PictureBytes {
+    pub data: Bytes,
+    /// The object that has them, durable; absent if they go into the database.
+    pub object: Option<DurableObject>,
+}
+
+impl<B: Into<Bytes>> From<B> for PictureBytes {
+    fn from(data: B) -> Self {
+        Self { data: data.into(), object: None }
+    }
 }
 
 /// A message for the quarantine.
@@ -105,6 +121,29 @@ impl IngestOp {
             | Self::Upload { device, .. }
             | Self::TooLarge { device, .. } => Some(device),
             Self::Quarantine(suspect) => suspect.device.as_ref(),
+        }
+    }
+
+    /// Returns the bytes of a whole picture, and the object to store them as.
+    pub(crate) fn picture_bytes(&mut self) -> Option<(NewObject, &mut PictureBytes)> {
+        match self {
+            Self::Capture { device, header, bytes } if header.is_whole() => {
+                let CaptureMetadata { sequence, hash, content_type, .. } = header.capture;
+                let data = bytes.data.clone();
+                Some((NewObject::of_picture(device, Some(sequence), hash, content_type, data), bytes))
+            }
+            Self::Upload { device, hash, bytes, content_type, .. } => {
+                let data = bytes.data.clone();
+                Some((NewObject::of_picture(device, None, *hash, *content_type, data), bytes))
+            }
+            Self::Capture { .. }
+            | Self::Tombstone { .. }
+            | Self::Event { .. }
+            | Self::Inventory { .. }
+            | Self::Status { .. }
+            | Self::Reply { .. }
+            | Self::Quarantine(_)
+            | Self::TooLarge { .. } => None,
         }
     }
 

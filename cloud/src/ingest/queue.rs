@@ -93,9 +93,17 @@ impl Queue {
     /// # Errors
     /// There is no room; the message.
     pub fn put(&self, delivery: Delivery) -> Result<(), Delivery> {
+        self.put_below(QUEUE_BYTES_MAX, delivery)
+    }
+
+    /// Puts one message at the end as if the queue had only `bytes_max` of room: the rest stays free for others.
+    ///
+    /// # Errors
+    /// There is no room; the message.
+    pub fn put_below(&self, bytes_max: usize, delivery: Delivery) -> Result<(), Delivery> {
         let mut waiting = self.waiting.lock();
         let bytes = weight(&delivery);
-        if waiting.bytes >= QUEUE_BYTES_MAX / 2 && waiting.bytes + bytes > QUEUE_BYTES_MAX {
+        if waiting.bytes >= bytes_max / 2 && waiting.bytes + bytes > bytes_max {
             return Err(delivery);
         }
         waiting.push(delivery);
@@ -121,11 +129,11 @@ impl Queue {
         }
     }
 
-    /// Waits until less than half of the room is taken.
-    pub async fn drained(&self) {
+    /// Waits until less than half of `bytes_max` is taken.
+    pub async fn drained_below(&self, bytes_max: usize) {
         loop {
             let notified = self.drained.notified();
-            if self.waiting.lock().bytes < QUEUE_BYTES_MAX / 2 {
+            if self.waiting.lock().bytes < bytes_max / 2 {
                 return;
             }
             notified.await;
@@ -180,7 +188,7 @@ mod tests {
             put += 1;
         }
         assert_eq!(put, QUEUE_BYTES_MAX / mib - 1);
-        let drained = queue.drained();
+        let drained = queue.drained_below(QUEUE_BYTES_MAX);
         tokio::pin!(drained);
         let mut taken = 0;
         while futures_util::poll!(drained.as_mut()).is_pending() {
@@ -225,6 +233,16 @@ mod tests {
         assert_eq!(batch.len() + rest, BATCH_MESSAGES_MAX * 20 + 1);
         assert_eq!(queue.depth(), (0, 0));
         assert!(queue.waiting.lock().by_sender.is_empty() && queue.waiting.lock().turns.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_flood_with_a_bound_leaves_room_to_others() {
+        let queue = Queue::default();
+        let half = QUEUE_BYTES_MAX / 2;
+        while queue.put_below(half, delivery_on("camera/flood/image", 1_000_000)).is_ok() {}
+        assert!(queue.depth().1 <= half as u64);
+        assert!(queue.put(delivery(1_000_000)).is_ok());
+        assert_eq!(queue.take().await[1].1.message.topic, "keepsake/v1/porch/up/frame");
     }
 
     #[tokio::test]

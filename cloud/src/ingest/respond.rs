@@ -21,12 +21,21 @@ use crate::ops::event_bus::ChangeEvent;
 impl IngestWorker {
     /// Acknowledges a batch, sends its receipts, and tells the pages what changed.
     pub(super) async fn respond(&self, batch: Batch, Committed { outcomes, retried }: Committed) {
-        let Batch { operations, spans, received } = batch;
+        let Batch { mut operations, spans, received } = batch;
         for (span, outcome) in spans.iter().zip(&outcomes) {
             log_outcome(span, outcome);
         }
         let mut responders = Vec::with_capacity(received.len());
-        for ((operation, outcome), received) in operations.iter().zip(&outcomes).zip(received) {
+        let mut unused = Vec::new();
+        for ((operation, outcome), received) in operations.iter_mut().zip(&outcomes).zip(received) {
+            let is_new = matches!(
+                outcome,
+                CommitOutcome::Stored { arrival: Some(_), .. } | CommitOutcome::UploadStored { arrival: Some(_) }
+            );
+            // A repeat may have been committed with this very object by a try that reported an error.
+            if !is_new && !retried {
+                unused.extend(operation.picture_bytes().and_then(|(_, bytes)| bytes.object.take()));
+            }
             if let Some(ack) = received.ack {
                 ack.acknowledge().await;
             }
@@ -81,6 +90,7 @@ impl IngestWorker {
                 log_step(span, "receipt sent");
             }
         }
+        self.store.delete_objects(unused).await;
         if pictures {
             self.events.publish(ChangeEvent::Pictures);
             self.thumbnails.notify_one();

@@ -3,7 +3,8 @@
 //!
 //! All windows together never exceed one budget, so what cameras have in flight fits into the queue, whatever their
 //! number. A camera may always have one message in flight, even with a window of 0. A grant ends when its camera has
-//! stopped using it: camera and cloud both count down, the camera faster.
+//! stopped using it: camera and cloud both count down, the camera faster. A window begins small and doubles with every
+//! receipt, so that a camera with nothing to send holds little of the budget.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::receipt::WINDOW_FOR;
 
-use crate::config::{CAMERA_WINDOW_BYTES_MAX, WINDOW_BUDGET_BYTES};
+use crate::config::{CAMERA_WINDOW_BYTES_MAX, START_WINDOW_BYTES, WINDOW_BUDGET_BYTES};
 
 /// A grant counts for this long: the camera stops using it after [`WINDOW_FOR`], and a receipt may be on its way for
 /// the rest.
@@ -32,19 +33,22 @@ struct Grant {
 }
 
 impl WindowBudget {
-    /// Returns the window of a camera, bytes: an equal share of what the backlog leaves of the budget.
+    /// Returns the window of a camera, bytes: an equal share of what the backlog leaves of the budget, and at most twice
+    /// the window before.
     ///
     /// `backlog_bytes`: received and not committed yet. `now`: since any fixed moment.
     pub(crate) fn grant(&mut self, device: &DeviceId, backlog_bytes: u64, now: Duration) -> u64 {
         self.grants.retain(|_, grant| now < grant.until);
-        self.grants.remove(device);
+        let before = self.grants.remove(device).map_or(0, |grant| grant.bytes);
         if self.grants.len() >= CAMERAS_MAX {
             return 0;
         }
         let of_others: u64 = self.grants.values().map(|grant| grant.bytes).sum();
         let cameras = self.grants.len() as u64 + 1;
         let share = WINDOW_BUDGET_BYTES.saturating_sub(backlog_bytes) / cameras;
-        let bytes = share.min(WINDOW_BUDGET_BYTES.saturating_sub(of_others)).min(CAMERA_WINDOW_BYTES_MAX);
+        let bytes = share
+            .min(WINDOW_BUDGET_BYTES.saturating_sub(of_others))
+            .min((before * 2).clamp(START_WINDOW_BYTES, CAMERA_WINDOW_BYTES_MAX));
         self.grants.insert(device.clone(), Grant { bytes, until: now + GRANT_FOR });
         bytes
     }
@@ -62,18 +66,33 @@ mod tests {
         format!("camera-{number}").parse().unwrap()
     }
 
+    /// Lets these cameras have receipts until their windows do not grow any more. Returns the window of the last one.
+    fn settle(budget: &mut WindowBudget, cameras: std::ops::RangeInclusive<u32>, now: Duration) -> u64 {
+        let rounds = std::iter::repeat_n(cameras, 10).flatten();
+        rounds.map(|number| budget.grant(&camera(number), 0, now)).last().unwrap()
+    }
+
     #[test]
     fn one_camera_gets_the_largest_window_and_many_get_equal_shares() {
         let mut budget = WindowBudget::default();
-        assert_eq!(budget.grant(&camera(1), 0, Duration::ZERO), CAMERA_WINDOW_BYTES_MAX);
-        for _ in 0..2 {
-            for number in 1..=100 {
-                budget.grant(&camera(number), 0, Duration::ZERO);
-            }
-        }
+        assert_eq!(budget.grant(&camera(1), 0, Duration::ZERO), START_WINDOW_BYTES);
+        assert_eq!(budget.grant(&camera(1), 0, Duration::ZERO), START_WINDOW_BYTES * 2);
+        assert_eq!(settle(&mut budget, 1..=1, Duration::ZERO), CAMERA_WINDOW_BYTES_MAX);
+        settle(&mut budget, 1..=100, Duration::ZERO);
         for number in 1..=100 {
             assert_eq!(budget.grant(&camera(number), 0, Duration::ZERO), WINDOW_BUDGET_BYTES / 100);
         }
+    }
+
+    #[test]
+    fn cameras_with_nothing_to_send_leave_the_budget_to_the_others() {
+        let mut budget = WindowBudget::default();
+        for number in 1..=100 {
+            // One receipt, as for an empty inventory.
+            budget.grant(&camera(number), 0, Duration::ZERO);
+        }
+        let window = settle(&mut budget, 101..=101, Duration::ZERO);
+        assert_eq!(window, WINDOW_BUDGET_BYTES / 101, "an equal share");
     }
 
     #[test]
@@ -86,12 +105,10 @@ mod tests {
     #[test]
     fn what_silent_cameras_had_goes_to_the_others() {
         let mut budget = WindowBudget::default();
-        for number in 1..=1000 {
-            budget.grant(&camera(number), 0, Duration::ZERO);
-        }
+        settle(&mut budget, 1..=1000, Duration::ZERO);
         let before = budget.grant(&camera(1), 0, GRANT_FOR - Duration::from_nanos(1));
         assert!(before <= WINDOW_BUDGET_BYTES / 1000, "{before}");
-        assert_eq!(budget.grant(&camera(1), 0, GRANT_FOR), CAMERA_WINDOW_BYTES_MAX);
+        assert_eq!(settle(&mut budget, 1..=1, GRANT_FOR), CAMERA_WINDOW_BYTES_MAX);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! From the queue into the store, in stages that run at once: decode and hash, commit, acknowledge and send receipts. So
-//! the database commits one batch while the next is hashed. Each batch goes through them in this order and no other:
+//! From the queue into the store, in stages that run at once: decode and hash, make the bytes durable, commit,
+//! acknowledge and send receipts. So the database commits one batch while the bytes of the next are written. Each batch goes through them in this order and no other:
 //! what is acknowledged is committed, and a receipt speaks of a commit (P2).
 
 use std::sync::Arc;
@@ -76,6 +76,7 @@ impl IngestWorker {
     pub async fn run(self, stop: CancellationToken) {
         let worker = Arc::new(self);
         let (decoded_tx, mut decoded) = mpsc::channel::<Batch>(WAITING_MAX);
+        let (durable_tx, mut durable) = mpsc::channel::<Batch>(WAITING_MAX);
         let (committed_tx, mut committed) = mpsc::channel::<(Batch, Committed)>(WAITING_MAX);
         // Dropped, it ends its tasks wherever they are.
         let mut stages = JoinSet::new();
@@ -102,6 +103,17 @@ impl IngestWorker {
             let worker = worker.clone();
             async move {
                 while let Some(mut batch) = decoded.recv().await {
+                    worker.store_bytes(&mut batch.operations).await;
+                    if durable_tx.send(batch).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        stages.spawn({
+            let worker = worker.clone();
+            async move {
+                while let Some(mut batch) = durable.recv().await {
                     let outcome = worker.commit(&mut batch.operations).await;
                     if committed_tx.send((batch, outcome)).await.is_err() {
                         return;
@@ -204,7 +216,7 @@ mod tests {
             tls: None,
         };
         let stop = CancellationToken::new();
-        let control = MqttSession::start("test", Vec::new(), nowhere, queue.clone(), stop);
+        let control = MqttSession::start("test", Vec::new(), nowhere, queue.clone(), usize::MAX, stop);
         let backpressure = Backpressure::default();
         let outboxes = Outboxes::default();
         let downlink = Downlink::new(control.clone(), outboxes.clone());
@@ -228,6 +240,7 @@ mod tests {
     /// Takes one message through all stages.
     async fn process(worker: &IngestWorker, delivery: Delivery) {
         let mut batch = worker.decode(vec![(Instant::now(), delivery)]).await.unwrap();
+        worker.store_bytes(&mut batch.operations).await;
         let committed = worker.commit(&mut batch.operations).await;
         worker.respond(batch, committed).await;
     }

@@ -1,7 +1,8 @@
-//! The cloud's two sessions with the broker, and the only file that names `rumqttc`.
+//! The cloud's sessions with the broker, and the only file that names `rumqttc`.
 //!
-//! `cloud.frames.{store}` reads pictures, `cloud.control.{store}` everything else, so that presence never waits behind
-//! pictures; with 8 digits of the store's id in them, two clouds on one broker do not throw each other off. A message
+//! `cloud.frames.{store}` reads pictures, `cloud.external.{store}` those of third-party cameras, which no window bounds,
+//! and `cloud.control.{store}` everything else, so that presence never waits behind pictures, and no camera behind the
+//! flood of a third-party one; with 8 digits of the store's id in them, two clouds on one broker do not throw each other off. A message
 //! is acknowledged by the task that committed it ([`ack`](super::ack)). Every connection has a client of its own.
 //! `poll` lives alone in its task (it is not cancel-safe). While the queue has no room it is called only to send
 //! acknowledgements, so nothing more is read, and TCP makes the broker wait.
@@ -98,12 +99,14 @@ pub struct MqttSession {
 }
 
 impl MqttSession {
-    /// Starts a session of this client id, subscribed to these filters; what comes goes to `queue`.
+    /// Starts a session of this client id, subscribed to these filters; what comes goes to `queue`, of which it fills at
+    /// most `queue_bytes_max`.
     pub fn start(
         name: &str,
         filters: Vec<Filter>,
         broker: BrokerAddress,
         queue: Arc<Queue>,
+        queue_bytes_max: usize,
         stop: CancellationToken,
     ) -> Self {
         let name: Arc<str> = name.into();
@@ -114,6 +117,7 @@ impl MqttSession {
             filters,
             broker,
             queue,
+            queue_bytes_max,
             unacknowledged: Arc::default(),
             client: client_tx,
             health: health_tx,
@@ -181,6 +185,7 @@ struct ReconnectLoop {
     filters: Vec<Filter>,
     broker: BrokerAddress,
     queue: Arc<Queue>,
+    queue_bytes_max: usize,
     unacknowledged: Arc<Unacknowledged>,
     client: watch::Sender<Option<AsyncClient>>,
     health: watch::Sender<SessionHealth>,
@@ -242,7 +247,7 @@ impl ReconnectLoop {
         let mut acks_sent = 0;
         loop {
             while let Some(delivery) = held.pop_front() {
-                if let Err(delivery) = self.queue.put(delivery) {
+                if let Err(delivery) = self.queue.put_below(self.queue_bytes_max, delivery) {
                     held.push_front(delivery);
                     break;
                 }
@@ -251,7 +256,7 @@ impl ReconnectLoop {
             if !held.is_empty() && connection.acks() <= acks_sent {
                 tokio::select! {
                     () = stop.cancelled() => return "stopped".to_owned(),
-                    () = self.queue.drained() => {}
+                    () = self.queue.drained_below(self.queue_bytes_max) => {}
                     () = connection.acked.notified() => {}
                 }
                 continue;

@@ -128,6 +128,15 @@ impl Folder {
         Ok(stream::once(async { Ok(first) }).chain(rest).boxed())
     }
 
+    pub(super) async fn length(&self, key: &ObjectKey) -> Result<Option<u64>> {
+        let path = self.path(key);
+        blocking(move || match std::fs::metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            found => Ok(Some(found.map_err(failed("look at", &path))?.len())),
+        })
+        .await
+    }
+
     pub(super) async fn delete(&self, keys: &[ObjectKey]) -> Result<()> {
         let paths: Vec<PathBuf> = keys.iter().map(|key| self.path(key)).collect();
         blocking(move || {

@@ -7,6 +7,7 @@ mod error;
 mod folder;
 mod key;
 mod location;
+mod name;
 pub mod verify;
 
 use std::ops::Range;
@@ -26,6 +27,7 @@ use crate::objects::folder::Folder;
 pub use crate::objects::error::ObjectError;
 pub use crate::objects::key::ObjectKey;
 pub use crate::objects::location::BytesSetting;
+pub use crate::objects::name::NewObject;
 
 /// A row may be committed until this long after its object was begun. An object older than [`ORPHAN_AGE_MIN`] without a
 /// row can therefore never get one.
@@ -106,6 +108,16 @@ impl ObjectStore {
     pub async fn get(&self, key: &ObjectKey, range: Range<u64>) -> Result<ByteStream> {
         match self {
             Self::Folder(folder) => folder.get(key, range).await,
+        }
+    }
+
+    /// Returns the length of an object; nothing if there is no such object.
+    ///
+    /// # Errors
+    /// The place cannot be used.
+    pub async fn length(&self, key: &ObjectKey) -> Result<Option<u64>> {
+        match self {
+            Self::Folder(folder) => folder.length(key).await,
         }
     }
 
@@ -207,8 +219,12 @@ pub struct BytesPlace {
 impl BytesPlace {
     /// Stores a batch under new keys. Only what this returns may be named by a row, and only while it is
     /// [`DurableObject::is_recent`].
-    pub async fn put_batch(&self, objects: Vec<(ObjectKey, Bytes)>) -> Vec<Result<DurableObject>> {
+    pub async fn put_batch(&self, objects: Vec<NewObject>) -> Vec<Result<DurableObject>> {
         let begun = Instant::now();
+        let objects: Vec<_> = objects
+            .into_iter()
+            .map(|object| (ObjectKey::new("jpg", crate::now_us()), object.bytes))
+            .collect();
         let keys: Vec<ObjectKey> = objects.iter().map(|(key, _)| key.clone()).collect();
         let results = self.objects.put_batch(objects).await.into_iter();
         let durable =

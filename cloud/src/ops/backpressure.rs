@@ -15,6 +15,8 @@ pub struct BackpressureState {
     pub space: Option<String>,
     /// The database has no room for more, whatever the disk of this machine has: it may be on another.
     pub room: Option<String>,
+    /// The place for the bytes of pictures takes none.
+    pub bytes: Option<String>,
     /// Free bytes on the disk of the data folder when last measured.
     pub free_bytes: Option<u64>,
 }
@@ -22,8 +24,8 @@ pub struct BackpressureState {
 impl BackpressureState {
     /// A plain sentence for cameras and pages; absent while everything is taken.
     pub fn reason(&self) -> Option<&str> {
-        let Self { store, space, room, .. } = self;
-        store.as_deref().or(space.as_deref()).or(room.as_deref())
+        let Self { store, space, room, bytes, .. } = self;
+        store.as_deref().or(space.as_deref()).or(room.as_deref()).or(bytes.as_deref())
     }
 }
 
@@ -60,6 +62,15 @@ impl Backpressure {
         self.0.send_if_modified(|hold| {
             let changed = hold.room != reason;
             hold.room = reason;
+            changed
+        });
+    }
+
+    /// Notes whether the place for the bytes of pictures takes them.
+    pub fn set_bytes(&self, reason: Option<String>) {
+        self.0.send_if_modified(|hold| {
+            let changed = hold.bytes != reason;
+            hold.bytes = reason;
             changed
         });
     }

@@ -52,16 +52,26 @@ pub(crate) async fn run(
                         there = now;
                     }
                 }
-                _ = tidy.tick() => match store.drop_stale_parts(now_us()).await {
-                    0 => {}
-                    dropped => tracing::info!("dropped {dropped} captures that were never finished"),
-                },
+                _ = tidy.tick() => clean_up(&store).await,
             }
         }
     };
     tokio::select! {
         () = stop.cancelled() => {}
         () = work => {}
+    }
+}
+
+/// Removes what is not needed any more.
+async fn clean_up(store: &Store) {
+    match store.drop_stale_parts(now_us()).await {
+        0 => {}
+        dropped => tracing::info!("dropped {dropped} captures that were never finished"),
+    }
+    match store.collect_garbage(now_us()).await {
+        Ok(0) => {}
+        Ok(deleted) => tracing::info!("deleted the objects of {deleted} pictures that were deleted or moved"),
+        Err(error) => tracing::warn!("delete objects: {:#}", anyhow::Error::from(error)),
     }
 }
 
@@ -87,17 +97,30 @@ async fn check_store(store: &Store, backpressure: &Backpressure) {
     }
 }
 
-/// Pauses uploads while the disk and the free pages of the database together have too little room.
+/// Pauses uploads while a disk has too little room: that of the data directory together with the free pages of the
+/// database, or that of the folder of pictures.
 pub(crate) async fn check_disk_space(config: &Config, store: &Store, backpressure: &Backpressure) {
-    let folder = config.data.clone();
-    match tokio::task::spawn_blocking(move || backpressure::disk_space(&folder)).await {
-        Ok(Ok((free, total))) => {
-            // A database that does not answer is reported by check_store.
-            let room = free.saturating_add(store.reusable_bytes().await.unwrap_or(0));
-            let (bytes, percent) = (config.free_bytes_min, config.free_percent_min);
-            backpressure.set_space(free, backpressure::low_space_reason(room, total, bytes, percent));
+    // A database that does not answer is reported by check_store.
+    let reusable = store.reusable_bytes().await.unwrap_or(0);
+    let place = store.current_place();
+    let pictures = place.as_ref().and_then(|place| place.objects.folder());
+    let mut disks = vec![(config.data.as_path(), reusable)];
+    disks.extend(pictures.map(|folder| (folder, 0)));
+    let (mut least_free, mut reason) = (u64::MAX, None);
+    for (folder, reusable) in disks {
+        let folder = folder.to_owned();
+        match tokio::task::spawn_blocking(move || backpressure::disk_space(&folder)).await {
+            Ok(Ok((free, total))) => {
+                let (bytes, percent) = (config.free_bytes_min, config.free_percent_min);
+                let room = free.saturating_add(reusable);
+                least_free = least_free.min(free);
+                reason = reason.or(backpressure::low_space_reason(room, total, bytes, percent));
+            }
+            Ok(Err(error)) => tracing::warn!("measure the disk: {error}"),
+            Err(error) => tracing::warn!("measure the disk: {error}"),
         }
-        Ok(Err(error)) => tracing::warn!("measure the disk: {error}"),
-        Err(error) => tracing::warn!("measure the disk: {error}"),
+    }
+    if least_free < u64::MAX {
+        backpressure.set_space(least_free, reason);
     }
 }

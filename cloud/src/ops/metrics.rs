@@ -137,7 +137,7 @@ impl Metrics {
             CommitOutcome::UploadStored { arrival: Some(_) } => {
                 self.pictures.inc();
                 if let IngestOp::Upload { bytes, .. } = operation {
-                    self.picture_bytes.inc_by(bytes.len() as u64);
+                    self.picture_bytes.inc_by(bytes.data.len() as u64);
                 }
                 "stored"
             }

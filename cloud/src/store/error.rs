@@ -41,8 +41,11 @@ pub enum StoreError {
     ForeignPlace(String),
     #[error("{0} should hold pictures and has no keepsake.json; is its disk mounted, or has it moved?")]
     EmptyPlace(String),
-    #[error("the bytes of picture {0} are missing in the database")]
-    NoBytes(i64),
+    /// It may be taken for an orphan; the bytes have to be stored again under another key.
+    #[error("an object was begun too long ago to be named by a picture")]
+    LateObject,
+    #[error("the bytes of picture {0} in the database are missing or changed")]
+    LostBytes(i64),
     #[error(transparent)]
     User(#[from] UserError),
     #[error("prepare the data folder {folder}")]
@@ -71,10 +74,11 @@ impl StoreError {
             | Self::AnotherWriter
             | Self::Parts(_)
             | Self::Objects(_)
+            | Self::LateObject
             | Self::ForeignPlace(_)
             | Self::EmptyPlace(_) => true,
             Self::Corrupt(_)
-            | Self::NoBytes(_)
+            | Self::LostBytes(_)
             | Self::TooManyDevices(_)
             | Self::User(_)
             | Self::Folder { .. }
@@ -133,7 +137,7 @@ impl StoreError {
     pub fn is_loss(&self) -> bool {
         match self {
             Self::Objects(error) => error.is_loss(),
-            Self::NoBytes(_) => true,
+            Self::LostBytes(_) => true,
             _ => false,
         }
     }
@@ -160,7 +164,8 @@ impl StoreError {
             | Self::Parts(_)
             | Self::TimedOut(_)
             | Self::Corrupt(_)
-            | Self::NoBytes(_)
+            | Self::LostBytes(_)
+            | Self::LateObject
             | Self::TooManyDevices(_)
             | Self::User(_)
             | Self::Folder { .. } => "the cloud's database does not answer".to_owned(),

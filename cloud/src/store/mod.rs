@@ -27,6 +27,7 @@ mod writer;
 
 pub use crate::store::commit::event::DeviceEvent;
 pub use crate::store::commit::quarantine::QuarantinedMessage;
+pub use crate::store::commit::relocate::NewBytes;
 pub use crate::store::commit::upload::Upload;
 pub use crate::store::connection::StoreOptions;
 pub use crate::store::error::{StoreError, UserError};

@@ -111,7 +111,11 @@ impl Store {
             meta::put(&mut tx, "probe", &now_us.to_be_bytes()).await?;
             tx.commit("commit a probe").await
         })
-        .await
+        .await?;
+        match self.current_place() {
+            Some(place) => Ok(place.objects.probe().await?),
+            None => Ok(()),
+        }
     }
 
     /// Begins to write; what comes of it is committed by [`Transaction::commit`] or not at all.

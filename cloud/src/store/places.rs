@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sqlx::Row;
 
-use crate::objects::{BytesPlace, BytesSetting, ObjectError, ObjectStore, PlaceMarker};
+use crate::objects::{BytesPlace, BytesSetting, DurableObject, NewObject, ObjectError, ObjectStore, PlaceMarker};
 use crate::store::error::{Result, StoreError};
 use crate::store::open::Store;
 use crate::store::statement::sql;
@@ -34,10 +34,7 @@ impl Store {
     /// [`StoreError::Objects`] if the place cannot be used, [`StoreError::ForeignPlace`] if it belongs to another store,
     /// and [`StoreError::EmptyPlace`] if pictures should be there and it is empty.
     pub async fn open_place(&self, setting: &BytesSetting) -> Result<Option<BytesPlace>> {
-        let place = match ObjectStore::open(setting)? {
-            Some(objects) => Some(self.register_place(objects, setting.to_string()).await?),
-            None => None,
-        };
+        let place = self.open_other_place(setting).await?;
         let mut open = self.places.open.lock();
         open.current.clone_from(&place);
         if let Some(place) = &place {
@@ -50,6 +47,48 @@ impl Store {
     /// [`Store::open_place`] has opened.
     pub fn current_place(&self) -> Option<BytesPlace> {
         self.places.open.lock().current.clone()
+    }
+
+    /// Opens the place for the bytes of pictures that are moved, like [`Store::open_place`].
+    ///
+    /// # Errors
+    /// The errors of [`Store::open_place`].
+    pub async fn open_other_place(&self, setting: &BytesSetting) -> Result<Option<BytesPlace>> {
+        match ObjectStore::open(setting)? {
+            Some(objects) => Ok(Some(self.register_place(objects, setting.to_string()).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the numbers and addresses of all places outside the database.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the database does not answer.
+    pub async fn place_list(&self) -> Result<Vec<(i64, String)>> {
+        let rows = sql("SELECT id, url FROM bytes_place ORDER BY id").rows(self, "list the places").await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// Stores the bytes of a picture as an object, unless they go into the database.
+    pub(in crate::store) async fn store_object(&self, object: NewObject) -> Result<Option<DurableObject>> {
+        let Some(place) = self.current_place() else {
+            return Ok(None);
+        };
+        Ok(place.put_batch(vec![object]).await.pop().transpose()?)
+    }
+
+    /// Deletes objects that no row names. One that cannot be deleted is found as an orphan later.
+    pub(crate) async fn delete_objects(&self, objects: impl IntoIterator<Item = DurableObject>) {
+        let Some(place) = self.current_place() else {
+            return;
+        };
+        let objects = objects.into_iter().filter(|object| object.place == place.id);
+        let keys: Vec<_> = objects.map(|object| object.key).collect();
+        if !keys.is_empty()
+            && let Err(error) = place.objects.delete(&keys).await
+        {
+            tracing::warn!("delete objects without a row: {:#}", anyhow::Error::from(error));
+        }
     }
 
     /// Returns the number of a place, which is new if the place has no marker yet.

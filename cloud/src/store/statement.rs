@@ -226,6 +226,7 @@ bind_as! {
     &str: |text| text,
     Option<&str>: |text| text,
     String: |text| text,
+    Option<String>: |text| text,
     &String: |text| text.as_str(),
     Vec<u8>: |bytes| bytes,
     &[u8]: |bytes| bytes,

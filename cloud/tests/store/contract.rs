@@ -782,7 +782,7 @@ async fn pages_end_anywhere_within_pictures_of_one_time() {
     for number in 1..=5 {
         // Uploads of one microsecond, of two cameras.
         let device = if number == 4 { "shed".parse().unwrap() } else { porch() };
-        fresh.store.upload(&device, b"same", UPLOAD, NOW).await.unwrap();
+        fresh.store.upload(&device, b"same".as_slice().into(), UPLOAD, NOW).await.unwrap();
     }
     assert_eq!(paged(&fresh.store, None).await, [4, 1, 3, 2, 1]);
     assert_eq!(paged(&fresh.store, Some(&porch())).await, [4, 3, 2, 1]);
@@ -954,7 +954,7 @@ async fn an_upload_gets_the_next_number_of_an_install_of_its_own() {
     let mut spools = BTreeSet::new();
     for sequence in 1..=3 {
         // The same picture twice is two uploads.
-        let picture = fresh.store.upload(&porch(), b"same", UPLOAD, NOW).await;
+        let picture = fresh.store.upload(&porch(), b"same".as_slice().into(), UPLOAD, NOW).await;
         let picture = picture.unwrap();
         assert_eq!(picture.capture.sequence, number(sequence));
         assert_eq!(picture.cause, Cause::Upload);

@@ -219,7 +219,8 @@ fn a_cameras_credentials_cannot_disconnect_the_cloud_or_another_camera() {
     let certificate: &[&str] = &["--cert", &certificate, "--key", &key];
     let store = cloud.api().json("/api/v1/system")["store"].as_str().expect("an id")[..8].to_owned();
     let shed_id = format!("shed.{}", &confirmed[0].spool.to_string()[..8]);
-    for client_id in [&format!("cloud.frames.{store}"), &format!("cloud.control.{store}"), &shed_id] {
+    let own = ["frames", "external", "control"].map(|role| format!("cloud.{role}.{store}"));
+    for client_id in own.iter().chain([&shed_id]) {
         for (port, credentials) in [(deployed.password_port, password), (deployed.certificate_port, certificate)] {
             let done = as_client(port, client_id, credentials);
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -231,7 +232,7 @@ fn a_cameras_credentials_cannot_disconnect_the_cloud_or_another_camera() {
     shed.expect_stored(&confirmed[1..], SOON);
     assert_eq!(count(&shed.run_events(), "disconnected"), 0, "{}", shed.log());
     let sessions = cloud.log().matches("subscribed at the broker").count();
-    assert_eq!(sessions, 2, "{}", cloud.log());
+    assert_eq!(sessions, 3, "{}", cloud.log());
     shed.stop();
     cloud.stop();
     deployed.broker.stop();

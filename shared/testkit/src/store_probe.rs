@@ -187,6 +187,11 @@ impl StoreProbe {
         self.count(sqlx::query("SELECT COALESCE(MAX(arrival), 0) FROM picture")).unwrap_or(0)
     }
 
+    /// Returns how many pictures have no thumbnail yet.
+    pub fn thumbnails_pending(&self) -> sqlx::Result<u64> {
+        self.count(sqlx::query("SELECT COUNT(*) FROM picture WHERE thumbnail = 0"))
+    }
+
     /// Returns the number of stored parts of incomplete pictures.
     pub fn part_count(&self) -> usize {
         self.parts_of(|_| true).len()

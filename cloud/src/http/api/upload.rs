@@ -81,7 +81,7 @@ async fn keep(state: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<P
     let size = decoded.thumbnail.as_ref().map(|thumbnail| (thumbnail.width, thumbnail.height));
     let (width, height) = size.unwrap_or((0, 0));
     let upload = Upload { content_type, width, height, damaged: decoded.damaged };
-    let picture = state.store.upload(device, &image, upload, now_us()).await?;
+    let picture = state.store.upload(device, image, upload, now_us()).await?;
     state.live.publish(ChangeEvent::Pictures);
     state.live.publish(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
     state.thumbnails.notify_one();

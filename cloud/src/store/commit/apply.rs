@@ -11,6 +11,7 @@ use keepsake_protocol::{CaptureId, DeviceId, Hash};
 use sqlx::AnyConnection;
 
 use crate::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry, picture_id};
+use crate::objects::DurableObject;
 use crate::store::bind::Key;
 use crate::store::commit::picture_batch::{Dedup, NewPicture, Number};
 use crate::store::commit::totals::BatchTotals;
@@ -40,12 +41,14 @@ impl Store {
                 Ok(outcomes) => {
                     tx.commit("commit a batch").await?;
                     self.parts.remove(parts.settled).await;
+                    self.delete_objects(parts.objects.into_values()).await;
                     Ok(outcomes)
                 }
                 Err(error) => {
                     if error.is_race() {
                         tx.rollback().await;
                     }
+                    self.delete_objects(parts.objects.into_values().chain(parts.named)).await;
                     Err(error)
                 }
             }
@@ -84,10 +87,14 @@ impl Store {
             if pictures.is_empty() {
                 let outcome = match (operation, parts.outcomes.remove(&outcomes.len())) {
                     (IngestOp::Capture { device, header, .. }, Some(part)) => {
-                        self.apply_part(tx, &mut totals, device, header, part, now_us).await?
+                        let object = parts.objects.get(&outcomes.len());
+                        self.apply_part(tx, &mut totals, device, header, (part, object), now_us).await?
                     }
                     _ => self.apply(tx, operation, now_us).await?,
                 };
+                if let CommitOutcome::Stored { arrival: Some(_), .. } = outcome {
+                    parts.named.extend(parts.objects.remove(&outcomes.len()));
+                }
                 if !matches!(outcome, CommitOutcome::PartStored) {
                     parts.settled.extend(part_key(operation));
                 }
@@ -163,7 +170,7 @@ impl Store {
         totals: &mut BatchTotals,
         device: &DeviceId,
         header: &FrameHeader,
-        part: PartOutcome,
+        (part, object): (PartOutcome, Option<&DurableObject>),
         now_us: i64,
     ) -> Result<CommitOutcome> {
         let record = &header.capture;
@@ -179,6 +186,7 @@ impl Store {
                     device,
                     hash: record.hash,
                     bytes: &whole,
+                    object,
                     number: Number::OfCamera(header),
                 };
                 let new = picture_batch::insert(tx, totals, &[whole], now_us).await?.pop().flatten();
@@ -240,7 +248,7 @@ impl Store {
                 topic: format!("an upload of {device}"),
                 reason: REASON.to_owned(),
                 hash: *hash,
-                bytes: bytes.clone(),
+                bytes: bytes.data.clone(),
             };
             quarantine::insert(tx, &entry, now_us, &self.limits).await?;
             return Ok(CommitOutcome::Quarantined);
@@ -258,7 +266,8 @@ fn new_picture(operation: &IngestOp) -> Option<NewPicture<'_>> {
         IngestOp::Capture { device, header, bytes } if header.is_whole() => Some(NewPicture {
             device,
             hash: header.capture.hash,
-            bytes,
+            bytes: &bytes.data,
+            object: bytes.object.as_ref(),
             number: Number::OfCamera(header),
         }),
         IngestOp::Upload {
@@ -272,7 +281,8 @@ fn new_picture(operation: &IngestOp) -> Option<NewPicture<'_>> {
         } => Some(NewPicture {
             device,
             hash: *hash,
-            bytes,
+            bytes: &bytes.data,
+            object: bytes.object.as_ref(),
             number: Number::OfCloud {
                 upload: Upload {
                     content_type: *content_type,

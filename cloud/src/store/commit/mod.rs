@@ -11,6 +11,7 @@ pub(crate) mod inventory;
 pub(crate) mod picture;
 pub(crate) mod picture_batch;
 pub(crate) mod quarantine;
+pub(crate) mod relocate;
 pub(crate) mod spool;
 pub(crate) mod tombstone;
 pub(crate) mod totals;

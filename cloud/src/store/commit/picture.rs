@@ -2,6 +2,7 @@
 
 use sqlx::AnyConnection;
 
+use crate::objects::DurableObject;
 use crate::store::error::Result;
 use crate::store::picture::Picture;
 use crate::store::statement::{Bind, insert_rows, sql};
@@ -10,36 +11,51 @@ use crate::store::statement::{Bind, insert_rows, sql};
 /// of any size.
 const STATEMENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Where the bytes of a new picture go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bytes<'a> {
+    /// Into a row of table `picture_bytes`.
+    Row(&'a [u8]),
+    /// They are in an object.
+    Object(&'a DurableObject),
+}
+
 /// Inserts the rows of new pictures, and their bytes.
-pub(crate) async fn insert(tx: &mut AnyConnection, pictures: &[Picture], bytes: &[&[u8]]) -> Result<()> {
+pub(crate) async fn insert(tx: &mut AnyConnection, pictures: &[Picture], bytes: &[Bytes<'_>]) -> Result<()> {
     insert_rows(
         "INSERT INTO picture (arrival, spool, sequence, hash, device, bytes, content_type, width, height, cause, \
          command, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
          captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, sort_us, conflict, \
-         damaged, thumbnail, not_before_us, thumbnail_attempts, color)",
-        pictures.iter().map(columns),
+         damaged, thumbnail, not_before_us, thumbnail_attempts, color, place, object)",
+        pictures.iter().zip(bytes).map(|(picture, bytes)| (columns(picture), location(bytes))),
     )
     .execute(tx, "insert pictures")
     .await?;
-    let mut from = 0;
-    while from < pictures.len() {
-        let mut room = STATEMENT_BYTES_MAX;
-        let fit = bytes[from..].iter().take_while(|bytes| {
-            let fits = bytes.len() <= room;
-            room = room.saturating_sub(bytes.len());
-            fits
-        });
-        let to = from + fit.count().max(1);
-        let rows = pictures[from..to].iter().zip(&bytes[from..to]);
-        insert_rows(
-            "INSERT INTO picture_bytes (arrival, bytes)",
-            rows.map(|(picture, bytes)| (picture.arrival, *bytes)),
-        )
-        .execute(tx, "insert the bytes of pictures")
-        .await?;
-        from = to;
+    let mut rows = Vec::new();
+    let mut together = 0;
+    for (picture, bytes) in pictures.iter().zip(bytes) {
+        let Bytes::Row(bytes) = bytes else { continue };
+        if !rows.is_empty() && together + bytes.len() > STATEMENT_BYTES_MAX {
+            insert_bytes(tx, std::mem::take(&mut rows)).await?;
+            together = 0;
+        }
+        rows.push((picture.arrival, *bytes));
+        together += bytes.len();
     }
-    Ok(())
+    insert_bytes(tx, rows).await
+}
+
+async fn insert_bytes(tx: &mut AnyConnection, rows: Vec<(i64, &[u8])>) -> Result<()> {
+    insert_rows("INSERT INTO picture_bytes (arrival, bytes)", rows)
+        .execute(tx, "insert the bytes of pictures")
+        .await
+}
+
+fn location<'a>(bytes: &Bytes<'a>) -> (i64, Option<&'a str>) {
+    match bytes {
+        Bytes::Row(_) => (0, None),
+        Bytes::Object(object) => (object.place, Some(object.key.as_str())),
+    }
 }
 
 fn columns(picture: &Picture) -> impl Bind {

@@ -7,6 +7,7 @@ use keepsake_protocol::capture::FrameHeader;
 use keepsake_protocol::{CaptureId, DeviceId, Hash};
 use sqlx::AnyConnection;
 
+use crate::objects::DurableObject;
 use crate::store::bind::Key;
 use crate::store::commit::fate::{Fates, PriorFate};
 use crate::store::commit::spool::SpoolRows;
@@ -22,6 +23,8 @@ pub(crate) struct NewPicture<'a> {
     pub(crate) device: &'a DeviceId,
     pub(crate) hash: Hash,
     pub(crate) bytes: &'a [u8],
+    /// The object that has the bytes, durable; absent if they go into the database.
+    pub(crate) object: Option<&'a DurableObject>,
     pub(crate) number: Number<'a>,
 }
 
@@ -79,7 +82,10 @@ pub(crate) async fn insert(
         let mut picture = Picture::stored(arrival, incoming.device, header, now_us, damaged);
         picture.conflict = conflict;
         new.push(picture);
-        new_bytes.push(incoming.bytes);
+        new_bytes.push(match incoming.object {
+            Some(object) => picture::Bytes::Object(object),
+            None => picture::Bytes::Row(incoming.bytes),
+        });
     }
     capture_order::place(tx, &mut new).await?;
     fates.write(tx).await?;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use keepsake_protocol::capture::{CaptureMetadata, FrameHeader};
+use bytes::Bytes;
+use keepsake_protocol::capture::{CaptureMetadata, ContentType, FrameHeader};
 use keepsake_protocol::{DeviceId, Hash, Sequence, SpoolId};
 
+use crate::objects::NewObject;
 use crate::store::commit::picture_batch::{Dedup, NewPicture, Number};
 use crate::store::commit::totals::BatchTotals;
 use crate::store::commit::{capture_order, device, picture_batch};
@@ -15,7 +17,7 @@ use crate::store::picture::Picture;
 /// A picture that came without a number, by HTTP or from a camera that knows nothing of Keepsake.
 #[derive(Debug)]
 pub struct Upload {
-    pub content_type: keepsake_protocol::capture::ContentType,
+    pub content_type: ContentType,
     /// Pixels.
     pub width: u32,
     pub height: u32,
@@ -65,7 +67,11 @@ impl Upload {
 
 impl Store {
     /// Stores a picture that came by `POST /upload`: the cloud makes its CaptureId.
-    pub async fn upload(&self, device: &DeviceId, bytes: &[u8], upload: Upload, now_us: i64) -> Result<Picture> {
+    pub async fn upload(&self, device: &DeviceId, bytes: Bytes, upload: Upload, now_us: i64) -> Result<Picture> {
+        let hash = Hash::of(&bytes);
+        let object = self
+            .store_object(NewObject::of_picture(device, None, hash, upload.content_type, bytes.clone()))
+            .await?;
         self.with_timeout(async {
             let mut tx = self.begin("begin an upload").await?;
             let speakers = BTreeMap::from([(device, false)]);
@@ -79,8 +85,9 @@ impl Store {
             let mut totals = BatchTotals::default();
             let new = NewPicture {
                 device,
-                hash: Hash::of(bytes),
-                bytes,
+                hash,
+                bytes: &bytes,
+                object: object.as_ref(),
                 number: Number::OfCloud { upload, dedup: Dedup::Never },
             };
             let stored = picture_batch::insert(&mut tx, &mut totals, &[new], now_us).await?.pop().flatten();
@@ -105,13 +112,13 @@ mod tests {
         let store = Store::open(folder.path(), Limits::default()).await.unwrap();
         store.readers.close().await;
         let upload = Upload {
-            content_type: keepsake_protocol::capture::ContentType::Jpeg,
+            content_type: ContentType::Jpeg,
             width: 1,
             height: 1,
             damaged: false,
         };
         let device = "camera".parse().unwrap();
-        let picture = store.upload(&device, b"one", upload, 1).await.unwrap();
+        let picture = store.upload(&device, Bytes::from_static(b"one"), upload, 1).await.unwrap();
         assert_eq!(picture.arrival, 1);
     }
 }

@@ -21,6 +21,7 @@ use keepsake_protocol::{CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId
 use parking_lot::Mutex;
 
 use crate::ingest::operation::IngestOp;
+use crate::objects::{DurableObject, NewObject};
 use crate::store::error::{Result, StoreError};
 use crate::store::limits::Limits;
 use crate::store::open::Store;
@@ -45,6 +46,10 @@ pub(crate) struct BatchParts {
     pub(crate) outcomes: BTreeMap<usize, PartOutcome>,
     /// Captures whose parts are no longer needed once the batch is committed.
     pub(crate) settled: Vec<CaptureKey>,
+    /// The objects of joined captures that no row names yet, by the place of the operation.
+    pub(crate) objects: BTreeMap<usize, DurableObject>,
+    /// Those that a row of the transaction names.
+    pub(crate) named: Vec<DurableObject>,
 }
 
 /// Returns the capture of which an operation is a part.
@@ -277,9 +282,18 @@ impl Store {
             if let IngestOp::Capture { device, header, bytes } = operation
                 && !header.is_whole()
             {
-                let outcome = self.parts.put(device, header, bytes.clone(), now_us, memory).await?;
+                let outcome = self.parts.put(device, header, bytes.data.clone(), now_us, memory).await?;
                 if let PartOutcome::Whole(whole) | PartOutcome::WrongHash(whole) = &outcome {
                     memory = memory.saturating_sub(whole.len() as u64);
+                }
+                if let PartOutcome::Whole(whole) = &outcome {
+                    let record = &header.capture;
+                    let bytes = Bytes::copy_from_slice(whole);
+                    let sequence = Some(record.sequence);
+                    let object = NewObject::of_picture(device, sequence, record.hash, record.content_type, bytes);
+                    if let Some(object) = self.store_object(object).await? {
+                        parts.objects.insert(place, object);
+                    }
                 }
                 parts.outcomes.insert(place, outcome);
             }

@@ -90,7 +90,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Objects`] if the object is missing, has other bytes, or its place cannot be used;
-    /// [`StoreError::NoBytes`] if the database has no bytes of the picture.
+    /// [`StoreError::LostBytes`] if the database has no bytes of the picture, or others.
     pub async fn open_image(&self, image: &StoredImage, range: Range<u64>) -> Result<ByteStream> {
         match self.open_image_at(image, range.clone()).await {
             Err(StoreError::Objects(error)) if matches!(*error, ObjectError::Missing { .. }) => {
@@ -111,8 +111,11 @@ impl Store {
                     .bind((range.start + 1, range.end - range.start, image.arrival))
                     .value(self, "read the bytes of a picture")
                     .await?;
-                let bytes = bytes.filter(|bytes| bytes.len() as u64 == range.end - range.start);
-                let bytes = bytes.ok_or(StoreError::NoBytes(image.arrival))?;
+                let bytes = bytes.filter(|bytes| match range == (0..image.len) {
+                    true => Hash::of(bytes) == image.hash,
+                    false => bytes.len() as u64 == range.end - range.start,
+                });
+                let bytes = bytes.ok_or(StoreError::LostBytes(image.arrival))?;
                 Ok(stream::iter([Ok(Bytes::from(bytes))]).boxed())
             }
             BytesLocation::Object { place, key } => {

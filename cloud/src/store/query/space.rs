@@ -63,7 +63,7 @@ mod tests {
             damaged: false,
         };
         let device = "camera".parse().unwrap();
-        let picture = store.upload(&device, &bytes, upload, 1).await.unwrap();
+        let picture = store.upload(&device, bytes.clone().into(), upload, 1).await.unwrap();
         assert!(store.delete(&picture).await.unwrap());
         let after = store.reusable_bytes().await.unwrap();
         let picture_bytes = bytes.len() as u64;

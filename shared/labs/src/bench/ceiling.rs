@@ -14,10 +14,11 @@ use fs_err::File;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Value};
 
-/// Pictures of a batch: as many as the cloud commits at once.
-pub const BATCH_PICTURES: usize = 32;
+/// Pictures and bytes of a batch: as many as the cloud commits at once.
+const BATCH_PICTURES_MAX: usize = 128;
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Threads that make the files of a batch durable: the file system joins their commits.
-const FSYNC_THREADS: usize = 4;
+const FSYNC_THREADS: usize = 16;
 /// Batches that are durable and wait for their rows.
 const BATCHES_AHEAD: usize = 2;
 
@@ -44,8 +45,9 @@ pub fn run(connection: &mut Conn, folder: &Path, bytes: Bytes, picture: &[u8], c
     let (durable, rows) = sync_channel::<Range<usize>>(BATCHES_AHEAD);
     thread::scope(|scope| {
         let writer = scope.spawn(move || -> Result<()> {
-            for first in (0..count).step_by(BATCH_PICTURES) {
-                let batch = first..count.min(first + BATCH_PICTURES);
+            let pictures = BATCH_PICTURES_MAX.min(BATCH_BYTES_MAX / picture.len());
+            for first in (0..count).step_by(pictures) {
+                let batch = first..count.min(first + pictures);
                 write(folder, bytes, batch.clone(), picture)?;
                 durable.send(batch).context("the database ended")?;
             }

@@ -1,6 +1,8 @@
 //! Generators of load. Everything is encoded before the clock starts, so that they take little of the processor that
 //! they share with what they measure.
 
+pub mod pictures;
+
 use std::collections::HashMap;
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
@@ -19,7 +21,7 @@ use keepsake_protocol::topic::{MessageKind, Topic, downlink_subscription};
 use keepsake_protocol::{BootId, DeviceId, Hash, SpoolId};
 use keepsake_testkit::mqtt_client::{Client, Packet};
 
-use super::pictures::{Original, Size};
+use pictures::{Original, Size};
 
 /// Bytes that one of our cameras has in flight without a receipt.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
@@ -106,9 +108,9 @@ impl NativeCamera {
 
 /// A third-party camera, with its pictures encoded.
 #[derive(Debug)]
-pub struct ForeignCamera(Packets, u8);
+pub struct ThirdPartyCamera(Packets, u8);
 
-impl ForeignCamera {
+impl ThirdPartyCamera {
     /// Returns camera `number` with `count` pictures for `topic`, in base64 or as they are.
     pub fn new(number: u8, topic: &str, count: usize, original: &Original, base64: bool) -> Self {
         let packets = (0..count).map(|index| {
@@ -125,7 +127,7 @@ impl ForeignCamera {
 
     /// Publishes all pictures, and returns when the broker has acknowledged the last one.
     pub fn publish(&self, port: u16) -> Result<()> {
-        let client = Client::connect(port, &format!("foreign-{}", self.1))?;
+        let client = Client::connect(port, &format!("third-party-{}", self.1))?;
         self.0.send(&client, WINDOW_MESSAGES, acknowledged)
     }
 }

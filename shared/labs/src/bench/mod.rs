@@ -15,17 +15,11 @@ use keepsake_testkit::cloud::Cloud;
 
 use keepsake_provision::process::free_port;
 
-pub mod backlog;
 pub mod ceiling;
-mod chart;
 pub mod figures;
-pub mod growth;
-pub mod images;
-pub mod ingest;
-pub mod latency;
 pub mod load;
-pub mod pictures;
 pub mod report;
+pub mod steps;
 pub mod usage;
 
 /// The extent of the measurements.
@@ -39,10 +33,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns how many pictures to send instead of `full`: a multiple of the batch of the bare writers.
+    /// Returns how many pictures to send instead of `full`: the same number for each of up to eight cameras.
     fn count(&self, full: usize) -> usize {
         let count = if self.quick { full / 20 } else { full };
-        count.next_multiple_of(ceiling::BATCH_PICTURES)
+        count.next_multiple_of(8)
     }
 }
 

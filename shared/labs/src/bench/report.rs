@@ -1,13 +1,15 @@
 //! `docs/performance.md` and its charts, from the results of the last measurements.
 
+mod chart;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 use fs_err as fs;
 
-use super::chart::{bars, rounded};
 use super::figures::{Bound, Figure, StepResult};
+use chart::{bars, rounded};
 
 /// The page, but for the figures.
 const INTRODUCTION: &str = "# Performance\n\
@@ -19,7 +21,7 @@ const INTRODUCTION: &str = "# Performance\n\
     and commits one row for each picture.\n\
     - **native**: our cameras (`KSF1` messages, a window of 4 MiB), until the last receipt. **third-party**: JPEGs or \
     base64 on a topic, until the last commit.\n\
-    - **bare writer**: the same bytes and rows in batches of 32, and nothing else: a file for each picture, or one \
+    - **bare writer**: the same bytes and rows in batches as large as the cloud's, and nothing else: a file for each picture, or one \
     for each batch. **broker alone**: our cameras, and a subscriber that only acknowledges.\n\
     - Processor time: all processes but the generator of the load.\n";
 

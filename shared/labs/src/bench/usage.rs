@@ -1,9 +1,6 @@
-//! The processor time of processes, from /proc, and the metrics of a cloud.
+//! The processor time of processes, from /proc.
 
 use std::time::Duration;
-
-use anyhow::{Context, Result, ensure};
-use keepsake_testkit::cloud::Cloud;
 
 /// Returns the processor time of a process and its threads, also of those that have ended. The kernel counts it in
 /// steps of 10 ms.
@@ -32,21 +29,6 @@ fn ticks(stat: &str) -> Duration {
     let ticks: u64 = used.filter_map(|field| field.parse::<u64>().ok()).sum();
     // USER_HZ is 100 on every architecture that Linux runs a cloud on.
     Duration::from_millis(ticks * 10)
-}
-
-/// Returns a gauge or a counter from the metrics of a cloud, by its name with labels.
-///
-/// # Errors
-/// The cloud does not answer.
-pub fn metric(cloud: &Cloud, name: &str) -> Result<Option<u64>> {
-    let (status, text) = cloud.api().get("/metrics").map_err(anyhow::Error::msg)?;
-    ensure!(status == 200, "GET /metrics: {status}");
-    let text = String::from_utf8_lossy(&text);
-    let mut values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    values
-        .next()
-        .map(|value| value.parse().with_context(|| format!("read {name}")))
-        .transpose()
 }
 
 /// Returns the processor, the number of its cores, and the load of the last minute.

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use keepsake_labs::bench::figures::StepResult;
-use keepsake_labs::bench::{Plan, backlog, growth, images, ingest, latency, report};
+use keepsake_labs::bench::steps::{backlog, fleets, growth, images, ingest, latency};
+use keepsake_labs::bench::{Plan, report};
 use keepsake_provision::servers::database::Kind;
 use keepsake_provision::workspace;
 
@@ -37,6 +38,7 @@ struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Step {
     Ingest,
+    Fleet,
     Backlog,
     Latency,
     Images,
@@ -54,6 +56,7 @@ impl Step {
     fn run(self, plan: &Plan, command: &str) -> Result<StepResult> {
         match self {
             Self::Ingest => ingest::run(plan, command),
+            Self::Fleet => fleets::run(plan, command),
             Self::Backlog => backlog::run(plan, command),
             Self::Latency => latency::run(plan, command),
             Self::Images => images::run(plan, command),

@@ -94,12 +94,12 @@ impl Camera {
     /// Connects, and connects again, until every picture has its receipt.
     pub(super) async fn upload_everything(&mut self, port: u16) {
         loop {
-            // A connection ends with an error, or when nothing waits any more.
-            let _ = self.connection(port).await;
+            let end = self.connection(port).await;
             if self.drain.waiting() == 0 {
                 return;
             }
             self.uploaded.dropped_connections += 1;
+            eprintln!("{}: the connection ended: {end:?}", self.device);
             self.tokens.clear();
             self.drain.disconnected(self.began.elapsed());
             tokio::time::sleep(RECONNECT_AFTER).await;

@@ -14,12 +14,12 @@ use keepsake_provision::workspace;
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::mqtt_client::Client;
 
-use super::ceiling::{self, Bytes};
-use super::figures::{Bound, StepResult, as_float};
-use super::load::{ForeignCamera, NativeCamera, all_at_once, only_acknowledge};
-use super::pictures::{LARGE, MEDIUM, Original, SMALL, Size};
-use super::usage::{cpu_time, cpu_time_of_threads};
-use super::{Plan, Server, cloud, start_broker};
+use crate::bench::ceiling::{self, Bytes};
+use crate::bench::figures::{Bound, StepResult, as_float};
+use crate::bench::load::pictures::{LARGE, MEDIUM, Original, SMALL, Size};
+use crate::bench::load::{NativeCamera, ThirdPartyCamera, all_at_once, only_acknowledge};
+use crate::bench::usage::{cpu_time, cpu_time_of_threads};
+use crate::bench::{Plan, Server, cloud, start_broker};
 
 /// Cameras that send at the same time.
 const CAMERAS: u8 = 4;
@@ -58,9 +58,9 @@ enum Contender {
     /// The listener in Python.
     Lab,
     /// Third-party cameras that publish JPEGs as they are.
-    Foreign,
+    ThirdParty,
     /// Third-party cameras that publish base64.
-    ForeignBase64,
+    ThirdPartyBase64,
     /// Our own cameras.
     Native,
     /// Our own cameras, and a subscriber that only acknowledges.
@@ -71,8 +71,8 @@ enum Contender {
 impl Contender {
     const ALL: [Self; 7] = [
         Self::Lab,
-        Self::Foreign,
-        Self::ForeignBase64,
+        Self::ThirdParty,
+        Self::ThirdPartyBase64,
         Self::Native,
         Self::Broker,
         Self::Ceiling(Bytes::Files),
@@ -82,8 +82,8 @@ impl Contender {
     fn name(self) -> &'static str {
         match self {
             Self::Lab => "lab",
-            Self::Foreign => "third-party, JPEG",
-            Self::ForeignBase64 => "third-party, base64",
+            Self::ThirdParty => "third-party, JPEG",
+            Self::ThirdPartyBase64 => "third-party, base64",
             Self::Native => "native",
             Self::Broker => "broker alone",
             Self::Ceiling(Bytes::Files) => "bare writer, a file a picture",
@@ -149,12 +149,12 @@ fn record_ratios(result: &mut StepResult, kind: Kind, case: &Case, rates: &[(Con
     let group = format!("{kind}, {}, ratios", case.size.name);
     let lab = rate(Contender::Lab);
     let native = rate(Contender::Native);
-    let foreign = rate(Contender::Foreign);
+    let third_party = rate(Contender::ThirdParty);
     let mut ratio = |name: &str, value: f64, least: f64| {
         result.record_bounded(&group, name, "×", value, Bound::AtLeast(least));
     };
     ratio("native : lab", native / lab, case.native_to_lab);
-    ratio("third-party : native", foreign / native, 0.7);
+    ratio("third-party : native", third_party / native, 0.7);
     ratio(
         "native : bare writer, a file a picture",
         native / rate(Contender::Ceiling(Bytes::Files)),
@@ -166,8 +166,8 @@ fn record_ratios(result: &mut StepResult, kind: Kind, case: &Case, rates: &[(Con
         0.5,
     );
     for (name, value) in [
-        ("third-party : lab", foreign / lab),
-        ("third-party, base64 : lab", rate(Contender::ForeignBase64) / lab),
+        ("third-party : lab", third_party / lab),
+        ("third-party, base64 : lab", rate(Contender::ThirdPartyBase64) / lab),
         ("bare writer, a file a picture : lab", rate(Contender::Ceiling(Bytes::Files)) / lab),
         ("bare writer, a file a batch : lab", rate(Contender::Ceiling(Bytes::Batches)) / lab),
         ("broker alone : lab", rate(Contender::Broker) / lab),
@@ -203,7 +203,7 @@ fn measure(
         }
         Contender::Lab => {
             let broker = start_broker(&folder)?;
-            let cameras = foreign(|_| "camera/image".to_owned(), each, original, true);
+            let cameras = third_party(|_| "camera/image".to_owned(), each, original, true);
             lab(&broker, server, &schema, python, &folder, cameras, each * usize::from(CAMERAS))
         }
         Contender::Broker => {
@@ -221,10 +221,10 @@ fn measure(
                 cpu_ms: Vec::new(),
             })
         }
-        Contender::Foreign | Contender::ForeignBase64 => {
+        Contender::ThirdParty | Contender::ThirdPartyBase64 => {
             let run = CloudRun::start(&folder, server, &schema)?;
-            let base64 = contender == Contender::ForeignBase64;
-            let cameras = foreign(|number| format!("camera/foreign-{number}/image"), each, original, base64);
+            let base64 = contender == Contender::ThirdPartyBase64;
+            let cameras = third_party(|number| format!("camera/third-party-{number}/image"), each, original, base64);
             run.measure(server, each * usize::from(CAMERAS), |port| {
                 all_at_once(cameras, |camera| camera.publish(port))
             })
@@ -243,8 +243,8 @@ fn native(each: usize, original: &Original, size: Size) -> Vec<NativeCamera> {
     (1..=CAMERAS).map(|number| NativeCamera::new(number, each, original, size)).collect()
 }
 
-fn foreign(topic: impl Fn(u8) -> String, each: usize, original: &Original, base64: bool) -> Vec<ForeignCamera> {
-    let camera = |number| ForeignCamera::new(number, &topic(number), each, original, base64);
+fn third_party(topic: impl Fn(u8) -> String, each: usize, original: &Original, base64: bool) -> Vec<ThirdPartyCamera> {
+    let camera = |number| ThirdPartyCamera::new(number, &topic(number), each, original, base64);
     (1..=CAMERAS).map(camera).collect()
 }
 
@@ -307,7 +307,7 @@ fn lab(
     schema: &str,
     python: &Python,
     folder: &std::path::Path,
-    cameras: Vec<ForeignCamera>,
+    cameras: Vec<ThirdPartyCamera>,
     count: usize,
 ) -> Result<Outcome> {
     let mut command = python.script(&workspace::root().join("shared/labs/baseline/listener.py"));

@@ -10,11 +10,11 @@ use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::api::Api;
 use keepsake_testkit::cloud::Cloud;
 
-use super::figures::{Bound, StepResult, as_float};
-use super::load::{NativeCamera, all_at_once};
-use super::pictures::{Original, SMALL};
-use super::usage::cpu_time;
-use super::{Plan, Server, cloud};
+use crate::bench::figures::{Bound, StepResult, as_float};
+use crate::bench::load::pictures::{Original, SMALL};
+use crate::bench::load::{NativeCamera, all_at_once};
+use crate::bench::usage::cpu_time;
+use crate::bench::{Plan, Server, cloud};
 
 /// Stored pictures that are fetched in turn.
 const PICTURES: usize = 1_920;

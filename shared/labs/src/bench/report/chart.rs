@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::figures::Figure;
+use crate::bench::figures::{Bound, Figure, as_float};
 
 const WIDTH: f64 = 720.0;
 const NAMES_WIDTH: f64 = 270.0;
@@ -19,7 +19,7 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}.t{font-we
 /// Draws the figures of one group: a bar up to each median, a line from the least to the greatest value, and a dashed
 /// line at a bound.
 pub(super) fn bars(title: &str, figures: &[&Figure]) -> String {
-    let height = TOP + ROW * super::figures::as_float(figures.len()) + 6.0;
+    let height = TOP + ROW * as_float(figures.len()) + 6.0;
     let largest = figures
         .iter()
         .map(|figure| figure.max())
@@ -32,7 +32,7 @@ pub(super) fn bars(title: &str, figures: &[&Figure]) -> String {
         escape(title)
     );
     for (row, figure) in figures.iter().enumerate() {
-        let top = TOP + ROW * super::figures::as_float(row);
+        let top = TOP + ROW * as_float(row);
         let (middle, end) = (top + BAR / 2.0, x(figure.median()));
         let value = escape(&format!("{} {}", rounded(figure.median()), figure.unit));
         let _ = write!(
@@ -62,7 +62,7 @@ pub(super) fn bars(title: &str, figures: &[&Figure]) -> String {
 }
 
 fn limit(figure: &Figure) -> Option<f64> {
-    figure.bound.map(super::figures::Bound::value)
+    figure.bound.map(Bound::value)
 }
 
 /// Returns a number with three significant digits, and thousands in groups.
@@ -90,7 +90,6 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::figures::Bound;
 
     #[test]
     fn numbers_are_rounded_as_people_read_them() {

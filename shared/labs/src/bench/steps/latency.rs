@@ -8,9 +8,9 @@ use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::Appliance;
 use keepsake_testkit::{count, photos};
 
-use super::figures::{Bound, StepResult, percentile};
-use super::pictures::{Original, SMALL};
-use super::{Plan, Server, cloud, start_broker};
+use crate::bench::figures::{Bound, StepResult, percentile};
+use crate::bench::load::pictures::{Original, SMALL};
+use crate::bench::{Plan, Server, cloud, start_broker};
 
 /// Presses of one repetition, after those that warm up.
 const PRESSES: usize = 40;

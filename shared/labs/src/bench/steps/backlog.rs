@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use keepsake_provision::temp_dir::TempDir;
 
-use super::figures::{Bound, StepResult, as_float};
-use super::load::{ForeignCamera, all_at_once};
-use super::pictures::{MEDIUM, Original};
-use super::usage::metric;
-use super::{Plan, Server, cloud, start_broker};
+use crate::bench::figures::{Bound, StepResult, as_float};
+use crate::bench::load::pictures::{MEDIUM, Original};
+use crate::bench::load::{ThirdPartyCamera, all_at_once};
+use crate::bench::{Plan, Server, cloud, start_broker};
+use crate::fleet;
 
 /// Pictures of a burst: 180 MB as they are, 240 MB in base64.
 const PICTURES: usize = 1_216;
@@ -50,7 +50,7 @@ fn measure(case: Case, plan: &Plan, server: &mut Server, result: &mut StepResult
     let count = plan.count(PICTURES);
     let original = Original::new(MEDIUM);
     let each = count / usize::from(CAMERAS);
-    let camera = |number| ForeignCamera::new(number, &format!("camera/{number}/image"), each, &original, true);
+    let camera = |number| ThirdPartyCamera::new(number, &format!("camera/{number}/image"), each, &original, true);
     let cameras: Vec<_> = (1..=CAMERAS).map(camera).collect();
     let log_before = cloud.log().len();
     let publish = || all_at_once(cameras, |camera| camera.publish(broker.port()));
@@ -77,7 +77,7 @@ fn measure(case: Case, plan: &Plan, server: &mut Server, result: &mut StepResult
     ensure!(store.picture_count() == count as u64, "{} stored of {count}", store.picture_count());
     let log = cloud.log().split_off(log_before);
     let dropped = ["no connection to the broker", "connection dropped"].map(|line| log.matches(line).count());
-    let repeats = metric(&cloud, "keepsake_messages_total{outcome=\"repeat\"}")?.unwrap_or(0);
+    let repeats = fleet::repeats(&cloud);
     let kind = server.database.kind();
     let name = match case {
         Case::Burst => "a burst",

@@ -10,11 +10,10 @@ use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::cloud::Cloud;
 use mysql::prelude::Queryable;
 
-use super::figures::{Bound, StepResult, as_float};
-use super::load::{NativeCamera, all_at_once};
-use super::pictures::{Original, SMALL};
-use super::usage::metric;
-use super::{Plan, Server, cloud, start_broker};
+use crate::bench::figures::{Bound, StepResult, as_float};
+use crate::bench::load::pictures::{Original, SMALL};
+use crate::bench::load::{NativeCamera, all_at_once};
+use crate::bench::{Plan, Server, cloud, start_broker};
 
 /// Pictures in the small store.
 const FEW: usize = 3_000;
@@ -27,7 +26,8 @@ const MEASURED: usize = 2_560;
 const WITH_THUMBNAILS: usize = 10_000;
 const THUMBNAILS_TIMEOUT: Duration = Duration::from_secs(600);
 const CAMERAS: u8 = 4;
-const PENDING_METRIC: &str = "keepsake_thumbnails_pending";
+/// Counting what is pending takes milliseconds of the database.
+const POLL: Duration = Duration::from_millis(250);
 
 /// Measures ingest into both stores in turn.
 pub fn run(plan: &Plan, command: &str) -> Result<StepResult> {
@@ -37,7 +37,7 @@ pub fn run(plan: &Plan, command: &str) -> Result<StepResult> {
         result.add_version(server.version());
         let folder = TempDir::new("bench-growth");
         let mut stores = Vec::new();
-        for (name, stored, pending) in [("few", FEW, 0), ("many", MANY, PENDING)] {
+        for (name, stored, pending) in [("few", FEW, 0), ("many", plan.count(MANY), plan.count(PENDING))] {
             server.database.create_schema(name);
             let mut store = Grown::new(&folder.join(name), server.database.url(name))?;
             store.upload(plan.count(FEW))?;
@@ -113,14 +113,15 @@ impl Grown {
     }
 
     fn wait_for_thumbnails(&self) -> Result<()> {
+        let store = self.cloud.store();
         let deadline = Instant::now() + THUMBNAILS_TIMEOUT;
         loop {
-            let pending = metric(&self.cloud, PENDING_METRIC)?.context("this cloud does not tell what is pending")?;
+            let pending = store.thumbnails_pending().context("ask for pending thumbnails")?;
             if pending == 0 {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "{pending} thumbnails are still pending");
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(POLL);
         }
     }
 }
