@@ -193,11 +193,7 @@ fn whoever_has_a_shell_on_the_server_says_who_may_come_in() {
 #[test]
 fn logins_leave_no_memory_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let (done, said) = ask(
-        folder.path(),
-        &["user", "create", "ada", "--role", "owner"],
-        "correct horse battery\n",
-    );
+    let (done, said) = ask(folder.path(), &["user", "create", "ada", "--role", "owner"], "correct horse battery\n");
     assert!(done, "{said}");
     let mut child = cloud(folder.path(), &["--listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -115,7 +115,9 @@ mod tests {
         assert_eq!(others.len(), 8);
         // All together are limited, too, and what was released can be used again.
         let many = || -> Vec<_> {
-            (10..=255).map_while(|last| budget.reserve(sender(last), BODY_BYTES_OF_ONE_MAX / 2)).collect()
+            (10..=255)
+                .map_while(|last| budget.reserve(sender(last), BODY_BYTES_OF_ONE_MAX / 2))
+                .collect()
         };
         let all = many();
         let held = BODY_BYTES_OF_ONE_MAX + 8 * 1024 * 1024 + all.len() as u64 * BODY_BYTES_OF_ONE_MAX / 2;

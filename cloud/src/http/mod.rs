@@ -33,8 +33,8 @@ pub use crate::http::app_state::AppState;
 pub use crate::http::auth::authorize::Permission;
 use crate::http::auth::authorize::authorize;
 pub use crate::http::auth::state::AuthState;
-pub use crate::http::body_budget::BodyBudget;
 use crate::http::auth::{account, login};
+pub use crate::http::body_budget::BodyBudget;
 pub use crate::http::server::{Tls, TlsError};
 use crate::http::ui::{choose_language, handlers};
 
