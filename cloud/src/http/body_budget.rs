@@ -126,6 +126,7 @@ mod tests {
         drop(all);
         assert_eq!(many().len(), count);
         drop((greedy, others));
-        assert_eq!((budget.0.lock().all, budget.0.lock().of.len()), (0, 0));
+        let reserved = budget.0.lock();
+        assert_eq!((reserved.all, reserved.of.len()), (0, 0));
     }
 }
