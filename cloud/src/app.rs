@@ -191,7 +191,7 @@ async fn start_services(
         queues,
         metrics: Metrics::default(),
         outboxes,
-        reading: http::AppState::reading(),
+        bodies: http::BodyBudget::default(),
         listening: http::AppState::listening(),
         config: Arc::new(config),
         address,

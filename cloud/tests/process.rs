@@ -187,3 +187,37 @@ fn whoever_has_a_shell_on_the_server_says_who_may_come_in() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// Each password hash takes 19 MiB; they are worked on by many threads, two at a time.
+#[cfg(target_env = "gnu")]
+#[test]
+fn logins_leave_no_memory_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (done, said) = ask(folder.path(), &["user", "create", "ada", "--role", "owner"], "correct horse battery\n");
+    assert!(done, "{said}");
+    let mut child = cloud(folder.path(), &["--listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let http = ready["ready"]["http"].as_str().unwrap();
+    let resident_mib = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
+    };
+    let before = resident_mib();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    let answer = request(http, "POST /login", "", "name=ada&password=correct+horse+battery").unwrap();
+                    assert!(answer.contains("\r\nset-cookie: "), "{answer}");
+                }
+            });
+        }
+    });
+    let after = resident_mib();
+    println!("{before} MiB before 64 log-ins, {after} MiB after");
+    assert!(after < before + 60, "{before} MiB before, {after} MiB after");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -44,8 +44,11 @@ pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const BROKER_QUEUE_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Open event streams; beyond, 503. A browser opens at most six connections.
 pub const STREAMS_MAX: usize = 100;
-/// Memory for camera requests that are being read, KiB; beyond, 503. A larger request is read alone.
-pub const READING_KIB_MAX: u32 = 64 * 1024;
+/// Memory for the bodies of HTTP requests until they are answered; beyond, 503.
+pub const BODY_BYTES_MAX: u64 = 4 * BODY_BYTES_OF_ONE_MAX;
+/// The share of one user, API token, camera or, without credentials, network. The largest picture with what surrounds
+/// it fits.
+pub const BODY_BYTES_OF_ONE_MAX: u64 = CAPTURE_BYTES_MAX + 1024 * 1024;
 /// Cameras that wait for downlink messages over HTTP at one time; beyond, 503. Each keeps one connection open.
 pub const LISTENING_MAX: usize = 256;
 /// Open HTTP connections; beyond, new ones wait.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, LISTENING_MAX, READING_KIB_MAX, STREAMS_MAX};
+use crate::config::{Config, LISTENING_MAX, STREAMS_MAX};
 use crate::downlink::announcer::Announcer;
 use crate::downlink::outbox::Outboxes;
 use crate::http::auth::state::AuthState;
+use crate::http::body_budget::BodyBudget;
 use crate::ingest::queue::Queue;
 use crate::mqtt::broker_probe::BrokerWarnings;
 use crate::mqtt::session::{BrokerAddress, MqttSession};
@@ -35,8 +36,8 @@ pub struct AppState {
     pub queues: [Arc<Queue>; 2],
     pub metrics: Metrics,
     pub outboxes: Outboxes,
-    /// KiB of requests of cameras that may be read at once.
-    pub reading: Arc<Semaphore>,
+    /// The memory of request bodies.
+    pub bodies: BodyBudget,
     /// Cameras that may poll for messages at once.
     pub listening: Arc<Semaphore>,
     pub config: Arc<Config>,
@@ -51,10 +52,6 @@ pub struct AppState {
 impl AppState {
     pub fn streams() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(STREAMS_MAX))
-    }
-
-    pub fn reading() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(READING_KIB_MAX as usize))
     }
 
     pub fn listening() -> Arc<Semaphore> {

@@ -3,6 +3,7 @@
 mod api;
 mod app_state;
 mod auth;
+mod body_budget;
 mod cookies;
 mod error;
 mod form_or_json;
@@ -33,6 +34,7 @@ pub use crate::http::auth::authorize::Permission;
 use crate::http::auth::authorize::authorize;
 pub use crate::http::auth::state::AuthState;
 use crate::http::auth::{account, login};
+pub use crate::http::body_budget::BodyBudget;
 pub use crate::http::server::{Tls, TlsError};
 use crate::http::ui::{choose_language, handlers};
 
@@ -168,7 +170,8 @@ fn routes(state: AppState) -> Router {
             | Permission::Camera
             | Permission::Upload => route.handler,
         };
-        router = router.route(route.path, handler.layer(authorization));
+        let budget = from_fn_with_state(state.bodies.clone(), body_budget::reserve);
+        router = router.route(route.path, handler.layer(budget).layer(authorization));
     }
     let access = (state.clone(), Permission::Viewer);
     let authorization = from_fn_with_state(access, authorize);

@@ -40,7 +40,10 @@ pub(crate) async fn run(
                 _ = look.tick() => {
                     check_disk_space(&config, &store, &backpressure).await;
                     check_store(&store, &backpressure).await;
-                    // Both looks are bounded. A database that is away is detected as such, and is not a reason to restart.
+                    if let Err(error) = store.shrink().await {
+                        tracing::debug!("shrink the database: {:#}", anyhow::Error::from(error));
+                    }
+                    // All of this is bounded. A database that is away is detected as such, and is not a reason to restart.
                     systemd::notify(&[NotifyState::Watchdog]);
                     if let Ok(now) = store.presences(now_us()).await {
                         for known in now.iter().filter(|known| !there.contains(known)) {

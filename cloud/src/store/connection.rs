@@ -34,8 +34,10 @@ const SERVER_TERMS: [&str; 2] = [
 ];
 
 /// The first statements of every connection to SQLite.
-const SQLITE_TERMS: [&str; 4] = [
+const SQLITE_TERMS: [&str; 5] = [
     "PRAGMA busy_timeout = 5000",
+    // Pages that deleted pictures leave can be given back to the disk. Counts only before anything is written.
+    "PRAGMA auto_vacuum = INCREMENTAL",
     "PRAGMA journal_mode = WAL",
     // With WAL the default forgets the last commits in a power cut; a receipt must not be forgotten.
     "PRAGMA synchronous = FULL",

@@ -5,10 +5,15 @@ use std::thread;
 use std::time::Duration;
 
 use keepsake_provision::servers::database::{Database, Kind};
-use keepsake_testkit::{Appliance, Cloud, SOON, Seed, TempDir, audit, capture_keys, eventually, photos};
+use keepsake_testkit::appliance::can_mount_small_cards;
+use keepsake_testkit::{Appliance, Cloud, SOON, Seed, TempDir, audit, capture_keys, eventually, not_run, photos};
 
 const PRESSES: usize = 30;
 const PICTURE_BYTES: usize = 1_000_000;
+/// The disk of a cloud with SQLite, and the pictures of 4 MiB that fill it.
+const DISK_MIB: u32 = 160;
+const DISK_PICTURE_BYTES: usize = 4 * 1024 * 1024;
+const DISK_PRESSES: usize = 45;
 
 #[test]
 fn a_full_mariadb_gets_everything_later() {
@@ -18,6 +23,57 @@ fn a_full_mariadb_gets_everything_later() {
 #[test]
 fn a_full_mysql_gets_everything_later() {
     database_is_full("full-mysql", Kind::MySql);
+}
+
+#[test]
+fn a_full_disk_has_room_again_when_pictures_are_deleted() {
+    let name = "full-sqlite";
+    let mut seed = Seed::from_env_or_random(name);
+    let folder = TempDir::new(name);
+    if let Err(why) = can_mount_small_cards(&folder) {
+        not_run(
+            "a cloud on a full disk",
+            format!("no small file system can be mounted ({why})"),
+            "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1) or run the tests as root",
+        );
+        return;
+    }
+    let mut cloud = Cloud::new(&folder).on_a_disk_of(DISK_MIB).flag("--free-bytes-min=16777216").started();
+    let large = photos::enlarge(&photos::named("cat"), DISK_PICTURE_BYTES, &mut seed);
+    let album = photos::album(&folder.join("album"), &[large]);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album).connected(SOON);
+    let saved = camera.press_and_save(DISK_PRESSES, SOON);
+    eventually("the cloud says that its disk is nearly full", SOON, || {
+        let (status, body) = cloud.api().get("/readyz").ok()?;
+        (status == 503 && String::from_utf8_lossy(&body).contains("nearly full")).then_some(())
+    });
+    // What was on its way when the disk was full still arrives.
+    thread::sleep(Duration::from_secs(5));
+    let pictures = cloud.api().pictures("porch");
+    let fitted = pictures.len();
+    assert!((15..DISK_PRESSES).contains(&fitted), "{fitted} of {DISK_PRESSES} fit on {DISK_MIB} MiB");
+
+    for picture in pictures.iter().step_by(2) {
+        cloud.api().delete_picture(picture["id"].as_str().unwrap());
+    }
+    camera.expect_stored(&saved, Duration::from_secs(60));
+    let device = cloud
+        .api()
+        .wait_for_device("porch", SOON, |device| device["waiting"] == 0 && device["held"] == 0);
+    assert_eq!((&device["missing"], &device["conflicts"]), (&0.into(), &0.into()), "{device:#}");
+    assert_eq!(device["pressed"], DISK_PRESSES, "{device:#}");
+
+    // What is left over goes back to the disk, for other programs there.
+    for picture in cloud.api().pictures("porch") {
+        cloud.api().delete_picture(picture["id"].as_str().unwrap());
+    }
+    let free = eventually("the deleted pictures leave the disk", Duration::from_secs(120), || {
+        let free = cloud.api().json("/api/v1/system")["free_bytes"].as_u64()?;
+        (free > u64::from(DISK_MIB) * 1024 * 1024 * 2 / 3).then_some(free)
+    });
+    println!("{name}: {fitted} fitted, {free} bytes free in the end");
+    camera.stop();
+    cloud.stop();
 }
 
 fn database_is_full(name: &str, kind: Kind) {

@@ -122,6 +122,15 @@ impl Api {
         body
     }
 
+    pub fn delete_picture(&self, id: &str) {
+        let mut request = self.agent.delete(format!("{}/api/v1/pictures/{id}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token);
+        }
+        let status = request.call().expect("an answer to DELETE").status();
+        assert_eq!(status.as_u16(), 204, "delete {id}");
+    }
+
     /// Creates a token with which a camera of this name can upload over HTTP, and nothing else.
     pub fn camera_token(&self, device: &str) -> String {
         let request = json!({"name": device, "role": "camera", "device": device});

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::Api;
-use crate::appliance::CaptureKey;
+use crate::appliance::{CaptureKey, on_a_small_card};
 use crate::ledger::{Audit, audit};
 use crate::program_runs::{ProgramRuns, deref_to_runs, log_level};
 use crate::store_probe::{StoreAddress, StoreProbe};
@@ -28,6 +28,8 @@ pub struct Cloud {
     mqtt_port: u16,
     ingest_port: Option<u16>,
     database: StoreAddress,
+    /// MiB of its disk.
+    disk_mib: Option<u32>,
     flags: Vec<String>,
 }
 
@@ -41,6 +43,7 @@ impl Cloud {
         Self {
             runs: ProgramRuns::new("cloud", folder.join("cloud.log")),
             database: StoreAddress::sqlite(&data),
+            disk_mib: None,
             data,
             http_port: free_port(),
             mqtt_port: free_port(),
@@ -67,6 +70,13 @@ impl Cloud {
     /// Lets its own broker sessions go through this port from the next start on.
     pub fn ingest_through(&mut self, port: u16) {
         self.ingest_port = Some(port);
+    }
+
+    /// Puts its data directory on a small file system of its own, which only the program sees.
+    #[must_use]
+    pub fn on_a_disk_of(mut self, mib: u32) -> Self {
+        self.disk_mib = Some(mib);
+        self
     }
 
     /// Stores everything in a database server, `mysql://user:password@host:port/name`.
@@ -111,7 +121,14 @@ impl Cloud {
 
     /// Starts it without waiting.
     pub fn launch(&mut self) {
-        let mut command = Command::new(programs::cloud());
+        let mut command = match self.disk_mib {
+            None => Command::new(programs::cloud()),
+            Some(mib) => {
+                let mut command = on_a_small_card(mib, &self.data);
+                command.arg(programs::cloud());
+                command
+            }
+        };
         command
             .arg("--data")
             .arg(&self.data)

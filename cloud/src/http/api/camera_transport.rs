@@ -20,7 +20,6 @@ use keepsake_protocol::{DeviceId, receipt::Receipt};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use crate::config::READING_KIB_MAX;
 use crate::downlink::outbox::Cursor;
 use crate::http::app_state::AppState;
 use crate::http::auth::principal::Principal;
@@ -160,7 +159,7 @@ async fn enqueue_and_wait(
     } else {
         JSON_BYTES_MAX
     };
-    let payload = read(state, headers, body, most).await?;
+    let payload = read(headers, body, most).await?;
     let (responder, answer) = oneshot::channel();
     let delivery = Delivery {
         message: Message {
@@ -186,22 +185,14 @@ async fn enqueue_and_wait(
     }
 }
 
-/// Reads a body of at most `most` bytes, while the bodies read at once stay within their memory.
-async fn read(state: &AppState, headers: &HeaderMap, body: Body, most: usize) -> HttpResult<Bytes> {
+/// Reads a body of at most `most` bytes.
+async fn read(headers: &HeaderMap, body: Body, most: usize) -> HttpResult<Bytes> {
     let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The message is longer than {most} bytes."));
     let declared = headers.get(header::CONTENT_LENGTH);
-    let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
-    // Without a length it may become as long as allowed.
-    let length: usize = declared.unwrap_or(most);
-    if length > most {
+    let declared: Option<usize> = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|length| length > most) {
         return Err(too_large());
     }
-    let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
-    let _room = state
-        .reading
-        .clone()
-        .try_acquire_many_owned(kib.min(READING_KIB_MAX))
-        .map_err(|_| Problem::unavailable("Too many concurrent uploads.", FULL_RETRY_S))?;
     let mut bytes = BytesMut::new();
     let mut pieces = body.into_data_stream();
     loop {

@@ -10,7 +10,7 @@ use crate::store::error::Result;
 use crate::store::open::Store;
 use crate::store::picture::{Picture, Thumbnail};
 use crate::store::query::pictures::{read, select};
-use crate::store::statement::{Bind, Statement, sql};
+use crate::store::statement::{Bind, Statement, insert_rows, select_rows, sql, update_rows};
 
 /// The result of decoding one picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,14 +53,19 @@ impl Store {
         self.with_timeout(async {
             let mut tx = self.begin("begin thumbnails").await?;
             finish(&mut tx, finished).await?;
-            update(&mut tx, "thumbnail_attempts = 0", unread).await?;
+            update_rows("UPDATE picture SET thumbnail_attempts = ? WHERE arrival IN", 0_u32, unread)
+                .execute(&mut tx, "take attempts at thumbnails back")
+                .await?;
             // Another connection may be inserting or claiming the newest ones; they are not waited for.
             let lock = match self.connector.address() {
                 Address::Folder(_) => "",
                 Address::Server(_) => " FOR UPDATE SKIP LOCKED",
             };
             let claimed = claim(&mut tx, lock, limits).await?;
-            update(&mut tx, "thumbnail_attempts = thumbnail_attempts + 1", &claimed).await?;
+            let attempt = "UPDATE picture SET thumbnail_attempts = thumbnail_attempts + ? WHERE arrival IN";
+            update_rows(attempt, 1_u32, &claimed)
+                .execute(&mut tx, "note attempts at thumbnails")
+                .await?;
             let pictures = read_claimed(&mut tx, &claimed).await?;
             tx.commit("commit thumbnails").await?;
             Ok(pictures)
@@ -88,22 +93,17 @@ async fn finish(tx: &mut AnyConnection, finished: &[FinishedThumbnail]) -> Resul
     if finished.is_empty() {
         return Ok(());
     }
-    let existing = with_marks("SELECT arrival FROM picture WHERE arrival IN (", finished.len(), "?", ")");
-    let existing: Vec<i64> = bind_all(existing, finished.iter().map(|one| one.arrival))
-        .scalars(&mut *tx, "look for pictures with a new thumbnail")
+    let arrivals: Vec<i64> = finished.iter().map(|one| one.arrival).collect();
+    let existing = select_rows("SELECT arrival FROM picture", "arrival = ?", &arrivals, "")
+        .fetch_all(&mut *tx, "look for pictures with a new thumbnail")
         .await?;
-    let existing: HashSet<i64> = existing.into_iter().collect();
+    let existing: HashSet<i64> = existing.iter().map(|row| row.get(0)).collect();
     let finished: Vec<_> = finished.iter().filter(|one| existing.contains(&one.arrival)).collect();
     let jpegs: Vec<_> = finished.iter().filter_map(|one| Some((one.arrival, one.jpeg.as_deref()?))).collect();
-    if !jpegs.is_empty() {
-        // Replaces, because the commit of an earlier try may have succeeded although it reported an error.
-        bind_all(
-            with_marks("REPLACE INTO thumbnail (arrival, bytes) VALUES ", jpegs.len(), "(?, ?)", ""),
-            jpegs,
-        )
+    // Replaces, because the commit of an earlier try may have succeeded although it reported an error.
+    insert_rows("REPLACE INTO thumbnail (arrival, bytes)", jpegs)
         .execute(&mut *tx, "store thumbnails")
         .await?;
-    }
     if finished.is_empty() {
         return Ok(());
     }
@@ -111,9 +111,9 @@ async fn finish(tx: &mut AnyConnection, finished: &[FinishedThumbnail]) -> Resul
         format!("{column} = CASE arrival{} END{end}", " WHEN ? THEN ?".repeat(finished.len()))
     };
     let (state, damaged, color) = (whens("thumbnail", ", "), whens("damaged", ", "), whens("color", ""));
-    let head = format!("UPDATE picture SET {state}{damaged}{color} WHERE arrival IN (");
-    let statement = with_marks(&head, finished.len(), "?", ")");
-    let statement = bind_all(statement, finished.iter().map(|one| (one.arrival, one.state.column())));
+    let marks = vec!["?"; finished.len()].join(", ");
+    let update = format!("UPDATE picture SET {state}{damaged}{color} WHERE arrival IN ({marks})");
+    let statement = bind_all(sql(AssertSqlSafe(update)), finished.iter().map(|one| (one.arrival, one.state.column())));
     let statement = bind_all(statement, finished.iter().map(|one| (one.arrival, one.damaged)));
     let statement = bind_all(statement, finished.iter().map(|one| (one.arrival, one.color.map(i64::from))));
     bind_all(statement, finished.iter().map(|one| one.arrival))
@@ -148,7 +148,9 @@ async fn claim(tx: &mut AnyConnection, lock: &str, limits: ClaimLimits) -> Resul
                 break;
             }
         }
-        update(tx, &format!("thumbnail = {}", Thumbnail::None.column()), &given_up).await?;
+        update_rows("UPDATE picture SET thumbnail = ? WHERE arrival IN", Thumbnail::None.column(), &given_up)
+            .execute(tx, "give up on thumbnails")
+            .await?;
         if !claimed.is_empty() || given_up.is_empty() {
             return Ok(claimed);
         }
@@ -159,30 +161,14 @@ async fn read_claimed(tx: &mut AnyConnection, claimed: &[i64]) -> Result<Vec<Pic
     if claimed.is_empty() {
         return Ok(Vec::new());
     }
-    let rest = format!("WHERE arrival IN ({}) ORDER BY arrival DESC", marks("?", claimed.len()));
-    let rows = bind_all(select(&rest), claimed.iter().copied())
-        .fetch_all(tx, "read pictures without a thumbnail")
-        .await?;
+    let marks = vec!["?"; claimed.len()].join(", ");
+    let rows = bind_all(
+        select(&format!("WHERE arrival IN ({marks}) ORDER BY arrival DESC")),
+        claimed.iter().copied(),
+    )
+    .fetch_all(tx, "read pictures without a thumbnail")
+    .await?;
     rows.iter().map(read).collect()
-}
-
-async fn update(tx: &mut AnyConnection, set: &str, arrivals: &[i64]) -> Result<()> {
-    if arrivals.is_empty() {
-        return Ok(());
-    }
-    let head = format!("UPDATE picture SET {set} WHERE arrival IN (");
-    bind_all(with_marks(&head, arrivals.len(), "?", ")"), arrivals.iter().copied())
-        .execute(tx, "note attempts at thumbnails")
-        .await?;
-    Ok(())
-}
-
-fn marks(mark: &str, count: usize) -> String {
-    vec![mark; count].join(", ")
-}
-
-fn with_marks(head: &str, count: usize, mark: &str, tail: &str) -> Statement {
-    sql(AssertSqlSafe(format!("{head}{}{tail}", marks(mark, count))))
 }
 
 fn bind_all<V: Bind>(statement: Statement, values: impl IntoIterator<Item = V>) -> Statement {
