@@ -158,7 +158,7 @@ impl Camera {
         to.write_all(&Packet::puback(publication.packet_id).to_bytes()).await?;
         match publication.topic.parse().map(|topic: Topic| topic.kind) {
             Ok(MessageKind::Receipt) => {
-                self.on_receipt(&codec::decode(&publication.payload).map_err(io::Error::other)?)
+                self.on_receipt(&codec::decode(&publication.payload).map_err(io::Error::other)?);
             }
             Ok(MessageKind::Cloud) => {
                 let cloud: CloudInfo = codec::decode(&publication.payload).map_err(io::Error::other)?;
