@@ -335,3 +335,43 @@ fn bomb() -> Vec<u8> {
     png.extend_from_slice(b"\0\0\0\0IDAT\x35\xaf\x06\x1e\0\0\0\0IEND\xae\x42\x60\x82");
     png
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_upload_does_not_use_up_the_memory_of_all() {
+    use tokio::io::AsyncWriteExt;
+
+    let cloud = Cloud::start(&[]).await;
+    let http = cloud.ready.http;
+    let token = br#"{"name": "other", "role": "operator"}"#;
+    let json = "content-type: application/json\r\n";
+    let (status, made) = harness::request(http, "POST", "/api/v1/tokens", json, token).await;
+    assert_eq!(status, 201, "{made}");
+    let other: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let other = format!("{}authorization: Bearer {}\r\n", harness::FORM, other["token"].as_str().unwrap());
+    let form = harness::image_form("image", "one.jpg", &photograph(1));
+
+    // The owner announces almost all that one sender may use, and sends nothing of it.
+    let mut greedy = tokio::net::TcpStream::connect(http).await.unwrap();
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nhost: {http}\r\n{}{}content-length: 68100000\r\n\r\n",
+        harness::FORM,
+        harness::authorization(http)
+    );
+    greedy.write_all(head.as_bytes()).await.unwrap();
+    harness::eventually(async || {
+        let (status, said) = harness::request(http, "POST", "/upload", harness::FORM, &form).await;
+        (status == 503 && said.contains("Too many concurrent uploads")).then_some(())
+    })
+    .await;
+    // Requests without a body, and those of another sender, are answered.
+    assert_eq!(cloud.get("/api/v1/pictures").await.0, 200);
+    let (status, _, _) = harness::request_bare(http, "POST", "/upload", &other, &form).await;
+    assert_eq!(status, 201);
+    drop(greedy);
+    harness::eventually(async || {
+        let (status, _) = harness::request(http, "POST", "/upload", harness::FORM, &form).await;
+        (status == 201).then_some(())
+    })
+    .await;
+    cloud.stop().await;
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
+use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
@@ -78,11 +79,13 @@ impl Drop for Reservation {
 /// Passes a request on while the bodies in memory stay within their limits. It runs after the principal is known, so a
 /// body without the permission for its route is never read.
 pub(super) async fn reserve(State(budget): State<BodyBudget>, request: Request, next: Next) -> Response {
-    // A body without a length may become as long as the largest. A longer one is refused by the limit of its route.
-    let bytes = request.body().size_hint().exact().unwrap_or(u64::MAX).min(BODY_BYTES_OF_ONE_MAX);
-    if bytes == 0 {
+    if request.body().is_end_stream() {
         return next.run(request).await;
     }
+    let declared = request.headers().get(header::CONTENT_LENGTH);
+    let declared: Option<u64> = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+    // A body without a length may become as long as the largest. A longer one is refused by the limit of its route.
+    let bytes = declared.unwrap_or(u64::MAX).min(BODY_BYTES_OF_ONE_MAX);
     let sender = match request.extensions().get::<Principal>() {
         Some(Principal::User { id, .. } | Principal::ApiToken { id, .. } | Principal::Camera { id, .. }) => {
             Sender::Principal(*id)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -17,6 +17,9 @@ const BYTES_PER_SECOND_MIN: u64 = 256;
 
 /// Cuts a body off that comes slower.
 pub(super) async fn enforce_min_rate(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
     next.run(request.map(|body| with_min_rate(body, GRACE, BYTES_PER_SECOND_MIN))).await
 }
 

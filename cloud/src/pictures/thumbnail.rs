@@ -58,7 +58,7 @@ impl Decoder {
     pub fn new(threads: usize) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .max_blocking_threads(threads)
-            .thread_name("decode")
+            .thread_name("thumbnail")
             .on_thread_start(lower_priority)
             .build()?;
         Ok(Self(Arc::new(DecoderThreads {
