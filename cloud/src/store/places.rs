@@ -14,6 +14,10 @@ use crate::store::error::{Result, StoreError};
 use crate::store::open::Store;
 use crate::store::statement::sql;
 
+/// The highest number of a place. Numbers are random: a database that was restored from a backup does not know the places
+/// that were added since, and must not give their numbers to others.
+const NUMBER_MAX: i64 = (1 << 53) - 1;
+
 /// The places that are open. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(in crate::store) struct Places {
@@ -132,9 +136,7 @@ impl Store {
                     Err(StoreError::EmptyPlace(url.to_owned()))
                 };
             }
-            let id: i64 = sql("SELECT COALESCE(MAX(id), 0) + 1 FROM bytes_place")
-                .scalar(&mut *tx, "number a place")
-                .await?;
+            let id = rand::random_range(1..=NUMBER_MAX);
             sql("INSERT INTO bytes_place (id, url) VALUES (?, ?)")
                 .bind((id, url))
                 .execute(&mut *tx, "add a place")
