@@ -17,7 +17,9 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::objects::{ByteStream, CHUNK_BYTES, ListedObject, ObjectError, ObjectKey, PlaceMarker, Result};
+use crate::objects::error::ObjectError;
+use crate::objects::key::ObjectKey;
+use crate::objects::object::{ByteStream, CHUNK_BYTES, ListedObject, PlaceMarker, Result};
 
 /// Files that are written at the same time.
 const WRITES_MAX: usize = 32;
