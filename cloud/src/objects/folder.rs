@@ -17,9 +17,11 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::objects::{
-    ByteStream, CHUNK_BYTES, ListedObject, NewObject, ObjectError, ObjectKey, PlaceMarker, Result, archive,
-};
+use crate::objects::archive;
+use crate::objects::error::ObjectError;
+use crate::objects::key::ObjectKey;
+use crate::objects::name::NewObject;
+use crate::objects::object::{ByteStream, CHUNK_BYTES, ListedObject, PlaceMarker, Result};
 
 /// Listed files that wait for their reader.
 const LISTED_MAX: usize = 1000;

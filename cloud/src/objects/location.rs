@@ -80,10 +80,11 @@ fn parse_s3(text: &str) -> Result<S3Location, String> {
             _ => return Err(format!("{text}: {name} is neither endpoint nor region")),
         }
     }
+    let usable = |url: Url| ["http", "https"].contains(&url.scheme()) && url.username().is_empty();
     if let Some(endpoint) = &location.endpoint
-        && !Url::parse(endpoint).is_ok_and(|url| ["http", "https"].contains(&url.scheme()))
+        && !Url::parse(endpoint).is_ok_and(usable)
     {
-        return Err(format!("the endpoint {endpoint} is no address that begins with https:// or http://"));
+        return Err("the endpoint must be an address that begins with https:// or http://, without a password".into());
     }
     Ok(location)
 }
@@ -149,6 +150,7 @@ mod tests {
             ("s3://bucket/a b", "letters, digits"),
             ("s3://key:secret@bucket/prefix", "AWS_ACCESS_KEY_ID"),
             ("s3://bucket/prefix?zone=1", "zone is neither"),
+            ("s3://bucket/prefix?endpoint=https://key:secret@nas", "without a password"),
             ("s3://bucket/prefix?endpoint=nas", "begins with https://"),
             (&long, "at most 512"),
         ] {

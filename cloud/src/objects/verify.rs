@@ -5,7 +5,9 @@ use futures_util::{StreamExt, stream};
 use keepsake_protocol::Hash;
 use sha2::{Digest, Sha256};
 
-use crate::objects::{ByteStream, ObjectError, ObjectKey, Result};
+use crate::objects::error::ObjectError;
+use crate::objects::key::ObjectKey;
+use crate::objects::object::{ByteStream, Result};
 
 /// Passes on the whole object `key` and holds its last chunk back until the hash of everything is correct, so that no
 /// reader takes other bytes for the picture. Returns after the first chunk.
@@ -59,7 +61,7 @@ struct Verification {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::read_all;
+    use crate::objects::object::read_all;
 
     async fn read(chunks: &[&'static [u8]], hash: Hash) -> (Vec<Bytes>, bool) {
         let chunks: Vec<Result<Bytes>> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))).collect();

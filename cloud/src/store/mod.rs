@@ -15,6 +15,7 @@ mod garbage;
 mod limits;
 mod meta;
 mod open;
+mod open_place;
 mod paginate;
 mod parts;
 mod picture;

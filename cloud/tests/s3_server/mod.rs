@@ -53,7 +53,7 @@ pub(crate) fn has_credentials() -> bool {
     false
 }
 
-/// What the server does to one request instead of answering it.
+/// A fault of the server in its answer to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// 500.

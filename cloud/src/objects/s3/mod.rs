@@ -18,8 +18,11 @@ use object_store::{
     BackoffConfig, Error, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt, PutPayload, RetryConfig,
 };
 
+use crate::objects::error::ObjectError;
+use crate::objects::key::ObjectKey;
 use crate::objects::location::S3Location;
-use crate::objects::{ByteStream, ListedObject, NewObject, ObjectError, ObjectKey, PlaceMarker, Result};
+use crate::objects::name::NewObject;
+use crate::objects::object::{ByteStream, ListedObject, PlaceMarker, Result};
 
 /// Requests of one batch at the same time.
 const REQUESTS_MAX: usize = 16;

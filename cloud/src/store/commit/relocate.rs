@@ -135,7 +135,7 @@ mod tests {
         let late = NewBytes::Object(object.clone().begun_before(COMMIT_WITHIN));
         let refused = store.relocate(&[(image.clone(), late)], 1).await;
         assert!(matches!(refused, Err(StoreError::LateObject)), "{refused:?}");
-        assert_eq!(store.stored_images_after(0, 1).await.unwrap(), [image.clone()]);
+        assert_eq!(store.stored_images_after(0, 1).await.unwrap(), std::slice::from_ref(&image));
         let recent = NewBytes::Object(object.begun_before(COMMIT_WITHIN - Duration::from_secs(60)));
         assert_eq!(store.relocate(&[(image, recent)], 1).await.unwrap(), 1);
     }
