@@ -7,8 +7,8 @@ use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry
 use keepsake_cloud::objects::{BytesSetting, ObjectKey, read_all};
 use keepsake_cloud::pictures::capture_time::TimeSource;
 use keepsake_cloud::store::{
-    ClaimLimits, Command, Device, FinishedThumbnail, Limits, NewBytes, PageQuery, Picture, PictureCursor, SettingsUpdate, Store,
-    Thumbnail, Upload,
+    ClaimLimits, Command, Device, FinishedThumbnail, Limits, NewBytes, PageQuery, Picture, PictureCursor,
+    SettingsUpdate, Store, Thumbnail, Upload,
 };
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;

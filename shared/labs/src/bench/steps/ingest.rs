@@ -160,11 +160,7 @@ fn record_ratios(result: &mut StepResult, kind: Kind, case: &Case, rates: &[(Con
         native / rate(Contender::Ceiling(Bytes::Files)),
         0.5,
     );
-    ratio(
-        "native : bare writer, one file",
-        native / rate(Contender::Ceiling(Bytes::Segment)),
-        0.5,
-    );
+    ratio("native : bare writer, one file", native / rate(Contender::Ceiling(Bytes::Segment)), 0.5);
     for (name, value) in [
         ("third-party : lab", third_party / lab),
         ("third-party, base64 : lab", rate(Contender::ThirdPartyBase64) / lab),
