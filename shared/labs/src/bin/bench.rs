@@ -15,7 +15,7 @@ use keepsake_provision::workspace;
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure, separated by commas [default: everything]
+    /// Steps, separated by commas [default: everything]
     #[arg(long, value_delimiter = ',', value_name = "STEP")]
     only: Vec<Step>,
     /// Repetitions of each measurement, all contenders in turn

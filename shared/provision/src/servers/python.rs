@@ -1,5 +1,5 @@
-//! Python with paho-mqtt and PyMySQL, which the reference camera and the lab's scripts need, in a private environment below
-//! `target/fetched`: the system's Python packages are neither used nor changed.
+//! Python with paho-mqtt and PyMySQL, which the reference camera and the lab's scripts need, in a private environment
+//! below `target/fetched`: the system's Python packages are neither used nor changed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -18,7 +18,7 @@ const PICTURES: usize = 1_216;
 const CAMERAS: u8 = 4;
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// When the pictures are published.
+/// The moment at which the pictures are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Case {
     Burst,

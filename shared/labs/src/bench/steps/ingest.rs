@@ -25,7 +25,7 @@ use crate::bench::{Plan, Server, cloud, start_broker};
 const CAMERAS: u8 = 4;
 /// The longest that one contender may take.
 const RUN_TIMEOUT: Duration = Duration::from_secs(300);
-/// How often the database is asked what is stored.
+/// The pause between two questions to the database.
 const POLL: Duration = Duration::from_millis(5);
 
 /// A size with the bounds that the ratios to the lab must reach.
