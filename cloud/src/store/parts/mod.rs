@@ -27,7 +27,7 @@ use crate::store::limits::Limits;
 use crate::store::open::Store;
 use crate::store::parts::index::{CaptureKey, Index, Part, Unfinished};
 
-/// What became of a part.
+/// The outcome of storing a part.
 #[derive(Debug)]
 pub(crate) enum PartOutcome {
     /// Bytes are missing, or there was no memory to join them with the others of a batch; then the camera sends a part
@@ -43,7 +43,7 @@ pub(crate) enum PartOutcome {
 #[derive(Debug)]
 pub(crate) struct MissingBytes {
     pub(crate) capture: (Sequence, HashPrefix),
-    /// As `[start, end)`.
+    /// Each is `[start, end)`.
     pub(crate) ranges: Vec<(u64, u64)>,
 }
 
