@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 /// A stopped server answers nothing: the query has failed then.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where a cloud stores everything.
+/// The database and the data directory of a cloud.
 #[derive(Debug, Clone)]
 pub struct StoreAddress {
     /// The URL of the database.

@@ -100,10 +100,8 @@ pub(crate) async fn answer_inventory(
         for entry in window {
             if known.binary_search(entry).is_ok() {
                 stored.push(*entry);
-            } else if let Some((_, _, missing)) =
-                unfinished.iter().find(|(sequence, prefix, _)| (*sequence, *prefix) == *entry)
-            {
-                want.push(ResendRequest { sequence: entry.0, ranges: missing.clone() });
+            } else if let Some(missing) = unfinished.iter().find(|missing| missing.capture == *entry) {
+                want.push(ResendRequest { sequence: entry.0, ranges: missing.ranges.clone() });
             }
         }
     }

@@ -27,7 +27,7 @@ use crate::store::limits::Limits;
 use crate::store::open::Store;
 use crate::store::parts::index::{CaptureKey, Index, Part, Unfinished};
 
-/// What became of a part.
+/// The outcome of storing a part.
 #[derive(Debug)]
 pub(crate) enum PartOutcome {
     /// Bytes are missing, or there was no memory to join them with the others of a batch; then the camera sends a part
@@ -37,6 +37,14 @@ pub(crate) enum PartOutcome {
     Whole(Vec<u8>),
     /// All bytes, with another hash although every part is as it was sent; the parts are gone.
     WrongHash(Vec<u8>),
+}
+
+/// The bytes of an unfinished capture that no part has.
+#[derive(Debug)]
+pub(crate) struct MissingBytes {
+    pub(crate) capture: (Sequence, HashPrefix),
+    /// Each is `[start, end)`.
+    pub(crate) ranges: Vec<(u64, u64)>,
 }
 
 /// The parts of one batch.
@@ -110,16 +118,15 @@ impl Parts {
         let _ = tokio::task::spawn_blocking(move || settled.iter().for_each(|key| files.remove(key))).await;
     }
 
-    /// Returns the unfinished captures within a span of sequences, with their missing bytes as `[start, end)`.
-    pub(in crate::store) fn unfinished(
-        &self,
-        spool: SpoolId,
-        span: (Sequence, Sequence),
-    ) -> Vec<(Sequence, HashPrefix, Vec<(u64, u64)>)> {
+    /// Returns what is missing of the unfinished captures within a span of sequences.
+    pub(in crate::store) fn unfinished(&self, spool: SpoolId, span: (Sequence, Sequence)) -> Vec<MissingBytes> {
         let index = self.0.index.lock();
         let within = index.within(spool, span);
         within
-            .map(|((_, sequence, hash), unfinished)| (*sequence, hash.prefix(), unfinished.missing()))
+            .map(|((_, sequence, hash), unfinished)| MissingBytes {
+                capture: (*sequence, hash.prefix()),
+                ranges: unfinished.missing(),
+            })
             .collect()
     }
 }
@@ -369,7 +376,7 @@ mod tests {
 
     fn missing(parts: &Parts) -> Vec<Vec<(u64, u64)>> {
         let all = parts.unfinished(SpoolId([7; 16]), (Sequence::FIRST, Sequence::MAX));
-        all.into_iter().map(|(_, _, missing)| missing).collect()
+        all.into_iter().map(|missing| missing.ranges).collect()
     }
 
     #[tokio::test]
