@@ -185,8 +185,13 @@ async fn check(store: &Store, read: bool) -> anyhow::Result<()> {
         let (pictures, bytes) = found.get(&id).copied().unwrap_or_default();
         let mut line = format!("{url}: {pictures} pictures, {} MiB", bytes / (1024 * 1024));
         if id != 0 {
-            let orphans = orphan_sweep::orphans(store, id, &store.place(id).await?, COMMIT_WITHIN).await?;
-            line += &format!(", {} objects that no picture names", orphans.len());
+            line += &match store.place(id).await {
+                Ok(place) => {
+                    let orphans = orphan_sweep::orphans(store, id, &place, COMMIT_WITHIN).await?;
+                    format!(", {} objects that no picture names", orphans.len())
+                }
+                Err(error) => format!(", cannot be used: {:#}", anyhow::Error::from(error)),
+            };
         }
         print_line(&line)?;
     }
