@@ -60,7 +60,8 @@ impl Fixture {
     }
 
     fn files(&self, name: &str) -> Vec<PathBuf> {
-        harness::files(&self.root.path().join(name), "jpg")
+        let folder = self.root.path().join(name);
+        [harness::files(&folder, "jpg"), harness::files(&folder, "tar")].concat()
     }
 }
 
@@ -151,8 +152,9 @@ async fn a_check_finds_what_is_missing_and_what_has_changed() {
     let on = Fixture::new().await;
     for bytes in [b"one", b"two"] {
         on.upload(bytes).await;
+        // Each alone, in a file of its own.
+        on.move_to(&on.folder("a"), 0).await;
     }
-    on.move_to(&on.folder("a"), 0).await;
     on.bytes_command(BytesCommand::Check { read: false }).await.unwrap();
     let files = on.files("a");
     std::fs::write(&files[0], b"oNe").unwrap();
