@@ -7,6 +7,7 @@
 //! `parts/DEVICE/SPOOL-SEQUENCE-HASH-TOTAL/START-LENGTH-CRC`: the names are the index, which is read at the start.
 
 mod index;
+mod operations;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,15 +17,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use keepsake_protocol::capture::FrameHeader;
-use keepsake_protocol::codec::CAPTURE_BYTES_MAX;
-use keepsake_protocol::{CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId};
+use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 use parking_lot::Mutex;
 
 use crate::ingest::operation::IngestOp;
-use crate::objects::{DurableObject, NewObject};
+use crate::objects::DurableObject;
 use crate::store::error::{Result, StoreError};
 use crate::store::limits::Limits;
-use crate::store::open::Store;
 use crate::store::parts::index::{CaptureKey, Index, Part, Unfinished};
 
 /// The outcome of storing a part.
@@ -274,60 +273,6 @@ fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
 fn modified_us(metadata: &fs::Metadata) -> i64 {
     let since_epoch = metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     since_epoch.and_then(|since| i64::try_from(since.as_micros()).ok()).unwrap_or(0)
-}
-
-impl Store {
-    /// Stores the parts among the operations of a batch, and joins the captures that are complete. Together they take
-    /// no more memory than the largest capture alone may.
-    ///
-    /// # Errors
-    /// [`StoreError::Parts`]: the same batch may simply be committed again.
-    pub(in crate::store) async fn put_parts(&self, operations: &[IngestOp], now_us: i64) -> Result<BatchParts> {
-        let mut parts = BatchParts::default();
-        let mut memory = CAPTURE_BYTES_MAX;
-        for (place, operation) in operations.iter().enumerate() {
-            if let IngestOp::Capture { device, header, bytes } = operation
-                && !header.is_whole()
-            {
-                let outcome = self.parts.put(device, header, bytes.data.clone(), now_us, memory).await?;
-                if let PartOutcome::Whole(whole) | PartOutcome::WrongHash(whole) = &outcome {
-                    memory = memory.saturating_sub(whole.len() as u64);
-                }
-                if let PartOutcome::Whole(whole) = &outcome {
-                    let record = &header.capture;
-                    let bytes = Bytes::copy_from_slice(whole);
-                    let sequence = Some(record.sequence);
-                    let object = NewObject::of_picture(device, sequence, record.hash, record.content_type, bytes);
-                    if let Some(object) = self.store_object(object).await? {
-                        parts.objects.insert(place, object);
-                    }
-                }
-                parts.outcomes.insert(place, outcome);
-            }
-        }
-        Ok(parts)
-    }
-
-    /// Returns how many bytes of an unfinished capture are here, and its length.
-    pub fn progress(&self, capture: CaptureId) -> Option<(u64, u64)> {
-        let index = self.parts.0.index.lock();
-        let within = index.within(capture.spool, (capture.sequence, capture.sequence));
-        let latest = within.max_by_key(|(_, unfinished)| unfinished.progress_us);
-        // Parts that overlap are counted twice.
-        latest.map(|(_, unfinished)| (unfinished.bytes().min(unfinished.total), unfinished.total))
-    }
-
-    /// Drops unfinished captures that nobody has brought a part of for too long. Returns how many.
-    pub async fn drop_stale_parts(&self, now_us: i64) -> usize {
-        let age = i64::try_from(self.limits.part_age_max.as_micros()).unwrap_or(i64::MAX);
-        let files = self.parts.0.clone();
-        let dropping = tokio::task::spawn_blocking(move || {
-            let stale = files.index.lock().remove_stale(now_us.saturating_sub(age));
-            files.delete(&stale);
-            stale.len()
-        });
-        dropping.await.unwrap_or(0)
-    }
 }
 
 #[cfg(test)]
