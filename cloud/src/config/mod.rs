@@ -5,6 +5,7 @@
 
 mod broker;
 mod error;
+pub(crate) mod limits;
 pub mod secret;
 pub(crate) mod settings;
 
@@ -20,41 +21,13 @@ use crate::store::address::{Address, Server};
 
 pub use crate::config::broker::BrokerSettings;
 pub use crate::config::error::ConfigError;
+pub use crate::config::limits::*;
 pub use crate::config::settings::AnonymousUpload;
 
 use crate::config::settings::Settings;
 use crate::ingest::external::ExternalTopics;
 use crate::objects::BytesSetting;
 
-/// Memory for messages that are received and not yet committed. Beyond it nothing more is read from the broker until
-/// there is room.
-pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Room in that memory for the pictures of third-party cameras.
-pub const EXTERNAL_QUEUE_BYTES_MAX: usize = QUEUE_BYTES_MAX / 2;
-/// Bytes that all cameras together may have in flight without a receipt; half of the queue, so that they never fill it.
-pub const WINDOW_BUDGET_BYTES: u64 = 32 * 1024 * 1024;
-/// Bytes that one camera may have in flight; the default of a camera's own setting.
-pub const CAMERA_WINDOW_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Bytes that a camera may have in flight before a receipt has granted it a window: the budget of 500 cameras that
-/// come back together.
-pub const START_WINDOW_BYTES: u64 = 64 * 1024;
-/// Bytes after which a transaction takes no further messages.
-pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Bytes that the embedded broker queues for a session that is offline or slow.
-pub const BROKER_QUEUE_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Open event streams; beyond, 503. A browser opens at most six connections.
-pub const STREAMS_MAX: usize = 100;
-/// Memory for the bodies of HTTP requests until they are answered; beyond, 503.
-pub const BODY_BYTES_MAX: u64 = 4 * BODY_BYTES_OF_ONE_MAX;
-/// The share of one user, API token, camera or, without credentials, network. The largest picture with what surrounds
-/// it fits.
-pub const BODY_BYTES_OF_ONE_MAX: u64 = CAPTURE_BYTES_MAX + 1024 * 1024;
-/// Cameras that wait for downlink messages over HTTP at one time; beyond, 503. Each keeps one connection open.
-pub const LISTENING_MAX: usize = 256;
-/// Open HTTP connections; beyond, new ones wait.
-pub const CONNECTIONS_MAX: usize = 512;
-/// Default size limit of a picture with a database server: the default packet size of MariaDB is 16 MiB.
-pub const SERVER_CAPTURE_BYTES_MAX: u64 = 15 * 1024 * 1024;
 /// Default place for the bytes of pictures with a database server, within the data directory.
 const BYTES_WITH_SERVER: &str = "folder:pictures";
 /// Open HTTP connections from one address (one /64 of IPv6); beyond, new ones are closed at once. A household behind one

@@ -12,7 +12,7 @@ use std::time::Duration;
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::receipt::WINDOW_FOR;
 
-use crate::config::{CAMERA_WINDOW_BYTES_MAX, START_WINDOW_BYTES, WINDOW_BUDGET_BYTES};
+use crate::config::limits::{CAMERA_WINDOW_BYTES_MAX, START_WINDOW_BYTES, WINDOW_BUDGET_BYTES};
 
 /// A grant counts for this long: the camera stops using it after [`WINDOW_FOR`], and a receipt may be on its way for
 /// the rest.

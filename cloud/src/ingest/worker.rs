@@ -52,12 +52,12 @@ pub struct IngestWorker {
 /// Messages on their way through the stages.
 pub(super) struct Batch {
     pub(super) operations: Vec<IngestOp>,
-    /// Of each operation.
+    /// The span of each operation.
     pub(super) spans: Vec<Span>,
     pub(super) received: Vec<Received>,
 }
 
-/// Where an operation came from, and how to answer it.
+/// The way to answer an operation.
 pub(super) struct Received {
     pub(super) at: Instant,
     pub(super) ack: Option<Ack>,

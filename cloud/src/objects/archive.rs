@@ -23,7 +23,7 @@ const DELETED: &str = "deleted";
 /// A member of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Member {
-    /// Of its bytes in the archive.
+    /// The place of its bytes in the archive.
     pub(super) offset: u64,
     /// Bytes.
     pub(super) len: u64,

@@ -4,6 +4,7 @@
 //! uses a new key, so an object without a row can never get one once its writer has given up (docs/decisions/0021-objects.md).
 
 mod archive;
+mod durable;
 mod error;
 mod folder;
 mod key;
@@ -14,9 +15,10 @@ mod place;
 mod s3;
 pub mod verify;
 
+pub use crate::objects::durable::{COMMIT_WITHIN, DurableObject};
 pub use crate::objects::error::ObjectError;
 pub use crate::objects::key::ObjectKey;
 pub use crate::objects::location::BytesSetting;
 pub use crate::objects::name::NewObject;
 pub use crate::objects::object::{ByteStream, BytesLocation, ListedObject, PlaceMarker, read_all};
-pub use crate::objects::place::{BytesPlace, COMMIT_WITHIN, DurableObject, ORPHAN_AGE_MIN, ObjectStore};
+pub use crate::objects::place::{BytesPlace, ORPHAN_AGE_MIN, ObjectStore};

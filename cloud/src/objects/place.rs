@@ -8,17 +8,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+use crate::objects::durable::DurableObject;
 use crate::objects::error::ObjectError;
 use crate::objects::folder::Folder;
 use crate::objects::key::ObjectKey;
 use crate::objects::location::BytesSetting;
 use crate::objects::name::NewObject;
-use crate::objects::object::{ByteStream, BytesLocation, ListedObject, PlaceMarker, Result, read_all};
+use crate::objects::object::{ByteStream, ListedObject, PlaceMarker, Result, read_all};
 use crate::objects::s3::S3;
 
-/// A row may be committed until this long after its object was begun. An object older than [`ORPHAN_AGE_MIN`] without a
-/// row can therefore never get one.
-pub const COMMIT_WITHIN: Duration = Duration::from_secs(600);
 /// The age at which an object without a row is deleted. A week leaves time to notice that a wrong backup was restored.
 pub const ORPHAN_AGE_MIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -173,34 +171,6 @@ impl BytesPlace {
     pub async fn put_batch(&self, objects: Vec<NewObject>) -> Vec<Result<DurableObject>> {
         let begun = Instant::now();
         let stored = self.objects.put_batch(objects).await.into_iter();
-        stored.map(|key| Ok(DurableObject { place: self.id, key: key?, begun })).collect()
-    }
-}
-
-/// An object that is durable and that no row names yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DurableObject {
-    pub place: i64,
-    pub key: ObjectKey,
-    begun: Instant,
-}
-
-impl DurableObject {
-    /// Returns true while a row may be committed that names this object. Later it may already be taken for an orphan.
-    pub fn is_recent(&self) -> bool {
-        self.begun.elapsed() < COMMIT_WITHIN
-    }
-
-    pub fn location(&self) -> BytesLocation {
-        BytesLocation::Object { place: self.place, key: self.key.clone() }
-    }
-}
-
-#[cfg(test)]
-impl DurableObject {
-    /// Returns the object as if it was begun earlier.
-    pub(crate) fn begun_before(mut self, by: Duration) -> Self {
-        self.begun = Instant::now().checked_sub(by).expect("the computer runs for longer");
-        self
+        stored.map(|key| Ok(DurableObject::new(self.id, key?, begun))).collect()
     }
 }

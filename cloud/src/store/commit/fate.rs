@@ -16,7 +16,7 @@ pub(crate) const TOMBSTONE: i64 = 1;
 pub(crate) const STORED: i64 = 2;
 const DELETED: i64 = 3;
 
-/// What a picture is, by the fates of its capture so far.
+/// The state of a picture, by the fates of its capture so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PriorFate {
     /// This very picture is stored, or was and has been deleted.

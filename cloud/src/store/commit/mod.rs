@@ -7,6 +7,7 @@ mod delete;
 pub(crate) mod device;
 pub(crate) mod event;
 pub(crate) mod fate;
+mod http_upload;
 pub(crate) mod inventory;
 pub(crate) mod picture;
 pub(crate) mod picture_batch;

@@ -11,7 +11,7 @@ use crate::store::statement::{Bind, insert_rows, sql};
 /// of any size.
 const STATEMENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Where the bytes of a new picture go.
+/// The destination of the bytes of a new picture.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bytes<'a> {
     /// Into a row of table `picture_bytes`.
