@@ -5,6 +5,6 @@ pub mod external;
 pub mod operation;
 pub mod queue;
 pub(crate) mod receipts;
-mod window_budget;
+pub(crate) mod window_budget;
 pub mod windows;
 pub mod worker;
