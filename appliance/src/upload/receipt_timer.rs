@@ -1,4 +1,4 @@
-//! The wait for a receipt before its capture is sent again. Pure: measured times go in, a wait comes out.
+//! Decides when a capture without a receipt is sent again. Pure: measured times go in, a wait comes out.
 //!
 //! A cloud with a long queue takes its time. A camera that sends again what is still queued there makes the queue longer,
 //! so the wait follows the time that receipts have taken lately.

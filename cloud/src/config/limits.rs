@@ -7,13 +7,6 @@ use keepsake_protocol::codec::CAPTURE_BYTES_MAX;
 pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Room in that memory for the pictures of third-party cameras.
 pub const EXTERNAL_QUEUE_BYTES_MAX: usize = QUEUE_BYTES_MAX / 2;
-/// Bytes that all cameras together may have in flight without a receipt; half of the queue, so that they never fill it.
-pub const WINDOW_BUDGET_BYTES: u64 = 32 * 1024 * 1024;
-/// Bytes that one camera may have in flight; the default of a camera's own setting.
-pub const CAMERA_WINDOW_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Bytes that a camera may have in flight before a receipt has granted it a window: the budget of 500 cameras that
-/// come back together.
-pub const START_WINDOW_BYTES: u64 = 64 * 1024;
 /// Bytes after which a transaction takes no further messages.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes that the embedded broker queues for a session that is offline or slow.

@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{COMMAND_EXPIRY_US, START_WINDOW_BYTES};
+use crate::config::COMMAND_EXPIRY_US;
 use crate::downlink::Downlink;
+use crate::ingest::window_budget::START_WINDOW_BYTES;
 use crate::now_us;
 use crate::ops::backpressure::Backpressure;
 use crate::store::{Command, Store, StoreError};

@@ -8,6 +8,6 @@ pub mod queue;
 pub(crate) mod receipts;
 mod respond;
 mod store_bytes;
-mod window_budget;
+pub(crate) mod window_budget;
 pub mod windows;
 pub mod worker;

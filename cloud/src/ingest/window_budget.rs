@@ -12,8 +12,13 @@ use std::time::Duration;
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::receipt::WINDOW_FOR;
 
-use crate::config::limits::{CAMERA_WINDOW_BYTES_MAX, START_WINDOW_BYTES, WINDOW_BUDGET_BYTES};
-
+/// Bytes that all cameras together may have in flight without a receipt.
+pub(crate) const WINDOW_BUDGET_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes that a camera may have in flight before a receipt has granted it a window: the budget of 500 cameras that
+/// come back together.
+pub(crate) const START_WINDOW_BYTES: u64 = 64 * 1024;
+/// Bytes that one camera may have in flight; the default of a camera's own setting.
+const CAMERA_WINDOW_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// A grant counts for this long: the camera stops using it after [`WINDOW_FOR`], and a receipt may be on its way for
 /// the rest.
 const GRANT_FOR: Duration = WINDOW_FOR.saturating_mul(2);

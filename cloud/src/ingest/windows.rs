@@ -6,8 +6,12 @@ use std::time::Instant;
 use keepsake_protocol::DeviceId;
 use parking_lot::Mutex;
 
+use crate::config::QUEUE_BYTES_MAX;
 use crate::ingest::queue::Queue;
-use crate::ingest::window_budget::WindowBudget;
+use crate::ingest::window_budget::{WINDOW_BUDGET_BYTES, WindowBudget};
+
+/// Half of the queue, so that what cameras have in flight never fills it.
+const _: () = assert!(WINDOW_BUDGET_BYTES <= QUEUE_BYTES_MAX as u64 / 2);
 
 /// One budget for all workers.
 #[derive(Debug)]
