@@ -18,7 +18,7 @@ pub struct DurableObject {
 }
 
 impl DurableObject {
-    pub(in crate::objects) fn new(place: i64, key: ObjectKey, begun: Instant) -> Self {
+    pub(super) fn new(place: i64, key: ObjectKey, begun: Instant) -> Self {
         Self { place, key, begun }
     }
 

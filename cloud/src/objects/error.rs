@@ -41,7 +41,7 @@ pub enum ObjectError {
 
 impl ObjectError {
     /// Returns the same error for another object of a batch.
-    pub(in crate::objects) fn again(&self) -> Self {
+    pub(super) fn again(&self) -> Self {
         match self {
             Self::File { what, path, source } => Self::File {
                 what,

@@ -30,12 +30,12 @@ impl ObjectKey {
     }
 
     /// Returns the key of the member of this archive whose bytes begin at `offset`.
-    pub(in crate::objects) fn member(&self, offset: u64) -> Self {
+    pub(super) fn member(&self, offset: u64) -> Self {
         Self(format!("{self}:{offset}"))
     }
 
     /// Returns the file, and for a member of an archive the offset of its bytes.
-    pub(in crate::objects) fn file(&self) -> (&str, Option<u64>) {
+    pub(super) fn file(&self) -> (&str, Option<u64>) {
         match self.0.split_once(':') {
             Some((file, offset)) => (file, offset.parse().ok()),
             None => (&self.0, None),

@@ -14,7 +14,7 @@ pub struct NewObject {
 
 impl NewObject {
     /// Returns the extension of the name, `bin` if it has none.
-    pub(in crate::objects) fn extension(&self) -> &str {
+    pub(super) fn extension(&self) -> &str {
         self.name.rsplit_once('.').map_or("bin", |(_, extension)| extension)
     }
 

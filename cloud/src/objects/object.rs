@@ -12,9 +12,9 @@ use crate::objects::error::ObjectError;
 use crate::objects::key::ObjectKey;
 
 /// Bytes that are read at a time.
-pub(in crate::objects) const CHUNK_BYTES: u64 = 256 * 1024;
+pub(super) const CHUNK_BYTES: u64 = 256 * 1024;
 
-pub(in crate::objects) type Result<T> = std::result::Result<T, ObjectError>;
+pub(super) type Result<T> = std::result::Result<T, ObjectError>;
 
 /// The location of a picture's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +47,9 @@ pub struct PlaceMarker {
 
 impl PlaceMarker {
     /// The name of the object, which is no [`ObjectKey`].
-    pub(in crate::objects) const NAME: &str = "keepsake.json";
+    pub(super) const NAME: &str = "keepsake.json";
     /// Larger ones were not written by this program.
-    pub(in crate::objects) const BYTES_MAX: u64 = 4096;
+    pub(super) const BYTES_MAX: u64 = 4096;
 }
 
 /// Collects a stream.

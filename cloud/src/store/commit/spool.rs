@@ -27,6 +27,7 @@ struct SpoolRow {
     next: Sequence,
     next_us: i64,
     counters: SpoolCounters,
+    is_new: bool,
 }
 
 /// The counters of a spool, or a change of them.
@@ -77,6 +78,7 @@ impl SpoolRows {
                 stored: row.get(7),
                 deleted: row.get(8),
             },
+            is_new: false,
         };
         self.0.insert(id(row.get::<&[u8], _>(0), "a spool")?, spool);
         Ok(())
@@ -114,28 +116,30 @@ impl SpoolRows {
         }
     }
 
-    /// Writes all rows, those that are new and those that did not change, too.
+    /// Writes all rows, those that did not change, too. A row that another writer has inserted meanwhile is a lost race
+    /// and is not replaced.
     pub(crate) async fn write(self, tx: &mut AnyConnection) -> Result<()> {
-        let rows = self.0.iter().map(|(spool, row)| {
-            let SpoolCounters { sequences, failed, stored, deleted } = row.counters;
-            (
-                *spool,
-                &row.device,
-                row.uploads,
-                row.next,
-                row.next_us,
-                sequences,
-                failed,
-                stored,
-                deleted,
-            )
-        });
-        insert_rows(
-            "REPLACE INTO spool (spool, device, uploads, next, next_us, sequences, failed, pictures, deleted)",
-            rows,
-        )
-        .execute(tx, "write spools")
-        .await
+        for (is_new, verb) in [(true, "INSERT"), (false, "REPLACE")] {
+            let rows = self.0.iter().filter(|(_, row)| row.is_new == is_new).map(|(spool, row)| {
+                let SpoolCounters { sequences, failed, stored, deleted } = row.counters;
+                (
+                    *spool,
+                    &row.device,
+                    row.uploads,
+                    row.next,
+                    row.next_us,
+                    sequences,
+                    failed,
+                    stored,
+                    deleted,
+                )
+            });
+            let columns = "spool, device, uploads, next, next_us, sequences, failed, pictures, deleted";
+            insert_rows(&format!("{verb} INTO spool ({columns})"), rows)
+                .execute(&mut *tx, "write spools")
+                .await?;
+        }
+        Ok(())
     }
 }
 
@@ -147,6 +151,7 @@ impl SpoolRow {
             next: Sequence::FIRST,
             next_us: now_us,
             counters: SpoolCounters::default(),
+            is_new: true,
         }
     }
 }
