@@ -94,6 +94,7 @@ fn database_is_full(name: &str, kind: Kind) {
     let mut cloud = Cloud::new(&folder)
         .storing_in(&database.create_schema("keepsake"))
         .flag("--capture-bytes-max=8388608")
+        .flag("--bytes=database")
         .started();
     let large = photos::enlarge(&photos::named("cat"), PICTURE_BYTES, &mut seed);
     let album = photos::album(&folder.join("album"), &[large]);

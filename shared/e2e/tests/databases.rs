@@ -32,10 +32,10 @@ fn killed_and_restarted(name: &str, kind: Kind) {
 
     server.set_flags(&["--innodb-flush-log-at-trx-commit=2"]);
     server.start();
-    let kept: Option<i64> = server.connect("kept").query_first("SELECT n FROM t").unwrap();
+    let mut open = server.connect("kept");
+    let kept: Option<i64> = open.query_first("SELECT n FROM t").unwrap();
     assert_eq!(kept, Some(7));
     assert_eq!(flush_setting(&server), "2");
-    let _open = server.connect("kept");
     assert_eq!(server.kill_connections(), 1);
     server.stop();
 }

@@ -42,7 +42,7 @@ fn all_faults(name: &str, database: Kind, transport: Transport) {
 }
 
 #[test]
-fn a_flood_from_twenty_cameras_through_a_broker_that_drops_loses_nothing() {
+fn a_flood_from_twenty_cameras_stays_within_what_the_broker_holds() {
     let plan = flood::Plan {
         name: "chaos-flood".to_owned(),
         cameras: 20,
@@ -52,6 +52,6 @@ fn a_flood_from_twenty_cameras_through_a_broker_that_drops_loses_nothing() {
     let folder = TempDir::new("chaos-flood");
     if let Some(counts) = flood::run(&plan, &folder) {
         println!("chaos-flood: {counts:?}");
-        assert!(counts.dropped, "no more came at once than mosquitto holds");
+        assert!(!counts.dropped, "the windows let more come at once than mosquitto holds");
     }
 }

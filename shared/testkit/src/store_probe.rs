@@ -3,6 +3,8 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -140,13 +142,13 @@ impl StoreProbe {
     /// Calls `each` for every stored picture, in the order of spool and sequence.
     pub fn for_each_picture(&self, mut each: impl FnMut(Picture)) -> sqlx::Result<()> {
         let pictures = self.all(sqlx::query(
-            "SELECT spool, sequence, hash, conflict, arrival, object, url FROM picture \
+            "SELECT spool, sequence, hash, conflict, arrival, object, url, bytes FROM picture \
              LEFT JOIN bytes_place ON bytes_place.id = picture.place ORDER BY spool, sequence, hash",
         ))?;
         for picture in pictures {
             let arrival: i64 = picture.try_get(4)?;
             let bytes = match (picture.try_get(5)?, picture.try_get(6)?) {
-                (Some(object), Some(url)) => read_object(url, object),
+                (Some(object), Some(url)) => read_object(url, object, number(&picture, 7)?),
                 (None, _) => {
                     let query = sqlx::query("SELECT bytes FROM picture_bytes WHERE arrival = ?").bind(arrival);
                     self.all(query)?.first().map(|row| row.try_get(0)).transpose()?
@@ -226,10 +228,15 @@ async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<
         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 
-/// Returns the file of a picture in a folder; nothing if there is none.
-fn read_object(url: &str, object: &str) -> Option<Vec<u8>> {
+/// Returns the bytes of a picture in a folder; nothing if there are none. `object`: a file, or an archive and the offset
+/// of the bytes in it.
+fn read_object(url: &str, object: &str, len: u64) -> Option<Vec<u8>> {
     let folder = url.strip_prefix("folder:").expect("the tests keep pictures in folders");
-    std::fs::read(Path::new(folder).join(object)).ok()
+    let (file, offset) = object.split_once(':').unwrap_or((object, "0"));
+    let mut bytes = vec![0; usize::try_from(len).ok()?];
+    let file = File::open(Path::new(folder).join(file)).ok()?;
+    file.read_exact_at(&mut bytes, offset.parse().ok()?).ok()?;
+    Some(bytes)
 }
 
 fn bind_capture<'q>(query: AnyQuery<'q>, header: &FrameHeader) -> AnyQuery<'q> {
