@@ -2,7 +2,7 @@
 //!
 //! [`vm`] runs the camera's program in a virtual machine with kernel drivers (`cargo vmtest`); [`chaos`] injects faults
 //! into broker, cloud, camera and database while presses go on, and [`card`] makes calls on the card fail (`cargo xtask
-//! chaos`); [`fleet`] lets many cameras upload full cards at once; [`bench`] measures the cloud (`cargo xtask bench`);
+//! chaos`); [`fleet`] lets many cameras upload full cards at once; [`mod@bench`] measures the cloud (`cargo xtask bench`);
 //! the program `emulate` boots the SD card image in an emulated Raspberry Pi (`cargo emulate`).
 
 pub mod bench;
