@@ -263,7 +263,7 @@ fn start_tasks(state: &http::AppState, control: &MqttSession) -> JoinSet<()> {
     let external = Arc::new(state.config.external.clone());
     let [pictures, words] = &state.queues;
     let windows = Arc::new(Windows::new(pictures.clone()));
-    for (queue, waits_for_space) in [(pictures, true), (words, false)] {
+    for (queue, space) in [(pictures, Some(state.config.clone())), (words, None)] {
         let worker = IngestWorker {
             queue: queue.clone(),
             windows: windows.clone(),
@@ -275,7 +275,7 @@ fn start_tasks(state: &http::AppState, control: &MqttSession) -> JoinSet<()> {
             announcer: state.announcer.clone(),
             capture_bytes_max: state.config.capture_bytes_max,
             external: external.clone(),
-            waits_for_space,
+            space,
             thumbnails: state.thumbnails.clone(),
             metrics: state.metrics.clone(),
         };

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
+use crate::config::Config;
 use crate::downlink::announcer::Announcer;
 use crate::downlink::outbox::Outboxes;
 use crate::ingest::decode;
@@ -21,6 +22,7 @@ use crate::mqtt::ack::Ack;
 use crate::mqtt::session::MqttSession;
 use crate::ops::backpressure::Backpressure;
 use crate::ops::event_bus::EventBus;
+use crate::ops::health_watch;
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
 
@@ -43,8 +45,8 @@ pub struct IngestWorker {
     pub capture_bytes_max: u64,
     /// Topics of cameras that know nothing of Keepsake.
     pub external: Arc<ExternalTopics>,
-    /// Pictures wait while the disk is nearly full; the few bytes of everything else do not.
-    pub waits_for_space: bool,
+    /// The limits of space that pictures wait for; absent where messages are too small to wait.
+    pub space: Option<Arc<Config>>,
     pub thumbnails: Arc<Notify>,
     pub metrics: Metrics,
 }
@@ -85,11 +87,6 @@ impl IngestWorker {
             async move {
                 loop {
                     let batch = worker.queue.take().await;
-                    if worker.waits_for_space {
-                        let mut hold = worker.backpressure.watch();
-                        // The backpressure lives as long as this worker, so waiting cannot fail.
-                        let _ = hold.wait_for(|hold| hold.space.is_none()).await;
-                    }
                     let Some(batch) = worker.decode(batch).await else {
                         continue;
                     };
@@ -103,6 +100,7 @@ impl IngestWorker {
             let worker = worker.clone();
             async move {
                 while let Some(mut batch) = decoded.recv().await {
+                    worker.wait_for_space().await;
                     worker.store_bytes(&mut batch.operations).await;
                     if durable_tx.send(batch).await.is_err() {
                         return;
@@ -114,6 +112,7 @@ impl IngestWorker {
             let worker = worker.clone();
             async move {
                 while let Some(mut batch) = durable.recv().await {
+                    worker.wait_for_space().await;
                     let outcome = worker.commit(&mut batch.operations).await;
                     if committed_tx.send((batch, outcome)).await.is_err() {
                         return;
@@ -130,6 +129,17 @@ impl IngestWorker {
             () = stop.cancelled() => {}
             ended = stages.join_next() => tracing::error!("a stage of the ingest ended: {ended:?}"),
         }
+    }
+
+    /// Waits while the disk is nearly full. It is measured now: what the other stages have written in the meantime counts.
+    async fn wait_for_space(&self) {
+        let Some(config) = &self.space else {
+            return;
+        };
+        health_watch::check_disk_space(config, &self.store, &self.backpressure).await;
+        let mut hold = self.backpressure.watch();
+        // The backpressure lives as long as this worker, so waiting cannot fail.
+        let _ = hold.wait_for(|hold| hold.space.is_none()).await;
     }
 
     /// Decodes and hashes a batch, off the async threads. Returns nothing only while the program ends, as no message
@@ -231,7 +241,7 @@ mod tests {
             control,
             capture_bytes_max: 1000,
             external: Arc::default(),
-            waits_for_space: false,
+            space: None,
             thumbnails: Arc::default(),
             metrics: Metrics::default(),
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::objects::key::ObjectKey;
 use crate::objects::object::BytesLocation;
 
-/// A row may be committed until this long after its object was begun. An object older than [`ORPHAN_AGE_MIN`] without a
+/// A row may be committed until this long after its object was begun. An object older than [`ORPHAN_AGE_MIN`](crate::objects::ORPHAN_AGE_MIN) without a
 /// row can therefore never get one.
 pub const COMMIT_WITHIN: Duration = Duration::from_secs(600);
 
