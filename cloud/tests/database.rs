@@ -10,7 +10,7 @@ use keepsake_cloud::auth::Role;
 use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp};
 use keepsake_cloud::store::address::{Address, Server};
 use keepsake_cloud::store::{
-    ClaimLimits, FinishedThumbnail, Limits, PageQuery, Store, StoreError, StoreOptions, Thumbnail,
+    ClaimLimits, Device, FinishedThumbnail, Limits, PageQuery, Store, StoreError, StoreOptions, Thumbnail,
 };
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::{DeviceId, Hash, SpoolId};
@@ -230,33 +230,62 @@ async fn writers_at_once_store_each_picture_once_and_mark_what_conflicts(schema:
         stores.push(Store::open_secondary(place(&schema.url()), Limits::default()).await.unwrap());
     }
     for round in 1..=20 {
-        // All bring the same picture, and each one of its own with the same number.
-        let commits = stores.iter().zip(1..).map(|(store, writer)| async move {
+        // Copies of one card in several cameras: all bring the same picture, and each one of its own with the same number.
+        let batches = (1..=WRITERS).map(|writer| {
             let own = capture_of(round, bytes(1000 * round + writer));
             let mut batch = vec![capture(round), own];
             batch.rotate_left(usize::try_from(writer % 2).unwrap());
-            let began = std::time::Instant::now();
-            loop {
-                match store.commit(&batch, NOW).await {
-                    Ok(outcomes) => break outcomes,
-                    Err(error) => assert!(error.is_race() && began.elapsed() < BACK_WITHIN, "{round}: {error:?}"),
-                }
-                tokio::time::sleep(Duration::from_millis(5 * writer)).await;
-            }
+            batch
         });
-        let outcomes = futures_util::future::join_all(commits).await;
+        let outcomes = commit_at_once(&stores, batches).await;
         let new = outcomes.iter().flatten().filter(|outcome| **outcome != repeat(round));
         assert_eq!(new.count() as u64, WRITERS + 1, "{round}: {outcomes:?}");
     }
+    // Spools that nobody has heard of, and nothing else in common.
+    for spool in 100..110 {
+        let batches = (1..=WRITERS).map(|writer| {
+            let mut own = capture_of(1, bytes(100_000 * u64::from(spool) + writer));
+            if let IngestOp::Capture { header, .. } = &mut own {
+                header.capture.spool = SpoolId([spool; 16]);
+            }
+            vec![own]
+        });
+        commit_at_once(&stores, batches).await;
+    }
     let all = first.pictures_arrived_after(0, 500).await.unwrap();
     for round in 1..=20 {
-        let of_round = all.iter().filter(|picture| picture.capture.sequence.get() == round);
+        let of_round = all
+            .iter()
+            .filter(|picture| picture.capture == capture(round).receipt_id().unwrap().capture);
         let conflicts: Vec<bool> = of_round.map(|picture| picture.conflict).collect();
         assert_eq!(conflicts, [false, true, true, true], "{round}");
     }
-    let device = first.device(&porch(), NOW).await.unwrap().unwrap();
-    assert_eq!((device.counters.stored, device.conflicts), (20 * (WRITERS + 1), 20 * WRITERS));
-    assert_eq!(first.picture_count(None).await.unwrap(), 20 * (WRITERS + 1));
+    let devices = first.devices(NOW).await.unwrap();
+    let sum = |of: fn(&Device) -> u64| devices.iter().map(of).sum::<u64>();
+    let counted = (devices.len(), sum(|device| device.counters.stored), sum(|device| device.conflicts));
+    let stored = 20 * (WRITERS + 1) + 10 * WRITERS;
+    assert_eq!(counted, (3, stored, 20 * WRITERS + 10 * (WRITERS - 1)));
+    assert_eq!(first.picture_count(None).await.unwrap(), stored);
+}
+
+/// Commits a batch of each writer, as a camera of its own, all at once and until none loses a race.
+async fn commit_at_once(stores: &[Store], batches: impl Iterator<Item = Vec<IngestOp>>) -> Vec<Vec<CommitOutcome>> {
+    let commits = stores.iter().zip(batches).enumerate().map(|(writer, (store, mut batch))| async move {
+        for operation in &mut batch {
+            if let IngestOp::Capture { device, .. } = operation {
+                *device = format!("copy-{writer}").parse().unwrap();
+            }
+        }
+        let began = std::time::Instant::now();
+        loop {
+            match store.commit(&batch, NOW).await {
+                Ok(outcomes) => return outcomes,
+                Err(error) => assert!(error.is_race() && began.elapsed() < BACK_WITHIN, "{error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5 * (writer as u64 + 1))).await;
+        }
+    });
+    futures_util::future::join_all(commits).await
 }
 
 async fn an_owner_is_made_beside_the_cloud_that_leads(schema: Schema) {
