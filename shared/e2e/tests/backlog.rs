@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use keepsake_provision::process::{eventually, free_port};
-use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
+use keepsake_provision::process::eventually;
+use keepsake_provision::servers::mosquitto::Mosquitto;
 use keepsake_provision::skip::not_run;
 use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::SOON;
@@ -65,16 +65,12 @@ fn a_burst_larger_than_the_queue_is_stored_over_one_connection() {
 
 /// Starts a mosquitto, and returns it with a cloud that is to use it.
 fn broker_and_cloud(name: &str, folder: &TempDir) -> Option<(Mosquitto, Cloud)> {
-    let port = free_port();
-    let configuration = format!(
-        "listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 100\nmax_queued_messages 100000\n\
-         set_tcp_nodelay true\n"
-    );
-    let mut broker = Mosquitto::configured(folder, Release::System, port, |_| configuration)
+    let mut broker = Mosquitto::with_shipped_limits(folder)
         .inspect_err(|why| not_run(name, why, "install mosquitto 2"))
         .ok()?;
     broker.start();
-    Some((broker, Cloud::new(folder).ingesting_through(port)))
+    let cloud = Cloud::new(folder).ingesting_through(broker.port());
+    Some((broker, cloud))
 }
 
 /// Publishes all pictures as a third-party camera.
@@ -104,18 +100,7 @@ fn expect_all_stored(name: &str, cloud: &Cloud, log_before: usize, broker: &Mosq
         !log.contains("no connection to the broker") && !log.contains("connection dropped"),
         "{log}"
     );
-    let repeats = repeats(cloud);
+    let repeats = cloud.repeats();
     println!("{name}: {}, {PICTURES} pictures, {repeats} sent twice", broker.version());
     assert!(repeats * 100 < u64::from(PICTURES), "{repeats} of {PICTURES} pictures were sent twice");
-}
-
-/// Returns the number of pictures that were stored already when they came.
-fn repeats(cloud: &Cloud) -> u64 {
-    let (status, metrics) = cloud.api().get("/metrics").expect("the cloud answers");
-    assert_eq!(status, 200);
-    let metrics = String::from_utf8(metrics).expect("metrics are text");
-    let line = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix("keepsake_messages_total{outcome=\"repeat\"} "));
-    line.map_or(0, |count| count.parse().expect("a count"))
 }

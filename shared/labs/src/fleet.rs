@@ -10,9 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keepsake_provision::process::free_port;
 use keepsake_provision::servers::database::{Database, Kind};
-use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
+use keepsake_provision::servers::mosquitto::Mosquitto;
 use keepsake_provision::skip::not_run;
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::seed::Seed;
@@ -174,7 +173,7 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Report> {
         pictures: plan.load.pictures,
         picture_bytes: plan.load.picture_bytes,
         versions,
-        repeats: repeats(&cloud),
+        repeats: cloud.repeats(),
         dropped_sessions: cloud.log().matches("no connection to the broker").count() as u64,
         upload,
     };
@@ -190,26 +189,7 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Report> {
 
 /// Returns a mosquitto with the limits of the shipped configuration.
 fn broker(name: &str, folder: &Path) -> Option<Mosquitto> {
-    let port = free_port();
-    let configuration = format!(
-        "listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 100\nmax_queued_messages 1000000\n\
-         max_queued_bytes 1073741824\nset_tcp_nodelay true\n"
-    );
-    Mosquitto::configured(folder, Release::System, port, |_| configuration)
+    Mosquitto::with_shipped_limits(folder)
         .inspect_err(|why| not_run(name, why, "install mosquitto 2"))
         .ok()
-}
-
-/// Returns the number of pictures that were stored already when they came.
-///
-/// # Panics
-/// The cloud does not answer with its metrics.
-pub fn repeats(cloud: &Cloud) -> u64 {
-    let (status, metrics) = cloud.api().get("/metrics").expect("the cloud answers");
-    assert_eq!(status, 200);
-    let metrics = String::from_utf8(metrics).expect("metrics are text");
-    let line = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix("keepsake_messages_total{outcome=\"repeat\"} "));
-    line.map_or(0, |count| count.parse().expect("a count"))
 }

@@ -175,6 +175,20 @@ impl Cloud {
         Api::new(&format!("127.0.0.1:{}", self.http_port))
     }
 
+    /// Returns the number of pictures that were stored already when they came.
+    ///
+    /// # Panics
+    /// The cloud does not answer with its metrics.
+    pub fn repeats(&self) -> u64 {
+        let (status, metrics) = self.api().get("/metrics").expect("the cloud answers");
+        assert_eq!(status, 200);
+        let metrics = String::from_utf8(metrics).expect("metrics are text");
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("keepsake_messages_total{outcome=\"repeat\"} "));
+        line.map_or(0, |count| count.parse().expect("a count"))
+    }
+
     pub fn store(&self) -> StoreProbe {
         StoreProbe::open(&self.database).expect("open the database of the cloud")
     }

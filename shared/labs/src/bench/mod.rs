@@ -9,11 +9,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use keepsake_provision::servers::database::{Database, Kind};
-use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
+use keepsake_provision::servers::mosquitto::Mosquitto;
 use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::cloud::Cloud;
-
-use keepsake_provision::process::free_port;
 
 pub mod ceiling;
 pub mod figures;
@@ -75,14 +73,7 @@ impl Server {
 
 /// A new mosquitto: the sessions of a contender before would receive every message, too.
 fn start_broker(folder: &Path) -> Result<Mosquitto> {
-    let port = free_port();
-    // The limits of cloud/deploy/mosquitto.
-    let mut broker = Mosquitto::configured(folder, Release::System, port, |_| {
-        format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 1000000\n\
-             max_queued_bytes 1073741824\nmax_inflight_messages 100\nset_tcp_nodelay true\n"
-        )
-    })?;
+    let mut broker = Mosquitto::with_shipped_limits(folder)?;
     broker.start();
     Ok(broker)
 }

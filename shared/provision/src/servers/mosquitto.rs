@@ -71,6 +71,20 @@ impl Mosquitto {
         Self::configured(folder, Release::System, port, stock)
     }
 
+    /// Returns a broker with the limits of `cloud/deploy/mosquitto`, not started.
+    ///
+    /// # Errors
+    /// It is not on the system and cannot be fetched.
+    pub fn with_shipped_limits(folder: &Path) -> Result<Self> {
+        let port = free_port();
+        Self::configured(folder, Release::System, port, |_| {
+            format!(
+                "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_inflight_messages 100\n\
+                 max_queued_messages 1000000\nmax_queued_bytes 1073741824\nset_tcp_nodelay true\n"
+            )
+        })
+    }
+
     /// Returns a broker with its own configuration, not started.
     ///
     /// `port`: one of its listeners, which shows that it is up. `configuration`: called with the directory of its

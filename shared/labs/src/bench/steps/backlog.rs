@@ -11,7 +11,6 @@ use crate::bench::figures::{Bound, StepResult, as_float};
 use crate::bench::load::pictures::{MEDIUM, Original};
 use crate::bench::load::{ThirdPartyCamera, all_at_once};
 use crate::bench::{Plan, Server, cloud, start_broker};
-use crate::fleet;
 
 /// Pictures of a burst: 180 MB as they are, 240 MB in base64.
 const PICTURES: usize = 1_216;
@@ -77,7 +76,7 @@ fn measure(case: Case, plan: &Plan, server: &mut Server, result: &mut StepResult
     ensure!(store.picture_count() == count as u64, "{} stored of {count}", store.picture_count());
     let log = cloud.log().split_off(log_before);
     let dropped = ["no connection to the broker", "connection dropped"].map(|line| log.matches(line).count());
-    let repeats = fleet::repeats(&cloud);
+    let repeats = cloud.repeats();
     let kind = server.database.kind();
     let name = match case {
         Case::Burst => "a burst",
