@@ -47,6 +47,14 @@ impl IngestWorker {
                 }
                 Err(error) => error,
             };
+            // A lost race is known to have come to nothing, so nothing that follows from a doubtful try applies.
+            if error.is_race() && races < RACES_MAX {
+                races += 1;
+                tracing::debug!("another writer was quicker: {:#}", with_chain(error));
+                tokio::time::sleep(rand::random_range(race_wait / 2..=race_wait)).await;
+                race_wait = (race_wait * 2).min(RACE_WAIT_MAX);
+                continue;
+            }
             retried = true;
             // A probe is small enough to fit where no picture does, so it would prove nothing.
             let no_room = error.is_full().then(|| error.sentence());
@@ -55,13 +63,6 @@ impl IngestWorker {
                 if let IngestOp::Upload { maybe_repeat, .. } = operation {
                     *maybe_repeat = true;
                 }
-            }
-            if error.is_race() && races < RACES_MAX {
-                races += 1;
-                tracing::debug!("another writer was quicker: {:#}", with_chain(error));
-                tokio::time::sleep(rand::random_range(race_wait / 2..=race_wait)).await;
-                race_wait = (race_wait * 2).min(RACE_WAIT_MAX);
-                continue;
             }
             tracing::warn!("commit of {} messages: {:#}", operations.len(), with_chain(error));
             if no_room.is_some() {

@@ -124,20 +124,32 @@ impl IngestOp {
         }
     }
 
-    /// Returns the bytes of a whole picture, and the object to store them as.
-    pub(crate) fn picture_bytes(&mut self) -> Option<(NewObject, &mut PictureBytes)> {
-        match self {
+    /// Returns the object to store a whole picture as, unless one that may still be named has its bytes.
+    pub(crate) fn missing_object(&self) -> Option<NewObject> {
+        let (device, sequence, hash, content_type, bytes) = match self {
             Self::Capture { device, header, bytes } if header.is_whole() => {
-                let CaptureMetadata { sequence, hash, content_type, .. } = header.capture;
-                let data = bytes.data.clone();
-                Some((NewObject::of_picture(device, Some(sequence), hash, content_type, data), bytes))
+                let record = &header.capture;
+                (device, Some(record.sequence), record.hash, record.content_type, bytes)
             }
-            Self::Upload { device, hash, bytes, content_type, .. } => {
-                let data = bytes.data.clone();
-                Some((NewObject::of_picture(device, None, *hash, *content_type, data), bytes))
-            }
+            Self::Upload { device, hash, bytes, content_type, .. } => (device, None, *hash, *content_type, bytes),
             Self::Capture { .. }
             | Self::Tombstone { .. }
+            | Self::Event { .. }
+            | Self::Inventory { .. }
+            | Self::Status { .. }
+            | Self::Reply { .. }
+            | Self::Quarantine(_)
+            | Self::TooLarge { .. } => return None,
+        };
+        let has_object = bytes.object.as_ref().is_some_and(DurableObject::is_recent);
+        (!has_object).then(|| NewObject::of_picture(device, sequence, hash, content_type, bytes.data.clone()))
+    }
+
+    /// Returns the object of a picture, where there may be one.
+    pub(crate) fn object_mut(&mut self) -> Option<&mut Option<DurableObject>> {
+        match self {
+            Self::Capture { bytes, .. } | Self::Upload { bytes, .. } => Some(&mut bytes.object),
+            Self::Tombstone { .. }
             | Self::Event { .. }
             | Self::Inventory { .. }
             | Self::Status { .. }

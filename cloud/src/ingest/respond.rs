@@ -34,7 +34,7 @@ impl IngestWorker {
             );
             // A repeat may have been committed with this very object by a try that reported an error.
             if !is_new && !retried {
-                unused.extend(operation.picture_bytes().and_then(|(_, bytes)| bytes.object.take()));
+                unused.extend(operation.object_mut().and_then(Option::take));
             }
             if let Some(ack) = received.ack {
                 ack.acknowledge().await;

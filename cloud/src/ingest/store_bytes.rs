@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::ingest::operation::IngestOp;
 use crate::ingest::worker::IngestWorker;
-use crate::objects::DurableObject;
+use crate::store::StoreError;
 
 const WAIT_MIN: Duration = Duration::from_millis(200);
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -19,10 +19,10 @@ impl IngestWorker {
         let mut wait = WAIT_MIN;
         loop {
             let (mut waiting, mut objects) = (Vec::new(), Vec::new());
-            for (object, bytes) in operations.iter_mut().filter_map(IngestOp::picture_bytes) {
-                if !bytes.object.as_ref().is_some_and(DurableObject::is_recent) {
+            for operation in &mut *operations {
+                if let Some(object) = operation.missing_object() {
                     objects.push(object);
-                    waiting.push(bytes);
+                    waiting.extend(operation.object_mut());
                 }
             }
             if waiting.is_empty() {
@@ -30,22 +30,17 @@ impl IngestWorker {
             }
             let results = place.put_batch(objects).await;
             let mut failed = None;
-            for (bytes, result) in waiting.into_iter().zip(results) {
+            for (object, result) in waiting.into_iter().zip(results) {
                 match result {
-                    Ok(object) => bytes.object = Some(object),
-                    Err(error) => failed = Some(error),
+                    Ok(stored) => *object = Some(stored),
+                    Err(error) => failed = Some(StoreError::from(error)),
                 }
             }
             let Some(error) = failed else {
                 self.backpressure.set_bytes(None);
                 return;
             };
-            let reason = if error.is_full() {
-                "the cloud has no room left for pictures"
-            } else {
-                "the cloud's place for pictures does not take any"
-            };
-            self.backpressure.set_bytes(Some(reason.to_owned()));
+            self.backpressure.set_bytes(Some(error.sentence()));
             tracing::error!("store the bytes of pictures: {:#}", anyhow::Error::from(error));
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(WAIT_MAX);

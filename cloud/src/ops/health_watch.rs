@@ -100,21 +100,24 @@ async fn check_store(store: &Store, backpressure: &Backpressure) {
 /// Pauses uploads while a disk has too little room: that of the data directory together with the free pages of the
 /// database, or that of the folder of pictures.
 pub(crate) async fn check_disk_space(config: &Config, store: &Store, backpressure: &Backpressure) {
-    // A database that does not answer is reported by check_store.
-    let reusable = store.reusable_bytes().await.unwrap_or(0);
     let place = store.current_place();
     let pictures = place.as_ref().and_then(|place| place.objects.folder());
-    let mut disks = vec![(config.data.as_path(), reusable)];
-    disks.extend(pictures.map(|folder| (folder, 0)));
+    let mut disks = vec![(config.data.as_path(), true)];
+    disks.extend(pictures.map(|folder| (folder, false)));
     let (mut least_free, mut reason) = (u64::MAX, None);
-    for (folder, reusable) in disks {
+    for (folder, has_database) in disks {
         let folder = folder.to_owned();
         match tokio::task::spawn_blocking(move || backpressure::disk_space(&folder)).await {
             Ok(Ok((free, total))) => {
                 let (bytes, percent) = (config.free_bytes_min, config.free_percent_min);
-                let room = free.saturating_add(reusable);
+                let low = |room| backpressure::low_space_reason(room, total, bytes, percent);
+                let mut why = low(free);
+                if why.is_some() && has_database {
+                    // A database that does not answer is reported by check_store.
+                    why = low(free.saturating_add(store.reusable_bytes().await.unwrap_or(0)));
+                }
                 least_free = least_free.min(free);
-                reason = reason.or(backpressure::low_space_reason(room, total, bytes, percent));
+                reason = reason.or(why);
             }
             Ok(Err(error)) => tracing::warn!("measure the disk: {error}"),
             Err(error) => tracing::warn!("measure the disk: {error}"),

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
 
 /// Why the store did not do something. Whatever was asked is not done.
@@ -89,22 +90,21 @@ impl StoreError {
 
     /// Returns true if another writer was quicker: the same batch may simply be committed again.
     pub fn is_race(&self) -> bool {
+        let mysql = self.database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+        // A deadlock, also in a cluster; a lock waited for in vain; a member of a replication group that was quicker
+        // (3101, and 1180 with 149); a row that changed since the snapshot; a key that is there by now.
+        mysql.is_some_and(|error| match error.number() {
+            1213 | 1205 | 3101 | 1020 | 1062 => true,
+            1180 => error.message().contains("149"),
+            _ => false,
+        })
+    }
+
+    fn database_error(&self) -> Option<&dyn DatabaseError> {
         let Self::Database { source, .. } = self else {
-            return false;
+            return None;
         };
-        let Some(sqlx::Error::Database(error)) = source.downcast_ref() else {
-            return false;
-        };
-        match error.try_downcast_ref::<MySqlDatabaseError>() {
-            // A deadlock, also in a cluster; a lock waited for in vain; a member of a replication group that was
-            // quicker (3101, and 1180 with 149); a row that changed since the snapshot; a key that is there by now.
-            Some(mysql) => match mysql.number() {
-                1213 | 1205 | 3101 | 1020 | 1062 => true,
-                1180 => mysql.message().contains("149"),
-                _ => false,
-            },
-            None => false,
-        }
+        source.downcast_ref::<sqlx::Error>()?.as_database_error()
     }
 
     /// Returns true if the database or its disk is full. Small changes may still be possible then.
@@ -115,10 +115,7 @@ impl StoreError {
         if let Self::Parts(error) = self {
             return matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
         }
-        let Self::Database { source, .. } = self else {
-            return false;
-        };
-        let Some(sqlx::Error::Database(error)) = source.downcast_ref() else {
+        let Some(error) = self.database_error() else {
             return false;
         };
         match error.try_downcast_ref::<MySqlDatabaseError>() {
@@ -158,7 +155,7 @@ impl StoreError {
                 self.to_string()
             }
             Self::Objects(_) | Self::ForeignPlace(_) | Self::EmptyPlace(_) => {
-                "the cloud's place for the bytes of pictures cannot be used".to_owned()
+                "the cloud cannot use the place where it stores pictures".to_owned()
             }
             Self::Database { .. }
             | Self::Parts(_)
