@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use keepsake_cloud::ingest::operation::IngestOp;
 use keepsake_cloud::store::address::{Address, Server};
-use keepsake_cloud::store::{Limits, PageQuery, Picture, Store, StoreOptions};
+use keepsake_cloud::store::{BATCH_MESSAGES_MAX, Limits, PageQuery, Picture, Store, StoreOptions};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::{BootId, Hash, SpoolId};
@@ -18,7 +18,7 @@ const CAPTURE_BYTES: usize = 150_000;
 /// Pictures of that size.
 const TAKEN: u64 = 640;
 /// The batch size of the ingest worker.
-const BATCH: usize = 32;
+const BATCH: usize = BATCH_MESSAGES_MAX;
 /// Pictures on a page.
 const PAGE: u32 = 60;
 const FEW: u64 = 200;
